@@ -1,0 +1,40 @@
+# Quick start: `make run`, then `make test`. Needs git, make and Python 3.11 or 3.12 with pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIPELINE ?= dfc
+PARAMS ?= category=cable
+export KEDRO_DISABLE_TELEMETRY := 1
+
+.PHONY: run test lint setup benchmark viz clean
+
+run: setup ## run a pipeline: make run PIPELINE=dfc PARAMS=category=cable,dfc.epochs=5
+	$(BIN)/kedro run --pipelines=$(PIPELINE) --params=$(PARAMS)
+
+test: setup ## run the tests
+	$(BIN)/pytest
+
+lint: setup ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(VENV)/.ready ## make .venv and install the locked dependencies
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+	  { echo "$(PYTHON) is not Python 3.11 or 3.12; name one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked dependencies into $(VENV): minutes, and about 7 GB"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+benchmark: setup ## measure; writes benchmarks/results
+	$(BIN)/python benchmarks/metrics_speed.py
+
+viz: setup ## the graph, in a browser
+	$(BIN)/kedro viz run --pipeline=$(PIPELINE)
+
+clean: ## remove what runs wrote (not .venv, not data/01_raw)
+	rm -rf data/0[2-8]_*/[!.]* mlflow.db mlartifacts .viz build

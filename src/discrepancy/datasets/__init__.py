@@ -1,0 +1,17 @@
+"""Our Kedro datasets: photographs, arrays, cached features, detectors, checkpoints, figures."""
+
+from discrepancy.datasets.array import ArrayDataset
+from discrepancy.datasets.detector import CheckpointDataset, DetectorDataset
+from discrepancy.datasets.features import FeaturesDataset
+from discrepancy.datasets.figure import FigureDataset
+from discrepancy.datasets.photographs import ImageFolderDataset, PhotographsDataset
+
+__all__ = [
+    "ArrayDataset",
+    "CheckpointDataset",
+    "DetectorDataset",
+    "FeaturesDataset",
+    "FigureDataset",
+    "ImageFolderDataset",
+    "PhotographsDataset",
+]

@@ -1,0 +1,71 @@
+"""Photographs on disk, read only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+from kedro.io import AbstractDataset, DatasetError
+
+from discrepancy.inspection.images import parse_image_size
+from discrepancy.inspection.photographs import ImageFolder, Photographs, open_photographs
+
+
+class PhotographsDataset(AbstractDataset[NoReturn, Photographs]):
+    """A category of photographs. Loading reads the sample table, and renders the demo category if it is missing.
+
+    Args:
+        path: the data root.
+        dataset: how it is laid out: `demo`, `mvtec_ad`, `folder`, ...
+        category: the part.
+        metadata: for Kedro plugins.
+    """
+
+    def __init__(self, *, path: str, dataset: str, category: str, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(path)
+        self._dataset = str(dataset)
+        self._category = str(category)
+        self.metadata = metadata
+
+    def load(self) -> Photographs:
+        """Find the images, check them, and list them."""
+        return open_photographs(self._dataset, self._category, self._path)
+
+    def save(self, data: NoReturn) -> None:
+        """Not possible."""
+        raise DatasetError("Photographs are read only")
+
+    def _exists(self) -> bool:
+        return self._path.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._path), "dataset": self._dataset, "category": self._category}
+
+
+class ImageFolderDataset(AbstractDataset[NoReturn, ImageFolder | None]):
+    """A folder of images to blend into corrupted ones; loads as None where no folder is named.
+
+    Args:
+        path: the folder, or nothing.
+        image_size: one number, or height x width.
+        metadata: for Kedro plugins.
+    """
+
+    def __init__(self, *, path: str | None, image_size: Any, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(path) if path else None
+        self._image_size = image_size
+        self.metadata = metadata
+
+    def load(self) -> ImageFolder | None:
+        """List the images."""
+        return ImageFolder(self._path, parse_image_size(self._image_size)) if self._path else None
+
+    def save(self, data: NoReturn) -> None:
+        """Not possible."""
+        raise DatasetError("Images to blend in are read only")
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._path)}

@@ -1,0 +1,185 @@
+"""One contract for all pretrained networks: images in, named feature maps out, frozen.
+
+A backbone is a library's network (or our VGG19) cut after the last layer asked for. Normalisation is inside; the
+weights are named by a digest, so that whatever was computed from them can say by which numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from discrepancy.errors import InputError
+from discrepancy.features.architectures import ARCHITECTURES, Architecture, Layer
+from discrepancy.features.chain import Chain
+from discrepancy.features.weights import fit_tensors, read_weights, tensors_digest
+
+__all__ = ["Backbone", "Layer", "build_backbone"]
+
+
+class Backbone(nn.Module):
+    """A frozen, pretrained network that turns images into feature maps. Made by `build_backbone`.
+
+    It never leaves evaluation mode, its parameters take no gradient, and none flows through it to the images.
+
+    Attributes:
+        name: the network's name.
+        layers: the layers given out, in network order.
+        digest: sha256 over the tensors that the network uses (up to the cut; names, types, shapes, bytes), so the
+            same for a `.pth` and a `.safetensors` file, with or without the classifier.
+        weights_source: a line that says where the weights are from.
+        identity: all that decides the numbers, as JSON values: name, layers, digest, normalisation, options.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self, name: str, architecture: Architecture, network: Chain, *, weights_source: str, options: Mapping[str, str]
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.layers = tuple(layer for layer in architecture.layers if layer.name in network.keep)
+        self.network = network
+        self.digest = tensors_digest(_used_tensors(network))
+        self.weights_source = weights_source
+        self.rounds_up = architecture.rounds_up
+        mean, std = torch.tensor(architecture.mean), torch.tensor(architecture.std)
+        self.register_buffer("scale", (1 / std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", (-mean / std).view(1, 3, 1, 1), persistent=False)
+        self.identity: dict[str, Any] = {
+            "backbone": name,
+            "weights": self.digest,
+            "layers": [layer.name for layer in self.layers],
+            "mean": list(architecture.mean),
+            "std": list(architecture.std),
+            **options,
+        }
+        self.to(memory_format=torch.channels_last)  # faster on a CPU, by far for depthwise convolutions
+        self.requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Does nothing but stay in evaluation mode, also when a module around it is set to training."""
+        del mode
+        return super().train(False)
+
+    def map_shapes(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
+        """The shape (C, h, w) of each layer's map for images of `height` x `width`, without running the network.
+
+        h = H / stride, rounded up for `tf_efficientnet_lite0` and `wide_resnet50_2`, down for `vgg19`; w likewise.
+
+        Raises:
+            InputError: a map would be less than 2x2.
+        """
+        shapes = {}
+        for layer in self.layers:
+            up = layer.stride - 1 if self.rounds_up else 0
+            h, w = (height + up) // layer.stride, (width + up) // layer.stride
+            if min(h, w) < 2:
+                raise InputError(
+                    f"images of {height}x{width} are too small for layer {layer.name} of {self.name} (stride "
+                    f"{layer.stride}): expected at least {2 * layer.stride} pixels on each side"
+                )
+            shapes[layer.name] = (layer.channels, h, w)
+        return shapes
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Feature maps of `images`.
+
+        Args:
+            images: [N, 3, H, W] in RGB, uint8 in 0..255 or floating point in 0..1; sizes as in `map_shapes`.
+
+        Returns:
+            float32 maps [N, C, h, w] by layer name, in network order; channels last in memory.
+
+        Raises:
+            InputError: the images are too small.
+            ValueError: they have another shape or type.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or not (images.dtype == torch.uint8 or images.is_floating_point()):
+            raise ValueError(
+                f"expected images [N, 3, H, W], uint8 or floating point, found {list(images.shape)} {images.dtype}"
+            )
+        self.map_shapes(*images.shape[-2:])
+        scale = self.scale / 255 if images.dtype == torch.uint8 else self.scale
+        return self.network(torch.addcmul(self.shift, images.to(scale.dtype), scale))
+
+
+def build_backbone(
+    name: str,
+    *,
+    layers: Sequence[str] | None = None,
+    weights: str = "auto",
+    pooling: str = "max",
+    padding: str = "reflect",
+) -> Backbone:
+    """Builds a frozen backbone that gives out `layers`.
+
+    Args:
+        name: `tf_efficientnet_lite0`, `vgg19` or `wide_resnet50_2`.
+        layers: `blocks.0` .. `blocks.6`, `relu1_1` .. `relu5_4` or `layer1` .. `layer4`, in any order; None takes
+            two layers at strides 8 and 16 (`vgg19`: DFC's four for objects).
+        weights: `auto` (the installed package for lite0, else the library's file from torch hub's folder or the
+            network), `package`, a name of `weights.PUBLISHED` (`racm`, `imagenet1k_v1`, ...), the path of a `.pth` or
+            `.safetensors` file, or `random` (`random:7` with a seed).
+        pooling: `max` or `avg`; `vgg19` only, others ignore it.
+        padding: `reflect` or `zeros`; `vgg19` only, others ignore it.
+
+    Raises:
+        InputError: a name is not known, or the weights cannot be had or do not fit.
+
+    Example:
+        >>> backbone = build_backbone("vgg19", layers=["relu4_4"], weights="random", pooling="avg")
+        >>> backbone.layers
+        (Layer(name='relu4_4', channels=512, stride=8),)
+        >>> backbone(torch.zeros(1, 3, 64, 64))["relu4_4"].shape
+        torch.Size([1, 512, 8, 8])
+    """
+    if name not in ARCHITECTURES:
+        raise InputError(f"backbone {name!r} is not known; expected one of {', '.join(ARCHITECTURES)}")
+    architecture = ARCHITECTURES[name]
+    wanted = _checked_layers(name, architecture, layers)
+    options = {key: value for key, value in (("pooling", pooling), ("padding", padding)) if key in architecture.options}
+    kind, _, seed = weights.partition(":")
+    if kind == "random":
+        if seed and not seed.isdecimal():
+            raise InputError(f"weights={weights}: the seed is not a whole number; expected for example random:7")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(seed or 0))
+            network = architecture.build(wanted, **options)
+        source = f"random, seed {int(seed or 0)}"
+    else:
+        with torch.device("meta"):  # no memory and no initialisation for tensors that are about to be replaced
+            network = architecture.build(wanted, **options)
+        tensors, source = read_weights(name, weights)
+        _load(network, tensors, architecture.file_names(tensors), source)
+    return Backbone(name, architecture, network, weights_source=source, options=options)
+
+
+def _checked_layers(name: str, architecture: Architecture, layers: Sequence[str] | None) -> tuple[str, ...]:
+    names = tuple(layer.name for layer in architecture.layers)
+    if layers is None:
+        return architecture.default
+    unknown = [] if isinstance(layers, str) else [layer for layer in layers if layer not in names]
+    if isinstance(layers, str) or unknown or not layers or len(set(layers)) < len(layers):
+        found = f"layer {unknown[0]!r} is not known to" if unknown else f"layers={layers!r} cannot be used with"
+        raise InputError(f"{found} {name}; expected a list without repeats out of {', '.join(names)}")
+    return tuple(layers)
+
+
+def _used_tensors(network: nn.Module) -> dict[str, Tensor]:
+    # Batch normalisation counts its training batches; the count has no part in the output, and old files lack it.
+    return {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+
+
+def _load(network: nn.Module, tensors: Mapping[str, Tensor], file_names: Mapping[str, str], source: str) -> None:
+    used = _used_tensors(network)
+    wanted = {file_names[name]: value for name, value in used.items()}
+    fitting = fit_tensors(tensors, wanted, known=set(file_names.values()), source=source)
+    counts = {name: torch.zeros((), dtype=torch.int64) for name in network.state_dict() if name not in used}
+    network.load_state_dict({name: fitting[file_names[name]] for name in used} | counts, assign=True)

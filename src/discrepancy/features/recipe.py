@@ -1,0 +1,136 @@
+"""What a feature cache holds and how to compute it: every ingredient that decides a number, and a lazy computation.
+
+The fingerprint is a digest of the ingredients, so asking whether features exist neither runs a network nor reads a
+pixel, and a changed ingredient can never meet features made from another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+
+from discrepancy.errors import InputError
+from discrepancy.features.backbones import Backbone
+
+# Raised when the same ingredients begin to give other numbers, or the files another form.
+FORMAT = 1
+DTYPES = ("float32", "float16")
+
+Shape = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class FeatureRecipe:
+    """The features of N images at some layers, not computed yet.
+
+    Attributes:
+        ingredients: all that decides the numbers, as JSON values; kept in clear beside the features.
+        shapes: for each layer (N, C, h, w); N is the same for all.
+        dtype: `float32` or `float16`, in which the features are kept.
+        batches: starts the computation; yields, in image order, arrays [B, C, h, w] of `dtype` by layer.
+    """
+
+    ingredients: Mapping[str, Any]
+    shapes: Mapping[str, Shape]
+    dtype: str
+    batches: Callable[[], Iterator[dict[str, np.ndarray]]] = field(compare=False, repr=False)
+
+    @property
+    def count(self) -> int:
+        """The number of images."""
+        return next(iter(self.shapes.values()))[0]
+
+    @property
+    def nbytes(self) -> int:
+        """The size of all features."""
+        return sum(prod(shape) for shape in self.shapes.values()) * np.dtype(self.dtype).itemsize
+
+    @property
+    def contents(self) -> dict[str, Any]:
+        """What the fingerprint is taken of, as JSON values."""
+        shapes = {layer: list(shape) for layer, shape in self.shapes.items()}
+        return {"format": FORMAT, "dtype": self.dtype, "shapes": shapes, "ingredients": dict(self.ingredients)}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over `contents`, 64 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self.contents, sort_keys=True).encode()).hexdigest()
+
+
+def feature_recipe(
+    backbone: Backbone,
+    images: np.ndarray,
+    image_digests: Sequence[str],
+    *,
+    preprocessing: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
+    batch_size: int = 16,
+    device: str | torch.device = "cpu",
+) -> FeatureRecipe:
+    """The recipe for a backbone's maps of `images`, in full resolution.
+
+    Batch size and device are no ingredients: they change the numbers by rounding only (on a GPU, PyTorch's default
+    TF32 convolutions keep about three decimal digits).
+
+    Args:
+        backbone: moved to `device` when the computation starts.
+        images: uint8 [N, 3, H, W] in RGB, memory-mapped or not; read only when the computation starts.
+        image_digests: N digests that stand for the images, in order, such as the sha256 of their files.
+        preprocessing: how the arrays were made from what the digests stand for, if it can vary: JSON values, for
+            example `{"interpolation": "bilinear"}`.
+        dtype: `float32`, or `float16` for half the space.
+        batch_size: images per run of the network.
+        device: where the network runs.
+
+    Raises:
+        InputError: the images are none or too small, or an option has no such value.
+        ValueError: the arrays do not fit together.
+    """
+    if dtype not in DTYPES:
+        raise InputError(f"dtype={dtype!r} is not known to the feature cache; expected {' or '.join(DTYPES)}")
+    if batch_size < 1:
+        raise InputError(f"batch_size={batch_size} cannot be; expected 1 or more")
+    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8:
+        raise ValueError(f"expected images [N, 3, H, W] of uint8, found {list(images.shape)} {images.dtype}")
+    if len(image_digests) != len(images):
+        raise ValueError(f"{len(images)} images but {len(image_digests)} digests")
+    if not len(images):
+        raise InputError("there are no images to take features of; expected at least one")
+    height, width = images.shape[2:]
+    shapes = {layer: (len(images), *shape) for layer, shape in backbone.map_shapes(height, width).items()}
+    ingredients = {
+        **backbone.identity,
+        "reduction": "none",
+        "image_size": [height, width],
+        "preprocessing": dict(preprocessing or {}),
+        "images": list(image_digests),
+    }
+
+    def batches() -> Iterator[dict[str, np.ndarray]]:
+        return _maps(backbone, images, dtype=dtype, batch_size=batch_size, device=torch.device(device))
+
+    return FeatureRecipe(ingredients=ingredients, shapes=shapes, dtype=dtype, batches=batches)
+
+
+def _maps(
+    backbone: Backbone, images: np.ndarray, *, dtype: str, batch_size: int, device: torch.device
+) -> Iterator[dict[str, np.ndarray]]:
+    backbone.to(device)
+    # One buffer for all batches, page-locked for a GPU: the images are read from disk into it, as bytes.
+    shape = (min(batch_size, len(images)), *images.shape[1:])
+    buffer = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    pixels = buffer.numpy()
+    for start in range(0, len(images), batch_size):
+        count = min(batch_size, len(images) - start)
+        pixels[:count] = images[start : start + count]
+        maps = backbone(buffer[:count].to(device, non_blocking=True))
+        # Bringing the maps back waits for the network, so the buffer is free again afterwards.
+        yield {layer: value.to(getattr(torch, dtype)).contiguous().cpu().numpy() for layer, value in maps.items()}

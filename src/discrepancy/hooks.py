@@ -1,0 +1,184 @@
+"""What happens around a run: parameters are checked before it, MLflow hears of it, the terminal sums it up."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from tqdm import tqdm
+
+from discrepancy.datasets import CheckpointDataset
+from discrepancy.errors import InputError
+from discrepancy.parameters import known, suggestion
+
+logger = logging.getLogger(__name__)
+
+
+class ParameterHooks:
+    """Refuses `--params` that no one reads. Inside the groups, the typed models do so."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Compare the names given with those of the configuration files."""
+        given = context._runtime_params or {}
+        loader = context.config_loader
+        saved, loader.runtime_params = loader.runtime_params, {}
+        try:
+            names = list(loader["parameters"])
+        finally:
+            loader.runtime_params = saved
+        if unknown := [name for name in given if name not in names]:
+            raise InputError(f"--params: unknown {unknown[0]!r}{suggestion(unknown[0], names)}; {known(names)}")
+        for name in given:
+            if isinstance(given[name], dict) and not isinstance(loader["parameters"][name], dict):
+                raise InputError(f"--params: {name!r} is not a group, so {name}.{next(iter(given[name]))} means nothing")
+
+
+class TrackingHooks:
+    """Tells MLflow what the catalog marks with `metadata: {mlflow: {as: ...}}`, in the run that kedro-mlflow opened."""
+
+    def __init__(self) -> None:
+        self._marked: dict[str, dict[str, str]] = {}
+        self._parameters: dict[str, Any] = {}
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Remember the parameters."""
+        self._parameters = context.config_loader["parameters"]
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Name and tag the run."""
+        self._marked = {}
+        for name in pipeline.datasets():
+            metadata = getattr(catalog.get(name), "metadata", None) or {}
+            if "mlflow" in metadata:
+                self._marked[name] = metadata["mlflow"]
+        run = _active_run()
+        if run is None:
+            return
+        import mlflow
+
+        methods = run_params["pipeline_names"] or ["dfc"]
+        method = "+".join(methods)
+        tags = {name: str(self._parameters.get(name, "")) for name in ("dataset", "category", "seed")}
+        group = self._parameters.get(method, {})
+        tags |= {"method": method, "backbone": str(group.get("backbone", "")) if isinstance(group, Mapping) else ""}
+        tags |= {"kedro_run_id": str(run_params.get("run_id", "")), "mlflow.runName": f"{method}/{tags['category']}"}
+        if parent := os.environ.get("MLFLOW_PARENT_RUN_ID"):
+            tags["mlflow.parentRunId"] = parent
+        mlflow.set_tags(tags)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Log what is marked."""
+        how = self._marked.get(dataset_name)
+        if how is None or _active_run() is None:
+            return
+        _LOGGERS[how["as"]](data, how.get("file", dataset_name))
+
+
+def _log_metrics(data: Mapping[str, float | None], file: str) -> None:
+    import mlflow
+
+    mlflow.log_metrics({name: value for name, value in data.items() if value is not None})
+
+
+def _log_history(data: pd.DataFrame, file: str) -> None:
+    import mlflow
+    from mlflow.entities import Metric
+
+    stamp = pd.Timestamp.now().value // 10**6
+    values = data.drop(columns="epoch").to_dict("list")
+    metrics = [
+        Metric(f"train_{name}", float(value), stamp, int(epoch))
+        for name, column in values.items()
+        for epoch, value in zip(data["epoch"], column, strict=True)
+        if value is not None and value == value
+    ]
+    client = mlflow.MlflowClient()
+    for start in range(0, len(metrics), 1000):  # the most that one call takes
+        client.log_batch(_active_run().info.run_id, metrics[start : start + 1000])
+
+
+def _log_table(data: pd.DataFrame, file: str) -> None:
+    import mlflow
+
+    mlflow.log_table(data, file)
+
+
+def _log_figure(data: Any, file: str) -> None:
+    import mlflow
+
+    mlflow.log_figure(data, f"figures/{file}")
+
+
+def _log_text(data: str, file: str) -> None:
+    import mlflow
+
+    mlflow.log_text(data, file)
+
+
+def _log_detector(data: Any, file: str) -> None:
+    """Weights and card as artifacts; the digest of the data as a tag."""
+    import tempfile
+
+    import mlflow
+
+    from discrepancy.methods.detector import save_detector
+
+    with tempfile.TemporaryDirectory() as folder:
+        save_detector(data, Path(folder) / "detector")
+        mlflow.log_artifacts(str(Path(folder) / "detector"), "detector")
+    mlflow.set_tags({"data_digest": data.card["data_digest"], "backbone": data.card["backbone"]["backbone"]})
+
+
+_LOGGERS = {
+    "metrics": _log_metrics,
+    "history": _log_history,
+    "table": _log_table,
+    "figure": _log_figure,
+    "text": _log_text,
+    "detector": _log_detector,
+}
+
+
+def _active_run() -> Any:
+    """The run that kedro-mlflow opened; None when tracking is off."""
+    import mlflow
+
+    return mlflow.active_run()
+
+
+class SummaryHooks:
+    """Ends a run with its short table and where to look next, and drops the checkpoints it no longer needs."""
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Print the summaries of this run."""
+        for name in sorted(pipeline.datasets()):
+            if isinstance(checkpoint := catalog.get(name), CheckpointDataset):
+                checkpoint.clear()
+        for name in sorted(pipeline.outputs() | pipeline.all_outputs()):
+            if name.endswith(".summary"):
+                tqdm.write(f"\n{catalog.load(name)}{_whereabouts(catalog, name.removesuffix('.summary'))}")
+
+
+def _whereabouts(catalog: DataCatalog, method: str) -> str:
+    folder = os.path.relpath(catalog.get(f"{method}.gallery_figure")._get_load_path())
+    report = Path(folder).parents[2]
+    return (
+        f"gallery  {folder}\n"
+        f"report   {report}/\n"
+        f"detector {os.path.relpath(catalog.get(f'{method}.detector')._get_load_path())}/\n"
+        "compare  mlflow ui --backend-store-uri sqlite:///mlflow.db\n"
+        f"graph    kedro viz run --pipeline={method}\n"
+    )

@@ -1,0 +1,152 @@
+"""Writing a rendered category to disk in MVTec AD's layout, all or nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from discrepancy.errors import InputError
+from discrepancy.inspection.demo.cable_defects import CABLE
+from discrepancy.inspection.demo.gear_defects import GEAR
+from discrepancy.inspection.demo.part import Part
+from discrepancy.inspection.demo.picture import take
+from discrepancy.inspection.demo.weave_defects import WEAVE
+
+VERSION = 1
+"""Raise it whenever a picture changes: data sets on disk that an older renderer made are then rendered anew."""
+STAMP = ".rendered.json"
+PARTS: dict[str, Part[Any]] = {"cable": CABLE, "gear": GEAR, "weave": WEAVE}
+CATEGORIES: tuple[str, ...] = tuple(PARTS)
+SMALLEST = 32
+ABANDONED_AFTER = 3600.0
+
+logger = logging.getLogger(__name__)
+
+
+def render_category(
+    root: Path,
+    category: str,
+    *,
+    seed: int = 0,
+    size: int = 256,
+    train: int = 60,
+    test_good: int = 20,
+    test_defective: int = 40,
+) -> Path:
+    """Render a synthetic category into `<root>/<category>` and return that folder; do nothing if it is up to date.
+
+    The layout is MVTec AD's: `train/good`, `test/good`, `test/<defect>` hold RGB photographs `NNN.png` of
+    `size` x `size` pixels, `ground_truth/<defect>` a mask `NNN_mask.png` (grey, 0 or 255) for each defective one.
+    The kinds of defects take turns, so each gets its share of `test_defective`.
+
+    The same arguments give the same pictures; a picture depends on `seed`, `size` and its own path only, never on the
+    counts. The folder appears complete or not at all. A folder that other settings or an older renderer made is
+    replaced; one that was not rendered is never touched.
+
+    Raises:
+        InputError: the category does not exist, a number is out of range, or `<root>/<category>` holds other files.
+    """
+    if category not in PARTS:
+        raise InputError(f"There is no demo category {category!r}; the ones that exist are {', '.join(CATEGORIES)}.")
+    wanted: dict[str, Any] = {
+        "seed": seed,
+        "size": size,
+        "train": train,
+        "test_good": test_good,
+        "test_defective": test_defective,
+    }
+    _check(wanted)
+    wanted = {"version": VERSION, "category": category, **wanted}
+    target = Path(root) / category
+    if _stamp(target) == wanted:
+        return target
+    if target.exists() and not (target / STAMP).is_file():
+        raise InputError(
+            f"{target} exists but was not rendered (it has no {STAMP}); expected a free place for the demo category. "
+            "Move that folder away, or give another data root."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target)
+    logger.info("Rendering the synthetic category %s into %s", category, target)
+    with tempfile.TemporaryDirectory(prefix=_prefix(target), dir=target.parent) as scratch:
+        fresh = Path(scratch) / "new"
+        _render(fresh, category, wanted)
+        (fresh / STAMP).write_text(json.dumps(wanted, indent=2) + "\n")
+        _put(fresh, target, Path(scratch) / "old", wanted)
+    return target
+
+
+def _check(wanted: dict[str, Any]) -> None:
+    least = {"seed": 0, "size": SMALLEST, "train": 1, "test_good": 0, "test_defective": 0}
+    for name, value in wanted.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least[name]:
+            raise InputError(f"{name} is {value!r}; expected a whole number of at least {least[name]}.")
+
+
+def _stamp(folder: Path) -> Any:
+    """What a rendered folder says about itself; None if it says nothing readable."""
+    try:
+        return json.loads((folder / STAMP).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _plan(part: Part[Any], wanted: dict[str, Any]) -> Iterator[tuple[str, int, str | None]]:
+    """Folder, number and defect of every picture."""
+    yield from (("train/good", number, None) for number in range(wanted["train"]))
+    yield from (("test/good", number, None) for number in range(wanted["test_good"]))
+    kinds = tuple(part.defects)
+    for k in range(wanted["test_defective"]):
+        number, kind = divmod(k, len(kinds))
+        yield f"test/{kinds[kind]}", number, kinds[kind]
+
+
+def _render(folder: Path, category: str, wanted: dict[str, Any]) -> None:
+    part = PARTS[category]
+    for place, number, defect in _plan(part, wanted):
+        path = zlib.crc32(f"{category}/{place}/{number:03d}".encode())
+        picture = take(part, np.random.SeedSequence([wanted["seed"], path]), wanted["size"], defect)
+        _save(picture.image, folder / place / f"{number:03d}.png")
+        if picture.mask is not None:
+            mask = np.where(picture.mask, 255, 0).astype(np.uint8)
+            _save(mask, folder / "ground_truth" / str(defect) / f"{number:03d}_mask.png")
+
+
+def _save(pixels: NDArray[np.uint8], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Sensor noise hardly compresses: a higher level costs time and saves nothing.
+    Image.fromarray(pixels).save(path, compress_level=1)
+
+
+def _put(fresh: Path, target: Path, old: Path, wanted: dict[str, Any]) -> None:
+    """Rename the complete folder into its place; an outdated one goes to `old`."""
+    if target.exists() and _stamp(target) != wanted:
+        target.rename(old)
+    try:
+        fresh.rename(target)
+    except OSError:
+        # Another process may have rendered the same category meanwhile: then its folder is as good.
+        if _stamp(target) != wanted:
+            raise
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name}.rendering-"
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a killed process left behind, but nothing that may still be in use."""
+    for leftover in target.parent.glob(f"{_prefix(target)}*"):
+        if time.time() - leftover.stat().st_mtime > ABANDONED_AFTER:
+            shutil.rmtree(leftover, ignore_errors=True)

@@ -1,0 +1,211 @@
+"""What all detectors share: images in, anomaly maps out, saved as the trained part and a card that says what it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from discrepancy.errors import InputError
+from discrepancy.features.backbones import Backbone, build_backbone
+
+CARD = "card.json"
+WEIGHTS = "weights.safetensors"
+
+Card = dict[str, Any]
+
+
+class Detector(nn.Module):
+    """A trained method: `forward(images) -> maps`, higher = more anomalous.
+
+    Attributes:
+        backbone: the frozen pretrained network; not saved, named on the card by its digest.
+        card: JSON values: method, parameters, backbone, image size, image score, thresholds, data digest, versions.
+    """
+
+    method: ClassVar[str]
+
+    def __init__(self, backbone: Backbone, card: Card) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.card = card
+
+    @classmethod
+    def from_card(cls, card: Card, backbone: Backbone) -> Detector:
+        """A detector of this card's shape; its weights are still to be loaded."""
+        raise TypeError(f"{cls.__name__} does not say how it is built from a card")
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images it was trained on, px."""
+        height, width = self.card["image_size"]
+        return height, width
+
+    def image_scores(self, maps: Tensor) -> Tensor:
+        """Image-level scores: the maximum of the anomaly map, Gaussian-smoothed first if the card says so.
+
+        Args:
+            maps: anomaly maps [N, H, W].
+
+        Returns:
+            Scores [N], higher = more anomalous.
+        """
+        return gaussian_blur(maps, self.card["image_score"]["sigma"]).flatten(1).amax(1)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """What was learnt: every tensor of the state dict outside the backbone, on the CPU."""
+        state = self.state_dict()
+        return {key: value.cpu().contiguous() for key, value in state.items() if not key.startswith("backbone.")}
+
+
+def new_card(
+    method: str,
+    parameters: Mapping[str, Any],
+    backbone: Backbone,
+    *,
+    image_size: tuple[int, int],
+    sigma: float,
+    data_digest: str,
+    **more: Any,
+) -> Card:
+    """The card of a freshly trained detector: thresholds are still empty.
+
+    Args:
+        method: `dfc`, `dfr` or `fod`.
+        parameters: the method's parameters, JSON values.
+        backbone: the frozen network.
+        image_size: height and width, px.
+        sigma: the image score is the maximum of the map smoothed by a Gaussian of this standard deviation, px; 0: raw.
+        data_digest: digest of the sample table.
+        more: further entries, JSON values.
+    """
+    smoothed = f", smoothed by a Gaussian of sigma {sigma:g} px" if sigma else ""
+    return {
+        "method": method,
+        "parameters": dict(parameters),
+        "backbone": {**backbone.identity, "source": backbone.weights_source},
+        "image_size": list(image_size),
+        "image_score": {"rule": f"maximum of the anomaly map{smoothed}", "sigma": sigma},
+        "thresholds": None,
+        "data_digest": data_digest,
+        "versions": {name: version(name) for name in ("discrepancy", "torch", "torchvision", "timm")},
+        **more,
+    }
+
+
+def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
+    """Gaussian smoothing of maps [N, H, W], sigma in px, reflected borders, cut off at 4 sigma; 0 changes nothing."""
+    if sigma <= 0:
+        return maps
+    reach = min(int(4 * sigma + 0.5), min(maps.shape[-2:]) - 1)
+    offsets = torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    padded = F.pad(maps.unsqueeze(1), (reach, reach, reach, reach), mode="reflect")
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1)).squeeze(1)
+
+
+def anomaly_maps(
+    detector: Detector, images: NDArray[np.uint8], *, device: torch.device, batch_size: int = 16
+) -> Iterator[NDArray[np.float32]]:
+    """Anomaly maps of many images, in pieces.
+
+    Args:
+        detector: moved to the device.
+        images: uint8 [N, 3, H, W], memory-mapped or not.
+        device: where to compute.
+        batch_size: images per piece.
+
+    Yields:
+        float32 maps [n, H, W], in the order of the images.
+    """
+    detector.to(device).eval()
+    for start in range(0, len(images), batch_size):
+        batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
+        with torch.inference_mode():
+            yield detector(batch).float().cpu().numpy()
+
+
+def save_detector(detector: Detector, folder: Path) -> None:
+    """Write weights and card to a new folder, complete or not at all."""
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    temporary.mkdir(parents=True)
+    try:
+        save_file(detector.trained_state(), temporary / WEIGHTS)
+        (temporary / CARD).write_text(json.dumps(detector.card, indent=2) + "\n", encoding="utf-8")
+        os.rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load_detector(folder: Path, *, weights: str | None = None) -> Detector:
+    """Read a detector back, on the CPU, ready to score.
+
+    Args:
+        folder: what `save_detector` wrote.
+        weights: where the backbone's weights are, if not where they were at training.
+
+    Raises:
+        InputError: a file is missing or damaged, or the backbone has other weights than at training.
+    """
+    from discrepancy.methods import METHODS
+
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        state = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise InputError(f"{folder}: not a detector ({error}); expected {CARD} and {WEIGHTS}") from error
+    if card.get("method") not in METHODS:
+        raise InputError(f"{folder / CARD}: method {card.get('method')!r}; expected one of {', '.join(METHODS)}")
+    made = card["backbone"]
+    options = {key: made[key] for key in ("pooling", "padding") if key in made}
+    source = weights or card["parameters"].get("weights", "auto")
+    backbone = build_backbone(made["backbone"], layers=made["layers"], weights=source, **options)
+    if backbone.digest != made["weights"]:
+        raise InputError(
+            f"{folder}: trained on a {made['backbone']} with weights {made['weights'][:12]} ({made['source']}), but "
+            f"{backbone.weights_source} holds {backbone.digest[:12]}; name the right file with weights=/path"
+        )
+    detector = METHODS[card["method"]].from_card(card, backbone)
+    missing = detector.load_state_dict(state, strict=False)
+    if wrong := [*missing.unexpected_keys, *(key for key in missing.missing_keys if not key.startswith("backbone."))]:
+        raise InputError(f"{folder / WEIGHTS}: tensors {', '.join(wrong[:3])} do not belong to the card")
+    return detector.eval()
+
+
+class ScoringClock:
+    """Adds up the seconds in which anomaly maps are computed, apart from those in which they are stored."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.images = 0
+
+    def watch(self, pieces: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """Pass the pieces [n, H, W] through, timing how long each takes to come."""
+        while True:
+            began = time.perf_counter()
+            piece = next(pieces, None)
+            if piece is None:
+                return
+            self.seconds += time.perf_counter() - began
+            self.images += len(piece)
+            yield piece
+
+    @property
+    def images_per_second(self) -> float:
+        """Throughput; NaN before the first image."""
+        return self.images / self.seconds if self.seconds else float("nan")

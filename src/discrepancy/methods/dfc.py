@@ -1,0 +1,328 @@
+"""DFC, Deep Feature Correspondence (Yang, Shi, Liu, Pattern Recognition 2022).
+
+A network is trained to predict, from the image, the features that a frozen pretrained network gives for good images;
+where prediction and feature differ, the image is anomalous. `docs/methods.md` lists what differs from the paper.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from discrepancy.errors import InputError
+from discrepancy.features.backbones import Backbone
+from discrepancy.features.cache import Features
+from discrepancy.methods.corruption import KINDS, Corruption, ImageSource, Strokes
+from discrepancy.methods.detector import Card, Detector, gaussian_blur
+from discrepancy.methods.estimators import CompactEstimator, VGG19Estimator
+from discrepancy.methods.training import Batch, TrainingSettings
+from discrepancy.parameters import Parameters
+
+VALIDATION_IMAGES = 64
+"""The validation loss looks at no more images than this: it is drawn every epoch."""
+
+
+class DFCParameters(Parameters):
+    """Parameters of DFC. The defaults suit the embedded backbone on two CPU cores; `conf/paper` holds the paper's."""
+
+    backbone: str = Field("tf_efficientnet_lite0", description="frozen network")
+    weights: str = Field("auto", description="auto, a published name, or the path of a weights file")
+    pooling: Literal["max", "avg"] = Field("avg", description="pooling of a vgg19 backbone")
+    padding: Literal["reflect", "zeros"] = Field("reflect", description="padding of a vgg19 backbone")
+    layers: list[str] = Field(["blocks.2", "blocks.4"], min_length=1, description="layers to predict")
+    layers_by_category: dict[str, list[str]] = Field({}, description="layers of single categories, in place of those")
+    cache_dtype: Literal["float32", "float16"] = Field("float32", description="type of the cached features")
+
+    estimator: Literal["compact", "vgg19"] = Field("compact", description="estimation network")
+    width: int = Field(96, ge=8, description="channels of the compact network at stride 8")
+    blocks: int = Field(1, ge=1, description="residual blocks per MCRL branch")
+    standardise: bool = Field(True, description="predict features of mean 0 and deviation 1 per channel")
+    residuals: Literal["raw", "diagonal", "whitened"] = Field(
+        "whitened",
+        description="how residuals are weighed: as they are, by their deviation or covariance on good images",
+    )
+
+    corruptions: list[Literal["mean_colour", "inpaint", "colour", "noise", "image"]] = Field(
+        ["mean_colour", "inpaint", "colour", "noise"], min_length=1, description="fills of SFE's strokes"
+    )
+    blend_folder: str | None = Field(None, description="folder of images for the corruption `image`")
+    stroke_margin: int = Field(0, ge=0, le=120, description="strokes keep this far from the border, px of 256")
+    corrupted_weight: float = Field(1.0, ge=0, description="alpha: weight of the corrupted images' loss")
+
+    epochs: int = Field(20, ge=1)
+    batch_size: int = Field(8, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "one_cycle"] = "one_cycle"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    checkpoint_every: int = Field(1, ge=1, description="epochs between checkpoints")
+    seed: int = Field(0, ge=0)
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+
+    align_corners: bool = Field(False, description="upsampling of the error maps; the paper's code: true")
+    smoothing: float = Field(0.0, ge=0, description="sigma of the Gaussian on anomaly maps, px")
+    image_smoothing: float = Field(4.0, ge=0, description="sigma of the Gaussian before the image score's maximum, px")
+
+    def layers_of(self, category: str) -> list[str]:
+        """The layers to predict for a category."""
+        return self.layers_by_category.get(category, self.layers)
+
+    @property
+    def training(self) -> TrainingSettings:
+        """What the training loop needs."""
+        return TrainingSettings(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+            precision=self.precision,
+            seed=self.seed,
+            checkpoint_every=self.checkpoint_every,
+        )
+
+    def fingerprint(self, features: Features) -> str:
+        """Digest of all that decides the weights: another one starts the training anew."""
+        deciding = self.model_dump(exclude={"device", "weights", "checkpoint_every"})
+        text = json.dumps([deciding, features.fingerprint, torch.__version__], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class DFC(Detector):
+    """The detector: frozen extraction network, trained estimation network.
+
+    Buffers per layer: mean and deviation of each channel on good images (0 and 1 if not standardised), and the matrix
+    that weighs residuals (identity if raw).
+
+    Example:
+        >>> detector = load_detector(folder)  # doctest: +SKIP
+        >>> maps = detector(images)  # uint8 [N, 3, H, W] -> float32 [N, H, W]  # doctest: +SKIP
+    """
+
+    method = "dfc"
+
+    def __init__(self, backbone: Backbone, parameters: DFCParameters, card: Card) -> None:
+        super().__init__(backbone, card)
+        self.parameters_used = parameters
+        self.layers = [layer.name for layer in backbone.layers]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(parameters.seed)
+            self.estimator = build_estimator(backbone, parameters)
+        self.estimator.to(memory_format=torch.channels_last)
+        for index, layer in enumerate(backbone.layers):
+            self.register_buffer(f"mean_{index}", torch.zeros(1, layer.channels, 1, 1))
+            self.register_buffer(f"deviation_{index}", torch.ones(1, layer.channels, 1, 1))
+            self.register_buffer(f"weighing_{index}", torch.eye(layer.channels))
+
+    @classmethod
+    def from_card(cls, card: Card, backbone: Backbone) -> DFC:
+        """A DFC of this card's shape; its weights are still to be loaded."""
+        return cls(backbone, DFCParameters.model_validate(card["parameters"]), card)
+
+    def set_statistics(self, statistics: Mapping[str, tuple[NDArray, NDArray]]) -> None:
+        """Standardise targets by mean [C] and deviation [C] of each layer's channels on good images."""
+        for index, layer in enumerate(self.layers):
+            mean, deviation = (torch.as_tensor(values, dtype=torch.float32) for values in statistics[layer])
+            self.get_buffer(f"mean_{index}").copy_(mean.view(1, -1, 1, 1))
+            self.get_buffer(f"deviation_{index}").copy_(deviation.clamp_min(1e-6).view(1, -1, 1, 1))
+
+    def standardised(self, features: Mapping[str, Tensor]) -> list[Tensor]:
+        """The targets of the estimation network, in the order of the layers.
+
+        Args:
+            features: maps of the frozen network by layer, [N, C, h, w].
+        """
+        return [
+            (features[layer].float() - self.get_buffer(f"mean_{index}")) / self.get_buffer(f"deviation_{index}")
+            for index, layer in enumerate(self.layers)
+        ]
+
+    def predicted(self, images: Tensor) -> list[Tensor]:
+        """Standardised features predicted from uint8 images [N, 3, H, W], one map [N, C, h, w] per layer."""
+        scaled = (images.float() / 255).contiguous(memory_format=torch.channels_last)
+        maps = self.estimator(scaled)
+        return [maps[layer] for layer in self.layers]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Anomaly maps of images.
+
+        Per layer the mean over channels of the squared (weighed) residual, bilinearly upsampled to the image's size,
+        summed over layers; maps of one size are summed before the upsampling, which is the same.
+
+        Args:
+            images: uint8 [N, 3, H, W], RGB.
+
+        Returns:
+            float32 maps [N, H, W], 0 or larger, unbounded.
+        """
+        targets = self.standardised(self.backbone(images))
+        sums: dict[tuple[int, ...], Tensor] = {}
+        for index, (target, prediction) in enumerate(zip(targets, self.predicted(images), strict=True)):
+            error = self._error(index, target - prediction.float())
+            size = tuple(error.shape[-2:])
+            sums[size] = sums[size] + error if size in sums else error
+        maps = torch.zeros(len(images), *images.shape[-2:], device=images.device)
+        for error in sums.values():
+            up = F.interpolate(
+                error, images.shape[-2:], mode="bilinear", align_corners=self.parameters_used.align_corners
+            )
+            maps += up.squeeze(1)
+        return gaussian_blur(maps, self.parameters_used.smoothing)
+
+    def _error(self, index: int, residual: Tensor) -> Tensor:
+        """Mean over channels of the squared residual [N, C, h, w], weighed: [N, 1, h, w]."""
+        if self.parameters_used.residuals != "raw":
+            weighing = self.get_buffer(f"weighing_{index}")
+            residual = F.conv2d(residual, weighing[:, :, None, None])
+        return residual.square().mean(1, keepdim=True)
+
+    @torch.inference_mode()
+    def fit_weighing(self, images: NDArray[np.uint8], features: Features, rows: Sequence[int]) -> None:
+        """Learn from good images how large residuals usually are, per channel or as a covariance.
+
+        `whitened` makes the error the squared Mahalanobis distance of the residual under its covariance on good
+        images, divided by the number of channels. Sums are in float64.
+
+        Args:
+            images: uint8 [N, 3, H, W]; row i belongs to row i of the features.
+            features: cached maps of the frozen network.
+            rows: the images to look at.
+        """
+        kind = self.parameters_used.residuals
+        if kind == "raw":
+            return
+        device = self.get_buffer("mean_0").device
+        moments = [torch.zeros(b.shape[0], b.shape[0], dtype=torch.float64) for b in self._weighings()]
+        positions = [0 for _ in moments]
+        for start in range(0, len(rows), 16):
+            part = list(rows[start : start + 16])
+            cached = {layer: tensor.to(device) for layer, tensor in features.tensors(part).items()}
+            batch = torch.from_numpy(np.array(images[part])).to(device)
+            for index, (target, predicted) in enumerate(
+                zip(self.standardised(cached), self.predicted(batch), strict=True)
+            ):
+                flat = (target - predicted.float()).transpose(0, 1).flatten(1)
+                moments[index] += (flat @ flat.T).double().cpu()
+                positions[index] += flat.shape[1]
+        for weighing, moment, count in zip(self._weighings(), moments, positions, strict=True):
+            weighing.copy_(weighing_matrix(moment / count, kind))
+
+    def _weighings(self) -> list[Tensor]:
+        return [self.get_buffer(f"weighing_{index}") for index in range(len(self.layers))]
+
+
+def weighing_matrix(moment: Tensor, kind: Literal["diagonal", "whitened"]) -> Tensor:
+    """The matrix W [C, C] that weighs residuals r: the error is |W r|^2 / C.
+
+    Args:
+        moment: second moments of the residual on good images, [C, C], float64.
+        kind: `diagonal`: W = diag(M)^(-1/2); `whitened`: W = L^(-1), L L^T = M + a hundredth of its mean diagonal.
+    """
+    if kind == "diagonal":
+        return torch.diag(moment.diagonal().clamp_min(1e-8).rsqrt()).float()
+    ridge = 1e-2 * moment.diagonal().mean().clamp_min(1e-8) * torch.eye(len(moment), dtype=moment.dtype)
+    return torch.linalg.inv(torch.linalg.cholesky(moment + ridge)).float()
+
+
+def build_estimator(backbone: Backbone, parameters: DFCParameters) -> nn.Module:
+    """The estimation network, randomly initialised from PyTorch's global generator.
+
+    Raises:
+        InputError: the paper's network with a backbone that is not VGG19.
+    """
+    if parameters.estimator == "compact":
+        return CompactEstimator(backbone.layers, width=parameters.width, blocks=parameters.blocks)
+    if backbone.name != "vgg19":
+        raise InputError(
+            f"estimator: vgg19 predicts a vgg19 backbone, but backbone is {backbone.name}; expected compact"
+        )
+    return VGG19Estimator(backbone.layers, blocks=parameters.blocks)
+
+
+class DFCProblem:
+    """What the training loop is told: clean and corrupted images, both to give the clean image's features (SFE).
+
+    L = mean over layers of MSE(S(n), T(n)) + alpha * MSE(S(a), T(n)). T(n) comes from the cache, T(a) is never
+    needed, and one forward pass serves n and a: exact, as the estimation network has no batch normalisation.
+
+    Args:
+        detector: its estimation network is trained.
+        images: uint8 [N, 3, H, W]: training images, then validation images; row i of the features belongs to row i.
+        features: cached maps of the frozen network, rows as the images.
+        examples: number of training images.
+        corruption: paints the strokes.
+    """
+
+    def __init__(
+        self,
+        detector: DFC,
+        images: NDArray[np.uint8],
+        features: Features,
+        *,
+        examples: int,
+        corruption: Corruption,
+    ) -> None:
+        self.detector = detector
+        self.images = images
+        self.features = features
+        self.examples = examples
+        self.corruption = corruption
+        self.parameters = detector.parameters_used
+        held_out = np.arange(examples, min(len(images), examples + VALIDATION_IMAGES))
+        size = self.parameters.batch_size
+        # Corrupted once, by an epoch that does not exist, so that the validation losses of all epochs compare.
+        parts = [held_out[i : i + size] for i in range(0, len(held_out), size)]
+        self.validation = [(len(part), self.batch(1 << 32, part)) for part in parts]
+
+    def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
+        """Clean images over corrupted ones [2n, 3, H, W], and the layers' features [n, C, h, w]."""
+        clean = np.asarray(self.images[indices])
+        both = np.empty((2 * len(clean), *clean.shape[1:]), np.uint8)
+        both[: len(clean)] = clean
+        for row, index in enumerate(indices):
+            rng = np.random.default_rng([self.parameters.seed, epoch, int(index)])
+            both[len(clean) + row] = self.corruption(clean[row], rng)[0]
+        return {"images": torch.from_numpy(both), **self.features.tensors(indices)}
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The loss above, a scalar."""
+        targets = self.detector.standardised(batch)
+        predictions = self.detector.predicted(batch["images"])
+        losses = []
+        for target, prediction in zip(targets, predictions, strict=True):
+            clean, corrupted = prediction.float().chunk(2)
+            alpha = self.parameters.corrupted_weight
+            losses.append(F.mse_loss(clean, target) + alpha * F.mse_loss(corrupted, target))
+        return torch.stack(losses).mean()
+
+    def validation_loss(self) -> float | None:
+        """The same loss on held-out good images, with corruptions that stay the same."""
+        if not self.validation:
+            return None
+        device = self.detector.get_buffer("mean_0").device
+        total = 0.0
+        for count, batch in self.validation:
+            total += count * float(self.loss({key: tensor.to(device) for key, tensor in batch.items()}))
+        return total / sum(count for count, _ in self.validation)
+
+
+def build_corruption(parameters: DFCParameters, blend: ImageSource | None) -> Corruption:
+    """The corruptions that the parameters ask for; `blend` serves the kind `image`."""
+    kinds = [kind for kind in KINDS if kind in parameters.corruptions]
+    margin = parameters.stroke_margin
+    return Corruption(kinds, strokes=Strokes(margin=margin, start=min(20, margin)), images=blend)
+
+
+def describe(parameters: DFCParameters) -> dict[str, Any]:
+    """What the card says of the training besides the parameters."""
+    note = "all five fills of the paper" if "image" in parameters.corruptions else "without blended images (fill 4)"
+    return {"corruptions": {"used": list(parameters.corruptions), "note": note}}

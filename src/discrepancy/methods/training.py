@@ -1,0 +1,288 @@
+"""The one training loop: shuffling, learning rate, precision, progress, checkpoints that resume bit for bit.
+
+Nothing random is carried from step to step: the order of epoch e is drawn from (seed, e), and a problem draws what it
+needs for image i from (seed, e, i). So a checkpoint is weights, optimiser state and the number of finished epochs, and
+a run that was killed and started again ends, on a CPU, with the weights of one that never was.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from discrepancy.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+Batch = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What the loop needs to know.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images per step; the last, smaller batch of an epoch is used too.
+        learning_rate: Adam's; the peak of it with `one_cycle`.
+        weight_decay: Adam's L2 penalty.
+        schedule: `constant`, or `one_cycle`: up from 1/25 of the rate in the first tenth, cosine down to 1/10,000 of it.
+        precision: `fp32`, or `bf16` for mixed precision (autocast).
+        seed: orders the images; problems draw from it too.
+        checkpoint_every: epochs between two checkpoints.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "one_cycle"] = "constant"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 0
+    checkpoint_every: int = 1
+
+
+class Problem(Protocol):
+    """What a method tells the loop."""
+
+    examples: int
+
+    def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
+        """The named CPU tensors of these examples. Called from worker threads, so draws come from (seed, epoch, i)."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The scalar loss of a batch, tensors on the module's device."""
+
+    def validation_loss(self) -> float | None:
+        """Loss on held-out good images, None where there is none. Never looks at test images."""
+
+
+class DivergedError(RuntimeError):
+    """The loss was not finite."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the training history; losses are means over the epoch's images."""
+
+    epoch: int
+    loss: float
+    validation_loss: float | None
+    learning_rate: float
+    seconds: float
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device for `auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes a GPU where there is one.
+
+    Raises:
+        InputError: an unknown name, or a GPU where none can be used.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise InputError(f"device: {device!r} given; expected auto, cpu, cuda or cuda:N")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device: {device!r} asked for, but PyTorch finds no GPU; expected auto or cpu")
+    return torch.device(device)
+
+
+def learning_rate(step: int, steps: int, settings: TrainingSettings) -> float:
+    """Learning rate of step 0..steps-1: a function of the step alone, so that resuming needs no state."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    warm = max(1, steps // 10)
+    low, final = 1 / 25, 1e-4
+    if step < warm:
+        share = (1 - math.cos(math.pi * step / warm)) / 2
+        return settings.learning_rate * (low + (1 - low) * share)
+    share = (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) / 2
+    return settings.learning_rate * (final + (1 - final) * share)
+
+
+class Checkpoint:
+    """The last good state of a training run, in one file that is replaced as a whole.
+
+    Args:
+        path: the file.
+        fingerprint: names everything that determines the result (parameters, data, backbone); a file with another
+            fingerprint belongs to another run and is not taken up.
+    """
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self.path = path
+        self.fingerprint = fingerprint
+
+    def load(self) -> dict | None:
+        """The stored state, None where there is none, it is another run's, or it cannot be read."""
+        if not self.path.exists():
+            return None
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file of any kind means: start at the beginning
+            logger.warning("training: checkpoint %s cannot be read (%s); starting at the beginning", self.path, error)
+            return None
+        if state.get("fingerprint") != self.fingerprint:
+            logger.info("training: the checkpoint on disk belongs to other parameters or data; starting anew")
+            return None
+        return state
+
+    def save(self, state: dict) -> None:
+        """Write beside the old file, then replace it: a kill leaves one or the other."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                torch.save({"fingerprint": self.fingerprint, **state}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def fit(
+    module: nn.Module,
+    problem: Problem,
+    settings: TrainingSettings,
+    *,
+    device: torch.device,
+    name: str = "training",
+    checkpoint: Checkpoint | None = None,
+    progress: bool = True,
+) -> list[Epoch]:
+    """Train a module in place by Adam.
+
+    Args:
+        module: its trainable parameters are trained; moved to the device.
+        problem: gives batches and their loss.
+        settings: epochs, batches, rates.
+        device: where to train.
+        name: shown beside the progress bar.
+        checkpoint: where to keep the state; a run found there is taken up.
+        progress: draw a progress bar.
+
+    Returns:
+        The history, one entry per epoch, those before a resumption included.
+
+    Raises:
+        DivergedError: the loss is not finite; the last good checkpoint is kept.
+    """
+    module.to(device).train()
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=device.type == "cuda"
+    )
+    history = _resume(module, optimiser, checkpoint, name, settings.epochs)
+    steps = math.ceil(problem.examples / settings.batch_size)
+    total = steps * settings.epochs
+    bar = tqdm(total=total, initial=len(history) * steps, desc=name, unit="step", disable=not progress, mininterval=0.5)
+    with bar:
+        for epoch in range(len(history), settings.epochs):
+            began = time.perf_counter()
+            rates = [learning_rate(epoch * steps + step, total, settings) for step in range(steps)]
+            mean = _train_epoch(problem, optimiser, rates, settings, device, epoch, bar)
+            if not math.isfinite(mean):
+                raise DivergedError(_diverged(epoch, mean, checkpoint, history))
+            validation = _validate(module, problem)
+            history.append(Epoch(epoch + 1, mean, validation, rates[-1], time.perf_counter() - began))
+            last = epoch + 1 == settings.epochs
+            if checkpoint and (last or (epoch + 1) % settings.checkpoint_every == 0):
+                state = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
+                checkpoint.save({**state, "history": [asdict(entry) for entry in history]})
+    module.eval()
+    return history
+
+
+def _resume(
+    module: nn.Module, optimiser: torch.optim.Optimizer, checkpoint: Checkpoint | None, name: str, epochs: int
+) -> list[Epoch]:
+    state = checkpoint.load() if checkpoint else None
+    if state is None:
+        return []
+    module.load_state_dict(state["module"])
+    optimiser.load_state_dict(state["optimiser"])
+    history = [Epoch(**entry) for entry in state["history"]]
+    logger.info("%s: resumed after epoch %d of %d", name, len(history), epochs)
+    return history
+
+
+def _batches(
+    problem: Problem, epoch: int, settings: TrainingSettings, device: torch.device
+) -> Iterator[tuple[int, Batch]]:
+    """The epoch's batches in a shuffled order, prepared ahead by worker threads."""
+    order = np.random.default_rng([settings.seed, epoch]).permutation(problem.examples)
+    parts = [order[i : i + settings.batch_size] for i in range(0, len(order), settings.batch_size)]
+    workers = min(4, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        pending: list[Future[Batch]] = []
+        queue = iter(parts)
+        try:
+            for part in parts:
+                while len(pending) < 2 * workers and (ahead := next(queue, None)) is not None:
+                    pending.append(pool.submit(problem.batch, epoch, ahead))
+                batch = pending.pop(0).result()
+                yield len(part), {key: tensor.to(device, non_blocking=True) for key, tensor in batch.items()}
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _train_epoch(
+    problem: Problem,
+    optimiser: torch.optim.Optimizer,
+    rates: list[float],
+    settings: TrainingSettings,
+    device: torch.device,
+    epoch: int,
+    bar: tqdm,
+) -> float:
+    """One pass; the mean loss per image, or the first loss seen that is not finite.
+
+    The loss stays on the device and is looked at every few steps: each look makes the host wait for a GPU.
+    """
+    look_every = 1 if device.type == "cpu" else 16
+    weighted = torch.zeros((), device=device, dtype=torch.float64)
+    for step, (count, batch) in enumerate(_batches(problem, epoch, settings, device)):
+        for group in optimiser.param_groups:
+            group["lr"] = rates[step]
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+            loss = problem.loss(batch)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        weighted += loss.detach() * count
+        if step % look_every == 0:
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                return value
+            bar.set_postfix(epoch=f"{epoch + 1}/{settings.epochs}", loss=f"{value:.4f}", refresh=False)
+        bar.update()
+    return float(weighted) / problem.examples
+
+
+def _validate(module: nn.Module, problem: Problem) -> float | None:
+    module.eval()
+    with torch.inference_mode():
+        value = problem.validation_loss()
+    module.train()
+    return value
+
+
+def _diverged(epoch: int, loss: float, checkpoint: Checkpoint | None, history: list[Epoch]) -> str:
+    kept = f"; the state after epoch {len(history)} is kept in {checkpoint.path}" if checkpoint and history else ""
+    advice = "A smaller learning_rate, or precision=fp32, usually helps"
+    return f"training: the loss became {loss} in epoch {epoch + 1}{kept}. {advice}"

@@ -1,0 +1,20 @@
+"""Exact metrics of anomaly maps and image scores, and thresholds from good images. Arrays in, numbers out."""
+
+from discrepancy.metrics.evaluation import evaluate
+from discrepancy.metrics.overlap import aupro, best_iou, pro_curve
+from discrepancy.metrics.ranking import auroc, average_precision, f1_max, f1_max_threshold, roc_curve
+from discrepancy.metrics.thresholds import Threshold, threshold_at_fpr
+
+__all__ = [
+    "Threshold",
+    "aupro",
+    "auroc",
+    "average_precision",
+    "best_iou",
+    "evaluate",
+    "f1_max",
+    "f1_max_threshold",
+    "pro_curve",
+    "roc_curve",
+    "threshold_at_fpr",
+]

@@ -1,0 +1,113 @@
+"""Where each anomalous score stands among the good ones: the one sort from which every metric here follows.
+
+AUROC, AP, F1 and AUPRO change only where the threshold passes the score of an anomalous sample. So nothing has to be
+known but, for each distinct anomalous score, how many good scores lie below it and how many equal it. A sort of the
+values (no argsort) and two binary searches tell, exactly, ties included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discrepancy.metrics.checks import check_no_nan
+
+# Values sorted at once: bounds the extra memory (64 MiB of float32), whatever the size of the data set.
+CHUNK = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """The distinct anomalous scores and their places among the good scores.
+
+    Attributes:
+        thresholds: the distinct anomalous scores, ascending `[D]`.
+        anomalous_at: anomalous samples with exactly this score `[D]`.
+        good_below: good samples with a lower score `[D]`.
+        good_up_to: good samples with this or a lower score `[D]`.
+        good: number of good samples.
+    """
+
+    thresholds: NDArray
+    anomalous_at: NDArray[np.int64]
+    good_below: NDArray[np.int64]
+    good_up_to: NDArray[np.int64]
+    good: int
+
+    @cached_property
+    def anomalous(self) -> int:
+        """Number of anomalous samples."""
+        return int(self.anomalous_at.sum())
+
+    @cached_property
+    def true_positives(self) -> NDArray[np.int64]:
+        """Anomalous samples that score at least each threshold `[D]`."""
+        return np.cumsum(self.anomalous_at[::-1])[::-1]
+
+    @cached_property
+    def false_positives(self) -> NDArray[np.int64]:
+        """Good samples that score at least each threshold `[D]`."""
+        return self.good - self.good_below
+
+    @cached_property
+    def fpr_above(self) -> NDArray[np.float64]:
+        """Share of good samples that score more than each threshold `[D]`, in [0, 1]."""
+        return (self.good - self.good_up_to) / self.good
+
+    @cached_property
+    def fpr(self) -> NDArray[np.float64]:
+        """Share of good samples that score at least each threshold `[D]`, in [0, 1]."""
+        return self.false_positives / self.good
+
+
+def rank(scores: NDArray, anomalous: NDArray[np.bool_], *, name: str) -> tuple[Ranks, NDArray[np.intp]]:
+    """Rank the anomalous among the good.
+
+    Args:
+        scores: `[n, ...]`, higher = more anomalous. May be a `np.memmap`: it is read in chunks.
+        anomalous: of the same shape.
+        name: what to call the scores in an error message.
+
+    Returns:
+        the ranks, and for each anomalous sample, in the order of `scores[anomalous]` `[P]`, the index of its score
+        among `thresholds`.
+
+    Raises:
+        InputError: a score is NaN; the message names the entry along the first axis.
+    """
+    thresholds, position, counts = np.unique(scores[anomalous], return_inverse=True, return_counts=True)
+
+    below, up_to = np.zeros_like(counts), np.zeros_like(counts)
+    if not thresholds.size:
+        check_no_nan(scores, name=name)
+        return Ranks(thresholds, counts, below, up_to, scores.size), position
+    step = max(1, CHUNK * len(scores) // scores.size)
+    for start in range(0, len(scores), step):
+        ordered = np.sort(scores[start : start + step], axis=None)
+        if ordered.dtype.kind == "f" and np.isnan(ordered[-1]):  # a sort puts NaN last
+            check_no_nan(scores, name=name)
+        chunk_below, chunk_up_to = _count(ordered, thresholds)
+        below += chunk_below
+        up_to += chunk_up_to
+
+    # Good and anomalous samples were sorted together; the anomalous ones, whose ranks are known, are taken off here.
+    # Picking the good ones out of the array first would cost more than sorting the few others with them.
+    anomalous_up_to = np.cumsum(counts)
+    below -= anomalous_up_to - counts
+    up_to -= anomalous_up_to
+    return Ranks(thresholds, counts, below, up_to, scores.size - position.size), position
+
+
+def _count(ordered: NDArray, thresholds: NDArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Count the values of `ordered` `[n]` that lie below, and not above, each of the ascending `thresholds` `[D]`."""
+    # Both sides ascend, so neighbouring searches walk through the same cache lines.
+    below = np.searchsorted(ordered, thresholds, side="left")
+    last = len(ordered) - 1
+    up_to = below + (ordered[np.minimum(below, last)] == thresholds)
+    # A second search only where the next value is equal too: continuous scores seldom need it.
+    tied = np.flatnonzero(ordered[np.minimum(below + 1, last)] == thresholds)
+    up_to[tied] = np.searchsorted(ordered, thresholds[tied], side="right")
+    return below, up_to

@@ -1,0 +1,126 @@
+"""Thresholds from held-out good images only, with a statement of how much so few images can tell."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import beta
+
+from discrepancy.errors import InputError
+from discrepancy.metrics.checks import as_numbers, check_no_nan
+from discrepancy.metrics.ranks import CHUNK
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A decision threshold: anomalous iff score > `value`.
+
+    Attributes:
+        value: in the units of the scores.
+        fpr: wished false-positive rate, in [0, 1).
+        count: number of good scores it was taken from.
+        above: how many of them lie above `value`; `above / count <= fpr`.
+        images: number of good images they come from; equal to `count` for image scores, fewer for pixel scores.
+    """
+
+    value: float
+    fpr: float
+    count: int
+    above: int
+    images: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Range in which the true false-positive rate lies with 95 % confidence, each end in [0, 1].
+
+        With the (k + 1)-th highest of n independent scores as threshold, the true rate follows Beta(k + 1, n - k)
+        whatever the scores' distribution (Wilks 1941); the upper end is Clopper and Pearson's for k of n. n is the
+        number of images: pixels of one image are alike, so in the worst case an image's pixels count once. For pixel
+        scores this is cautious; for image scores without ties it is exact.
+        """
+        allowed = allowed_above(self.images, self.fpr)
+        tail = (1 - CONFIDENCE) / 2
+        low, high = beta.ppf([tail, 1 - tail], allowed + 1, self.images - allowed)
+        return float(low), float(high)
+
+    def describe(self) -> str:
+        """Say in a few words where the threshold comes from and how uncertain its false-positive rate is."""
+        low, high = self.interval
+        images = f"{self.images} held-out good image{'' if self.images == 1 else 's'}"
+        source = images if self.count == self.images else f"{self.count} pixels of {images}"
+        text = (
+            f"threshold {self.value:.6g} from {source}, {self.above} above it; wished false-positive rate "
+            f"{_percent(self.fpr)}, true rate {_percent(low)} to {_percent(high)} ({_percent(CONFIDENCE)} confidence"
+        )
+        text += ")" if self.count == self.images else ", each image counted once: pixels of one image are alike)"
+        needed = math.ceil(round(1 / self.fpr, 6)) if self.fpr else 1  # from there on one may lie above
+        if self.images < needed:
+            text += f": too few, a rate of {_percent(self.fpr)} needs at least {needed} good images"
+        return text + "."
+
+
+def threshold_at_fpr(good_scores: ArrayLike, *, fpr: float = 0.01, images: int | None = None) -> Threshold:
+    """Lowest score of good images that at most a share `fpr` of their scores exceeds.
+
+    Two uses: image scores `[N]` give the threshold for images, anomaly maps `[N, H, W]` the one for pixels. Scores of
+    test images never belong here. Only the highest share `fpr` of the scores is kept and partially ordered, read in
+    chunks; a `np.memmap` of any size will do.
+
+    Args:
+        good_scores: scores of held-out good images or of their pixels `[n, ...]`, higher = more anomalous.
+        fpr: wished false-positive rate, in [0, 1); 0 gives the highest score.
+        images: how many images the scores come from; by default the length of the first axis.
+
+    Returns:
+        the threshold, for the rule "anomalous iff score > value".
+
+    Raises:
+        InputError: no scores, a NaN, a rate outside [0, 1), or a number of images below 1 or above that of scores.
+    """
+    scores = as_numbers(good_scores, name="good_scores")
+    if not 0 <= fpr < 1:
+        raise InputError(f"fpr is {fpr}; a false-positive rate in [0, 1) was expected.")
+    images = len(scores) if images is None else images
+    if not 1 <= images <= scores.size:
+        raise InputError(
+            f"images is {images}; a number from 1 to that of the good scores, {scores.size}, was expected."
+        )
+    highest = _highest(scores, allowed_above(scores.size, fpr) + 1)
+    value = highest.min()
+    return Threshold(
+        value=float(value), fpr=fpr, count=scores.size, above=int(np.count_nonzero(highest > value)), images=images
+    )
+
+
+def allowed_above(count: int, fpr: float) -> int:
+    """Most of `count` scores that may lie above a threshold: the largest k with k / count <= fpr."""
+    allowed = int(fpr * count)
+    # The product is rounded (0.29 * 100 is 28.99...); the quotient is what is promised.
+    if (allowed + 1) / count <= fpr:
+        return allowed + 1
+    return allowed - 1 if allowed / count > fpr else allowed
+
+
+def _highest(scores: NDArray, count: int) -> NDArray:
+    """Return the `count` highest of `scores` `[n, ...]`, in any order `[count]`."""
+    kept = np.empty(0, dtype=scores.dtype)
+    step = max(1, CHUNK * len(scores) // scores.size)
+    for start in range(0, len(scores), step):
+        chunk = scores[start : start + step].reshape(-1)
+        if chunk.dtype.kind == "f" and np.isnan(chunk.max()):
+            check_no_nan(scores, name="good_scores")
+        if len(kept) == count:
+            chunk = chunk[chunk > kept[0]]
+        kept = np.concatenate([kept, chunk])
+        if len(kept) > count:
+            kept = np.partition(kept, len(kept) - count)[-count:]  # its lowest comes first
+    return kept
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"

@@ -1,0 +1,53 @@
+"""Typed parameter groups: unknown and mistyped keys are refused with the names that exist."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from discrepancy.errors import InputError
+
+
+class Parameters(BaseModel):
+    """Base of every parameter group. Values are converted where that is safe (`"5"` to 5) and cannot be changed.
+
+    Raises:
+        InputError: from `model_validate`, one line per wrong key: what was given, and what was expected.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Build the group from a mapping, as Kedro does when a run starts."""
+        if isinstance(obj, dict):
+            cls._refuse_unknown(obj)
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as error:
+            lines = [_line(entry) for entry in error.errors(include_url=False)]
+            raise InputError("; ".join(lines)) from None
+
+    @classmethod
+    def _refuse_unknown(cls, given: dict[str, Any]) -> None:
+        names = list(cls.model_fields)
+        if unknown := [str(key) for key in given if key not in names]:
+            raise InputError(f"unknown {', '.join(map(repr, unknown))}{suggestion(unknown[0], names)}; {known(names)}")
+
+
+def suggestion(name: str, names: list[str]) -> str:
+    """` (did you mean 'epochs'?)` where a similar name exists, else nothing."""
+    close = get_close_matches(name, names, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def known(names: list[str]) -> str:
+    """The names that exist, for an error message."""
+    return f"known are {', '.join(sorted(names))}"
+
+
+def _line(entry: Any) -> str:
+    place = ".".join(str(part) for part in entry["loc"])
+    return f"'{place}': {entry['msg'][0].lower()}{entry['msg'][1:]}, got {entry['input']!r}"

@@ -1,0 +1,31 @@
+"""Wiring of DFC's own steps."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from discrepancy.pipelines.dfc.nodes import recipe_features, train
+
+
+def create_pipeline() -> Pipeline:
+    """Images -> dfc.features -> dfc.trained and its history."""
+    return Pipeline(
+        [
+            Node(
+                recipe_features,
+                ["images", "samples", "params:dfc", "params:ingestion"],
+                "features",
+                name="extract_features",
+            ),
+            Node(
+                train,
+                ["images", "samples", "features", "blend_images", "checkpoint", "params:dfc", "params:ingestion"],
+                ["trained", "history"],
+                name="train",
+            ),
+        ],
+        namespace="dfc",
+        inputs={"images", "samples", "blend_images"},
+        parameters={"params:dfc", "params:ingestion"},
+        tags=["training"],
+    )

@@ -1,0 +1,46 @@
+"""From photographs to a sample table with splits, an image array and a mask array."""
+
+from __future__ import annotations
+
+import logging
+
+import pandas as pd
+
+from discrepancy.inspection.chunks import ChunkedArray
+from discrepancy.inspection.images import image_array, mask_array
+from discrepancy.inspection.photographs import Photographs
+from discrepancy.inspection.splits import split_validation
+from discrepancy.pipelines.ingestion.parameters import IngestionParameters
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("train", "validation", "test")
+
+
+def split_samples(photographs: Photographs, parameters: IngestionParameters) -> pd.DataFrame:
+    """The sample table, some good training images held out, ordered train, validation, test.
+
+    The order makes every split a contiguous piece of the image array, so that no step copies it.
+    """
+    table = split_validation(
+        photographs.samples,
+        fraction=parameters.validation_fraction,
+        minimum=parameters.validation_minimum,
+        seed=parameters.seed,
+    )
+    order = table["split"].map(SPLITS.index)
+    table = table.assign(_order=order).sort_values(["_order", "image"], kind="stable").drop(columns="_order")
+    counts = ", ".join(f"{count} {split}" for split in SPLITS if (count := int((table["split"] == split).sum())))
+    height, width = parameters.image_size
+    logger.info("%s: %s images at %dx%d px", parameters.category, counts, height, width)
+    return table.reset_index(drop=True)
+
+
+def decode_images(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> ChunkedArray:
+    """The recipe of the image array, uint8 [N, 3, H, W], rows as in the sample table."""
+    return image_array(samples, photographs.root, parameters.image_size)
+
+
+def decode_masks(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> ChunkedArray:
+    """The recipe of the test images' masks, bool [N_test, H, W], rows as in the sample table's test split."""
+    return mask_array(samples[samples["split"] == "test"], photographs.root, parameters.image_size)

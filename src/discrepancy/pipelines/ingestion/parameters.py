@@ -1,0 +1,26 @@
+"""Parameters of the ingestion pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from discrepancy.inspection.images import parse_image_size
+from discrepancy.parameters import Parameters
+
+
+class IngestionParameters(Parameters):
+    """How photographs become arrays."""
+
+    dataset: str = Field("demo", description="how the photographs are laid out")
+    category: str = Field(description="the part")
+    image_size: tuple[int, int] = Field((256, 256), description="height and width, px; one number for a square")
+    validation_fraction: float = Field(0.05, ge=0, lt=1, description="share of good training images held out")
+    validation_minimum: int = Field(2, ge=1, description="... but at least so many")
+    seed: int = Field(0, ge=0, description="draws the validation images")
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _size(cls, value: Any) -> tuple[int, int]:
+        return parse_image_size(list(value) if isinstance(value, tuple) else value)

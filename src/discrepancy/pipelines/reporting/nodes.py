@@ -1,0 +1,144 @@
+"""Tables, curves and the gallery: the same for every method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from discrepancy.figures.curves import Roc, loss_figure, pro_figure, roc_figure
+from discrepancy.figures.gallery import choose_cases, gallery
+from discrepancy.figures.scores import score_histogram
+from discrepancy.figures.tables import text_table
+from discrepancy.methods.detector import Detector
+from discrepancy.metrics import aupro, auroc, pro_curve, roc_curve
+from discrepancy.pipelines.reporting.parameters import ReportingParameters
+
+SYNTHETIC = "synthetic images"
+
+
+def tabulate(
+    maps: np.ndarray, masks: np.ndarray, scores: pd.DataFrame, metrics: dict[str, float | None]
+) -> pd.DataFrame:
+    """One line per kind of defect against all good test images, and one for the whole category.
+
+    Args:
+        maps: float32 [N_test, H, W].
+        masks: bool [N_test, H, W].
+        scores: one line per test image.
+        metrics: of the whole test set.
+    """
+    good = (scores["label"] == 0).to_numpy()
+    lines = [
+        _line(str(defect), maps, masks, scores, good | (scores["defect"] == defect).to_numpy())
+        for defect in sorted(scores["defect"][~good].unique())
+    ]
+    names = ["image_auroc", "pixel_auroc", "aupro_0.30"]
+    whole = {"defect": "all", "images": int((~good).sum()), **{name: metrics[name] for name in names}}
+    whole["found"] = int((scores["decision"][~good] == "anomalous").sum())
+    return pd.DataFrame([*lines, whole])
+
+
+def _line(
+    defect: str, maps: np.ndarray, masks: np.ndarray, scores: pd.DataFrame, rows: np.ndarray
+) -> dict[str, Any]:
+    part = scores[rows]
+    anomalous = part["label"] == 1
+    line: dict[str, Any] = {"defect": defect, "images": int(anomalous.sum())}
+    line["image_auroc"] = auroc(part["score"], part["label"]) if not anomalous.all() else None
+    marked = masks[rows].any()
+    line["pixel_auroc"] = auroc(maps[rows], masks[rows]) if marked else None
+    line["aupro_0.30"] = aupro(maps[rows], masks[rows]) if marked else None
+    line["found"] = int((part["decision"][anomalous] == "anomalous").sum())
+    return line
+
+
+def draw_gallery(
+    images: np.ndarray,
+    masks: np.ndarray,
+    maps: np.ndarray,
+    scores: pd.DataFrame,
+    detector: Detector,
+    parameters: ReportingParameters,
+) -> Figure:
+    """Photograph, ground truth, anomaly map and found outline of the hardest and the clearest test images.
+
+    Args:
+        images: uint8 [N, 3, H, W]; the test images come last.
+        masks: bool [N_test, H, W].
+        maps: float32 [N_test, H, W].
+        scores: one line per test image.
+        detector: for its card.
+        parameters: how many cases.
+    """
+    thresholds = detector.card["thresholds"]
+    sections = choose_cases(
+        scores["score"],
+        scores["label"],
+        worst=parameters.worst,
+        best=parameters.best,
+        threshold=thresholds["image"]["value"],
+    )
+    return gallery(
+        images[len(images) - len(maps) :],
+        masks,
+        maps,
+        scores,
+        pixel_threshold=thresholds["pixel"]["value"],
+        image_threshold=thresholds["image"]["value"],
+        sections=sections,
+        title=f"{detector.method.upper()} on {_part(detector)}",
+    )
+
+
+def draw_curves(maps: np.ndarray, masks: np.ndarray, scores: pd.DataFrame) -> tuple[Figure, Figure]:
+    """ROC curves of images and pixels, and the PRO curve.
+
+    Args:
+        maps: float32 [N_test, H, W].
+        masks: bool [N_test, H, W].
+        scores: one line per test image.
+    """
+    image = pixel = None
+    if scores["label"].nunique() == 2:
+        image = Roc(*roc_curve(scores["score"], scores["label"]), auroc(scores["score"], scores["label"]))
+    if masks.any():
+        pixel = Roc(*roc_curve(maps, masks), auroc(maps, masks))
+        pro = pro_figure(*pro_curve(maps, masks), aupro(maps, masks))
+    else:
+        pro = pro_figure([], [], float("nan"))
+    return roc_figure(image, pixel), pro
+
+
+def draw_scores(scores: pd.DataFrame, detector: Detector) -> Figure:
+    """Image scores of good and defective test images, and the threshold."""
+    threshold = detector.card["thresholds"]["image"]["value"]
+    return score_histogram(scores["score"], scores["label"], threshold, defects=list(scores["defect"]))
+
+
+def draw_loss(history: pd.DataFrame) -> Figure:
+    """Training and validation loss per epoch."""
+    return loss_figure(history[["epoch", "loss", "validation_loss"]])
+
+
+def summarise(table: pd.DataFrame, metrics: dict[str, float | None], detector: Detector) -> str:
+    """The few lines that a run ends with."""
+    names = ("image_auroc", "image_ap", "pixel_auroc", "aupro_0.30", "best_iou")
+    figures = "   ".join(f"{name} {metrics[name]:.3f}" for name in names if metrics[name] is not None)
+    costs = (
+        f"trained in {metrics['train_seconds']:.0f} s, {metrics['images_per_second']:.1f} images per second, "
+        f"peak memory {(metrics['peak_memory_mib'] or 0) / 1024:.1f} GiB"
+    )
+    note = detector.card["thresholds"]["image"]["note"]
+    return (
+        f"{detector.method.upper()} on {_part(detector)}\n\n{text_table(table)}\n\n{figures}\n{costs}\n"
+        f"image {note}\n"
+    )
+
+
+def _part(detector: Detector) -> str:
+    card = detector.card
+    synthetic = f" ({SYNTHETIC})" if card.get("dataset") == "demo" else ""
+    return f"{card['category']}{synthetic}"

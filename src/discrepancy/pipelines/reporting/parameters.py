@@ -1,0 +1,14 @@
+"""Parameters of the reporting pipeline."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from discrepancy.parameters import Parameters
+
+
+class ReportingParameters(Parameters):
+    """What the report shows."""
+
+    worst: int = Field(4, ge=0, description="hardest cases in the gallery")
+    best: int = Field(4, ge=0, description="clearest cases in the gallery")

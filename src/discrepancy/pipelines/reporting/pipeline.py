@@ -1,0 +1,41 @@
+"""Wiring of the reporting pipeline: one template for every method."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from discrepancy.pipelines.reporting.nodes import (
+    draw_curves,
+    draw_gallery,
+    draw_loss,
+    draw_scores,
+    summarise,
+    tabulate,
+)
+
+
+def create_pipeline(method: str) -> Pipeline:
+    """Maps, scores and metrics -> table, curves, gallery and the lines that a run ends with.
+
+    Args:
+        method: the namespace, `dfc` for one.
+    """
+    return Pipeline(
+        [
+            Node(tabulate, ["maps", "masks", "scores", "metrics"], "table", name="tabulate"),
+            Node(
+                draw_gallery,
+                ["images", "masks", "maps", "scores", "detector", "params:reporting"],
+                "gallery_figure",
+                name="draw_gallery",
+            ),
+            Node(draw_curves, ["maps", "masks", "scores"], ["roc_figure", "pro_figure"], name="draw_curves"),
+            Node(draw_scores, ["scores", "detector"], "scores_figure", name="draw_scores"),
+            Node(draw_loss, "history", "loss_figure", name="draw_loss"),
+            Node(summarise, ["table", "metrics", "detector"], "summary", name="summarise"),
+        ],
+        namespace=method,
+        inputs={"images", "masks"},
+        parameters={"params:reporting"},
+        tags=["reporting"],
+    )

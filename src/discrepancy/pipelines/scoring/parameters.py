@@ -1,0 +1,15 @@
+"""Parameters of the scoring pipeline."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from discrepancy.parameters import Parameters
+
+
+class ScoringParameters(Parameters):
+    """How images are scored, and how careful the thresholds are."""
+
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    batch_size: int = Field(16, ge=1, description="images per forward pass")
+    false_positive_rate: float = Field(0.01, ge=0, lt=1, description="wished, for pixels and for images")
