@@ -15,7 +15,6 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from tqdm import tqdm
 
-from discrepancy.datasets import CheckpointDataset
 from discrepancy.errors import InputError
 from discrepancy.parameters import known, suggestion
 
@@ -39,7 +38,9 @@ class ParameterHooks:
             raise InputError(f"--params: unknown {unknown[0]!r}{suggestion(unknown[0], names)}; {known(names)}")
         for name in given:
             if isinstance(given[name], dict) and not isinstance(loader["parameters"][name], dict):
-                raise InputError(f"--params: {name!r} is not a group, so {name}.{next(iter(given[name]))} means nothing")
+                raise InputError(
+                    f"--params: {name!r} is not a group, so {name}.{next(iter(given[name]))} means nothing"
+                )
 
 
 class TrackingHooks:
@@ -102,7 +103,7 @@ def _log_history(data: pd.DataFrame, file: str) -> None:
         Metric(f"train_{name}", float(value), stamp, int(epoch))
         for name, column in values.items()
         for epoch, value in zip(data["epoch"], column, strict=True)
-        if value is not None and value == value
+        if pd.notna(value)
     ]
     client = mlflow.MlflowClient()
     for start in range(0, len(metrics), 1000):  # the most that one call takes
@@ -164,6 +165,8 @@ class SummaryHooks:
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Print the summaries of this run."""
+        from discrepancy.datasets import CheckpointDataset  # imports PyTorch
+
         for name in sorted(pipeline.datasets()):
             if isinstance(checkpoint := catalog.get(name), CheckpointDataset):
                 checkpoint.clear()

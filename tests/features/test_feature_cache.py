@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import threading
+import time
 import warnings
 from collections import namedtuple
 
@@ -257,21 +258,35 @@ def test_a_damaged_cache_is_written_anew(tmp_path, caplog, damage):
 
 def test_of_two_writers_the_slower_discards(tmp_path):
     cache = FeatureCache(tmp_path)
-    recipe, faster = made(), []
+    recipe, faster, inodes = made(), [], []
 
     def overtaken():
         for number, batch in enumerate(recipe.batches()):
             if number == 1:  # another writer of the same features starts and finishes
                 faster.append(FeatureCache(tmp_path).get(recipe))
+                inodes.append(os.stat(faster[0].path).st_ino)
             yield batch
 
     slow = FeatureRecipe(recipe.ingredients, recipe.shapes, recipe.dtype, overtaken)
     features = cache.get(slow)
-    inode = os.stat(features.path).st_ino
+    assert [os.stat(features.path).st_ino] == inodes
     np.testing.assert_array_equal(features["a"], values(recipe)["a"])
     np.testing.assert_array_equal(faster[0]["a"], values(recipe)["a"])
-    assert os.stat(faster[0].path).st_ino == inode
     assert [path.name for path in tmp_path.iterdir()] == [recipe.fingerprint[:16]]
+
+
+def test_finished_features_wait_while_another_publishes(tmp_path):
+    cache, recipe = FeatureCache(tmp_path), made()
+    writer = threading.Thread(target=cache.get, args=(recipe,))
+    with module._locked(tmp_path, wait=True):
+        writer.start()
+        while not list(tmp_path.glob(".writing-*/card.json")):
+            time.sleep(0.01)
+        writer.join(timeout=0.2)
+        assert writer.is_alive()
+        assert not cache.path(recipe).exists()
+    writer.join(timeout=10)
+    assert cache.has(recipe)
 
 
 def test_many_writers_at_once(tmp_path):
@@ -317,7 +332,16 @@ def test_features_that_are_not_finite_are_refused(tmp_path, dtype, value, words)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("batches", [[], [np.zeros((1, 1, 2, 2), np.float32)], [np.zeros((2, 1, 2, 3), np.float32)]])
+@pytest.mark.parametrize(
+    "batches",
+    [
+        [],
+        [np.zeros((1, 1, 2, 2), np.float32)],
+        [np.zeros((2, 1, 2, 2), np.float32)] * 2,
+        [np.zeros((2, 1, 4, 1), np.float32)],
+        [np.zeros((2, 1, 2, 2), np.float64)],
+    ],
+)
 def test_a_recipe_that_gives_something_else_is_refused(tmp_path, batches):
     recipe = FeatureRecipe({}, {"a": (2, 1, 2, 2)}, "float32", lambda: iter([{"a": maps} for maps in batches]))
     with pytest.raises(ValueError, match="a: "):

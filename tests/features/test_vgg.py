@@ -98,19 +98,23 @@ class Double(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.gain = nn.Parameter(torch.tensor(2.0))
+        self.seen = torch.Size()
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
+        self.seen = value.shape
         return self.gain * value
 
 
 def test_a_module_can_be_inserted_and_trained():
     # Biases are zero at first, so the network is positively homogeneous: doubling in the middle doubles what follows.
-    network = VGG19(["relu2_2", "relu3_2"], pooling="avg")
+    network = VGG19(["relu3_2", "relu2_2"], pooling="avg")
+    assert network.keep == ("relu2_2", "relu3_2")
     names, images = list(network.state_dict()), torch.randn(1, 3, 32, 32)
     with torch.no_grad():
         before = network(images)
     network.insert_after("pool2", "middle", Double())
     after = network(images)
+    assert network.middle.seen == (1, 128, 8, 8)  # pooled already
     torch.testing.assert_close(after["relu2_2"], before["relu2_2"])
     torch.testing.assert_close(after["relu3_2"], 2 * before["relu3_2"])
     assert [name for name in network.state_dict() if not name.startswith("middle")] == names

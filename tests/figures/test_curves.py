@@ -118,6 +118,11 @@ class TestLoss:
         assert ("logarithmic" in figure.axes[0].get_ylabel()) == (scale == "log")
         save(figure)
 
+    def test_any_name_of_a_loss_can_be_drawn(self):
+        figure = loss_figure(pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0], "$x_{$_loss": [3.0, 2.0]}))
+        assert legend(figure.axes[0]) == ["training", "$x {$"]
+        save(figure)
+
     @pytest.mark.parametrize(
         ("losses", "title"),
         [
@@ -135,7 +140,7 @@ class TestLoss:
 class TestScores:
     scores = np.array([0.1, 0.2, 0.9, 0.8, 0.3, 0.7])
     labels = np.array([0, 0, 0, 1, 1, 1])
-    defects = ("good", "good", "good", "cut", "cut", "$bent_{")
+    defects = ("good", "good", "good", "cut", "cut", "$bent_{$")
 
     def test_each_image_is_a_dot_in_the_row_of_its_kind(self):
         figure = score_histogram(self.scores, self.labels, 0.5, defects=self.defects)
@@ -143,12 +148,12 @@ class TestScores:
         dots = {line.get_gid(): list(line.get_xdata()) for line in lower.lines}
         assert dots["right-good"] == [0.1, 0.2] and dots["wrong-good"] == [0.9]
         assert dots["right-cut"] == [0.8] and dots["wrong-cut"] == [0.3]
-        assert dots["right-$bent_{"] == [0.7] and dots["wrong-$bent_{"] == []
+        assert dots["right-$bent_{$"] == [0.7] and dots["wrong-$bent_{$"] == []
         rows = {line.get_gid().split("-")[1]: line.get_ydata() for line in lower.lines if line.get_gid() != "threshold"}
         labels = [tick.get_text() for tick in lower.get_yticklabels()]
         assert list(lower.get_yticks()) == [0, 1, 2]
-        assert labels == ["good\n1 of 3 false alarms", "$bent_{\n1 of 1 found", "cut\n1 of 2 found"]
-        for row, name in enumerate(["good", "$bent_{", "cut"]):
+        assert labels == ["good\n1 of 3 false alarms", "$bent_{$\n1 of 1 found", "cut\n1 of 2 found"]
+        for row, name in enumerate(["good", "$bent_{$", "cut"]):
             assert (np.abs(rows[name] - row) < 0.5).all()
         for axes in (upper, lower):
             assert [line.get_xdata()[0] for line in axes.lines if line.get_gid() == "threshold"] == [0.5]

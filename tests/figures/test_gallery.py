@@ -98,9 +98,9 @@ def test_all_maps_and_the_colour_bar_share_one_scale_of_the_whole_category():
 def test_rows_say_file_kind_score_and_decision():
     images, masks, maps, samples = made_up(4)
     samples["score"] = [0.9, 0.7, 0.1, 1.25]
-    figure = gallery(images, masks, maps, samples, **THRESHOLDS, title="Press 7 costs $5_{")
+    figure = gallery(images, masks, maps, samples, **THRESHOLDS, title="Press 7 costs $5_{$")
     said = texts(figure)
-    assert said[0] == "Press 7 costs $5_{"
+    assert said[0] == "Press 7 costs $5_{$"
     assert said[1].startswith("1 of 2 defective parts found, 1 false alarm among 2 good parts.")
     assert "0.800" in said[1]
     for i, (words, decision) in enumerate(
@@ -153,6 +153,21 @@ def test_cases_stand_below_their_section_and_do_not_overlap():
     ]
     assert len(headings) == 2
     assert sum(top < headings[1] for top in tops) == 2
+
+
+@pytest.mark.parametrize(
+    ("count", "height"),
+    [(2, 24), (8, 32), (8, 160)],  # one, two and three to a row
+)
+def test_long_names_are_cut_so_that_no_words_overlap(count, height):
+    images, masks, maps, samples = made_up(count, height=height)
+    samples["image"], samples["defect"] = "WWWWW" * 40 + ".png", "MMMMM" * 20
+    sections = [Section("Heading", list(range(count)))]
+    figure = gallery(images, masks, maps, samples, **THRESHOLDS, sections=sections, title="Title " * 40)
+    boxes = [text.get_window_extent() for text in figure.texts]
+    for i, a in enumerate(boxes):
+        assert a.x0 >= 0 and a.x1 <= layout.WIDTH
+        assert not any(a.overlaps(b) for b in boxes[:i]), figure.texts[i].get_text()
 
 
 def test_without_masks_there_is_no_ground_truth():

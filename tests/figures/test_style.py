@@ -65,7 +65,7 @@ def test_shorten_keeps_both_ends(words, width):
         assert words.startswith(head) and words.endswith(tail)
 
 
-@pytest.mark.parametrize("words", ["plain", "a$b_{", r"\frac", "Ölfleck", "дефект", "傷 \t\x00", "🔩"])
+@pytest.mark.parametrize("words", ["plain", "a$b_{$", r"\frac", "Ölfleck", "дефект", "傷 \t\x00", "🔩"])
 def test_any_name_can_be_written_without_warning(words):
     figure = style.new_figure(2, 2)
     axes = figure.subplots()
@@ -77,5 +77,24 @@ def test_any_name_can_be_written_without_warning(words):
     assert [t.get_text() for t in axes.texts] == [style.printable(words)]
 
 
+@pytest.mark.parametrize("bold", [False, True])
+@pytest.mark.parametrize("words", ["Anomaly map", "WWWWiiii", "score 3.21 · good, false alarm", "傷"])
+def test_width_is_that_of_the_drawn_words(words, bold):
+    figure = style.new_figure(5, 1)
+    drawn = figure.text(0, 0, style.printable(words), **style.text(12, bold=bold)).get_window_extent()
+    assert style.width(words, 12, bold=bold) == pytest.approx(drawn.width, abs=3)
+
+
+def test_fit_cuts_no_more_than_needed():
+    words = "WiWiWiWiWiWiWi"
+    for pixels in range(20, 160, 7):
+        short = style.fit(words, pixels)
+        assert style.width(short) <= pixels
+        if short != words:
+            assert style.width(style.shorten(words, len(short) + 1)) > pixels
+    assert style.fit(words, 1) == "…"
+
+
 def test_printable_replaces_only_what_the_font_lacks():
     assert style.printable("Öl · дефект – 傷x") == "Öl · дефект – ?x"
+    assert style.printable("two\nlines\u202ereversed") == "two\nlines?reversed"

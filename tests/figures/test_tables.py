@@ -76,10 +76,17 @@ def test_long_words_are_cut_alike_in_the_middle():
     frame = pd.DataFrame({"a": ["x" * 70], "b": ["y" * 5 + "z" * 65], "score": [1.5]})
     head, _, row = text_table(frame).splitlines()
     first, second, score = cells(row)
-    assert len(row) == 100 - (100 - 4 - 5) % 2  # the two longest columns share what is left
+    assert len(row) == 99  # the two longest columns share what is left, 45 characters each
     assert len(first) == len(second) and "…" in first
     assert second.startswith("yyyyyz") and second.endswith("z") and score == "1.50"
     assert cells(head) == ["a", "b", "score"]
+
+
+def test_names_of_numbers_stay_whole_where_words_are_cut():
+    frame = pd.DataFrame({"defect": ["x" * 60], "milliseconds": [1.5], "throughput": [2.5], "temperature": [3.5]})
+    head, _, row = text_table(frame, width=50).splitlines()
+    assert cells(head) == ["defect", "milliseconds", "throughput", "temperature"]
+    assert "…" in row and len(row) == 50
 
 
 def test_too_many_columns_continue_below_under_the_first():

@@ -51,6 +51,17 @@ def test_one_piece_is_filled_ahead_and_no_more():
     stream.close()
 
 
+def test_threads_go_on_to_the_next_piece_while_one_is_unfinished():
+    begun = threading.Event()
+
+    def fill(item, row):
+        row[:] = begun.wait(5) if item == 1 else True
+        if item == 2:
+            begun.set()
+
+    assert next(pieces(fill, range(4), workers=2, chunk=2)).all()
+
+
 def test_a_piece_lives_as_long_as_the_caller_wants():
     stream = pieces(write, range(4), workers=1, chunk=2)
     alive = weakref.ref(next(stream))

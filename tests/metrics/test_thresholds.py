@@ -25,7 +25,10 @@ def test_is_the_lowest_score_that_keeps_the_rate(scores, fpr):
     assert threshold.count == threshold.images == len(scores)
 
 
-@pytest.mark.parametrize(("count", "fpr"), [(100, 0.29), (100, 0.01), (1000, 0.07), (3, 1 / 3), (10, 0.1), (7, 0.0)])
+@pytest.mark.parametrize(
+    ("count", "fpr"),
+    [(100, 0.29), (100, 0.01), (1000, 0.07), (3, 1 / 3), (10, 0.1), (10, math.nextafter(0.1, 0)), (7, 0.0)],
+)
 def test_the_share_is_not_rounded_away(count, fpr):
     threshold = threshold_at_fpr(np.arange(count), fpr=fpr)
     assert threshold.above == max(k for k in range(count) if k / count <= fpr)

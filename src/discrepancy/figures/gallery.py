@@ -113,7 +113,9 @@ class _Sheet:
     def head(self, title: str, subtitle: str) -> None:
         """Write title and summary, explain the outlines, draw the colour bar and name the columns."""
         left, right, page = layout.MARGIN, layout.WIDTH - layout.MARGIN, self.page
-        page.write(left, 34, style.shorten(title, 84), **style.text(style.LARGE, bold=True))
+        page.write(
+            left, 34, style.fit(title, right - left, style.LARGE, bold=True), **style.text(style.LARGE, bold=True)
+        )
         page.write(left, 60, subtitle, **style.text())
         keys = [(style.FOUND, f"found: anomaly score above {style.number(self.pixel_threshold)}")]
         if "truth" in self.columns:
@@ -124,7 +126,7 @@ class _Sheet:
             box.set_axis_off()
             box.add_patch(Rectangle((0, 0), 1, 1, facecolor="none", edgecolor=colour, linewidth=3))
             page.write(x + 20, 91, words, **style.text(style.SMALL))
-            x += 44 + 7.2 * len(words)
+            x += 44 + style.width(words, style.SMALL)
 
         page.write(right - _BAR_WIDTH - 12, 91, "anomaly score", ha="right", **style.text(style.SMALL))
         cax = page.axes(right - _BAR_WIDTH, 80, _BAR_WIDTH, 13)
@@ -155,9 +157,11 @@ class _Sheet:
         """Write the line above a case: file and kind of defect on the left, score and decision on the right."""
         x, y = case.corner[0], case.corner[1] + layout.LINE - 3
         decision = f"score {style.number(case.score)} · {verdict(case.label, case.found)}"
-        room = int(self.grid.block_width / 7.4) - (0 if self.grid.narrow else len(decision) + 4)
-        kind = f" · {style.shorten(case.kind, max(room // 2, 4))}"
-        name = style.shorten(case.name, max(room - len(kind), 4)) + kind
+        room = self.grid.block_width
+        if not self.grid.narrow:
+            room -= style.width(decision, style.SMALL, bold=True) + 16
+        kind = f" · {style.fit(case.kind, 0.45 * room, style.SMALL)}"
+        name = style.fit(case.name, room - style.width(kind, style.SMALL), style.SMALL) + kind
         self.page.write(x, y, name, **style.text(style.SMALL))
         colour = style.RIGHT if case.found == bool(case.label) else style.WRONG
         text = style.text(style.SMALL, colour=colour, bold=True)

@@ -7,13 +7,12 @@ notebook, in a pipeline and on a machine with its own `matplotlibrc`.
 from __future__ import annotations
 
 import math
-import warnings
 from functools import cache
 from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, get_hinting_flag
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
@@ -106,6 +105,20 @@ def shorten(words: str, width: int) -> str:
     return words[:head] + "…" + words[len(words) - tail :]
 
 
+def width(words: str, size: float = NORMAL, *, bold: bool = False) -> float:
+    """Return how many pixels wide the words are in the figures' font, size in points."""
+    return sum(_advance(character, size, bold) for character in printable(words))
+
+
+def fit(words: str, pixels: float, size: float = NORMAL, *, bold: bool = False) -> str:
+    """Return the words, shortened in the middle as far as needed to be at most so many pixels wide."""
+    for length in range(len(words), 1, -1):
+        short = shorten(words, length)
+        if width(short, size, bold=bold) <= pixels:
+            return short
+    return "…"
+
+
 def number(value: float) -> str:
     """Return a number with three significant digits, without an exponent where it stays short."""
     if math.isnan(value):
@@ -124,7 +137,17 @@ def share(value: float) -> str:
 
 @cache
 def _has_glyph(character: str) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        font = get_font(findfont(FontProperties(family=FAMILY)))
-    return character.isprintable() and font.get_char_index(ord(character)) != 0
+    return character.isprintable() and get_font(_font_file(False)).get_char_index(ord(character)) != 0
+
+
+@cache
+def _advance(character: str, size: float, bold: bool) -> float:
+    font = get_font(_font_file(bold))
+    font.set_size(size, DPI)
+    glyph = font.load_char(ord(character), flags=get_hinting_flag())  # as it will be drawn, rounding included
+    return float(glyph.horiAdvance) / 64  # FreeType's 26.6 fixed point
+
+
+@cache
+def _font_file(bold: bool) -> str:
+    return str(findfont(FontProperties(family=FAMILY, weight="bold" if bold else "normal")))

@@ -42,7 +42,7 @@ def parse_image_size(value: Any) -> ImageSize:
     """
     parts: Sequence[Any] = [value]
     if isinstance(value, str):
-        match = re.fullmatch(r"\s*([0-9]{1,9})(?:\s*[xX×]\s*([0-9]{1,9}))?\s*", value, re.ASCII)
+        match = re.fullmatch(r"\s*([0-9]{1,9})(?:\s*[xX×]\s*([0-9]{1,9}))?\s*", value)
         parts = [int(part) for part in match.groups() if part] if match else []
     elif isinstance(value, Sequence):
         parts = value if len(value) == 2 else []

@@ -39,7 +39,7 @@ class Strokes:
     """How the strokes of one mask are drawn; lengths in px of a 256 x 256 image, scaled with the shorter side.
 
     Attributes:
-        strokes: largest number of strokes in a square image; each mask draws 1..strokes, more where the image is longer.
+        strokes: most strokes in a square image; each mask draws 1..strokes, more where the image is longer.
         brush: smallest and largest maximum brush width.
         vertices: smallest and largest maximum number of vertices.
         length: longest step between two vertices.

@@ -45,7 +45,7 @@ class ResidualBlock(nn.Module):
 class MultiContextResidualLearning(nn.Module):
     """MCRL: out = x + B2(x) + B4(x) + B8(x), branch B_r being residual blocks of dilation r in sequence.
 
-    Each branch carries its own identity, so the module starts with a gain of about the number of branches plus one, as in
+    Each branch carries its own identity: the module starts with a gain of about one plus the number of branches, as in
     the paper's code.
 
     Args:

@@ -39,7 +39,7 @@ class TrainingSettings:
         batch_size: images per step; the last, smaller batch of an epoch is used too.
         learning_rate: Adam's; the peak of it with `one_cycle`.
         weight_decay: Adam's L2 penalty.
-        schedule: `constant`, or `one_cycle`: up from 1/25 of the rate in the first tenth, cosine down to 1/10,000 of it.
+        schedule: `constant`, or `one_cycle`: up from 1/25 of the rate in the first tenth, by a cosine down to 1/10,000.
         precision: `fp32`, or `bf16` for mixed precision (autocast).
         seed: orders the images; problems draw from it too.
         checkpoint_every: epochs between two checkpoints.
@@ -93,7 +93,7 @@ def resolve_device(device: str) -> torch.device:
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.split(":")[0] not in ("cpu", "cuda"):
+    if device.split(":", maxsplit=1)[0] not in ("cpu", "cuda"):
         raise InputError(f"device: {device!r} given; expected auto, cpu, cuda or cuda:N")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device: {device!r} asked for, but PyTorch finds no GPU; expected auto or cpu")

@@ -82,7 +82,7 @@ def scratch(scene: GearScene, rng: np.random.Generator) -> GearScene:
     for _ in range(rng.integers(1, 3)):
         beside = (start[0] + rng.uniform(-0.05, 0.05), start[1] + rng.uniform(-0.05, 0.05))
         path = arc(beside, heading + rng.normal(0, 0.05), length * rng.uniform(0.7, 1), bend)
-        marks.append(Groove(path, rng.uniform(0.03, 0.045), 0.02, colour=(0.75, 0.76, 0.78), opacity=0.7, burr=0.4))
+        marks.append(Groove(path, rng.uniform(0.034, 0.046), 0.025, colour=(0.8, 0.81, 0.83), opacity=0.85, burr=0.4))
     return replace(scene, marks=(*scene.marks, *marks))
 
 

@@ -46,8 +46,8 @@ class Setting:
         )
 
 
-def shade(surface: Surface, setting: Setting) -> Field:
-    """Linear light [3, H, W] that reaches the camera from above."""
+def shade(surface: Surface, setting: Setting, *, shadows: bool = True) -> Field:
+    """Linear light [3, H, W] that reaches the camera from above, with or without cast shadows."""
     lamp = (
         math.cos(setting.azimuth) * math.cos(setting.elevation),
         math.sin(setting.azimuth) * math.cos(setting.elevation),
@@ -57,7 +57,9 @@ def shade(surface: Surface, setting: Setting) -> Field:
     length = math.hypot(lamp[0], lamp[1], lamp[2] + 1)
     halfway = (lamp[0] / length, lamp[1] / length, (lamp[2] + 1) / length)
     x, y, up = _normals(surface)
-    power = _lamp_power(setting, len(up)) * (1 - _shadow(surface, setting))
+    power = _lamp_power(setting, len(up))
+    if shadows:
+        power *= 1 - _shadow(surface, setting)
     diffuse = np.maximum(x * lamp[0] + y * lamp[1] + up * lamp[2], 0) * power
     diffuse += setting.ambient * _openness(surface) * (0.35 + 0.65 * up)
     glint = cv2.pow(np.maximum(x * halfway[0] + y * halfway[1] + up * halfway[2], 0), 28)

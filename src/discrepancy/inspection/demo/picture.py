@@ -23,41 +23,42 @@ Scene = TypeVar("Scene")
 
 @dataclass(frozen=True)
 class Picture:
-    """`image` [size, size, 3] uint8. A defective one also has `flawless` (same scene, light and noise; same shape)
-    and `mask` [size, size] bool: the pixels that visibly differ.
-    """
+    """`image` [size, size, 3] uint8 and, of a defective piece, `mask` [size, size] bool: the pixels that differ."""
 
     image: NDArray[np.uint8]
-    flawless: NDArray[np.uint8] | None = None
     mask: NDArray[np.bool_] | None = None
 
 
 def take(part: Part[Scene], seeds: np.random.SeedSequence, size: int, defect: str | None = None) -> Picture:
-    """Photograph a piece of `part`, good or with one of its defects; the seeds decide everything else."""
-    for_scene, for_setting, for_defect, for_noise = seeds.spawn(4)
-    scene = part.draw(np.random.default_rng(for_scene))
-    setting = Setting.draw(np.random.default_rng(for_setting))
+    """Photograph a piece of `part`, good or with one of its defects; the seeds decide everything else.
 
-    def sensed(scene: Scene) -> Field:
-        grid = Grid.of_picture(round(size * SUPERSAMPLING))
-        return expose(shade(part.build(scene, grid), setting), setting, size)
-
-    def digital(picture: Field) -> NDArray[np.uint8]:
-        return digitise(picture, setting, np.random.default_rng(for_noise))
-
-    good = sensed(scene)
+    Equal seeds show the same piece in the same light with the same noise, so a defective picture and the good one of
+    the same seeds differ by the defect alone.
+    """
+    for_scene, for_setting, for_defect, for_noise = (np.random.default_rng(child) for child in seeds.spawn(4))
+    setting = Setting.draw(for_setting)
+    grid = Grid.of_picture(round(size * SUPERSAMPLING))
+    good = part.draw(for_scene)
+    scene = good if defect is None else part.defects[defect](good, for_defect)
+    surface = part.build(scene, grid)
+    image = digitise(expose(shade(surface, setting), setting, size), setting, for_noise)
     if defect is None:
-        return Picture(digital(good))
-    bad = sensed(part.defects[defect](scene, np.random.default_rng(for_defect)))
-    return Picture(digital(bad), digital(good), visible_difference(develop(bad), develop(good)))
+        return Picture(image)
+    # Without cast shadows: where a nick lets light on the bench, the bench is not defective.
+    seen, expected = (
+        develop(expose(shade(each, setting, shadows=False), setting, size))
+        for each in (surface, part.build(good, grid))
+    )
+    return Picture(image, visible_difference(seen, expected))
 
 
-def visible_difference(bad: Field, good: Field) -> NDArray[np.bool_]:
+def visible_difference(seen: Field, expected: Field) -> NDArray[np.bool_]:
     """Where two noise-free pictures [H, W, 3] (grey values 0 .. 255) differ visibly, without specks and pinholes."""
-    difference = np.abs(bad - good).max(2)
-    mask = (difference > VISIBLE).astype(np.uint8)
-    if not mask.any():
-        mask = (difference >= 0.5 * difference.max()).astype(np.uint8)
+    difference = np.abs(seen - expected).max(2)
+    if not difference.any():
+        raise RuntimeError("A defect changes no pixel of its picture; this is a fault of the renderer.")
+    # In a very small picture nothing may reach the threshold: then what stands out most is the defect.
+    mask = (difference > min(VISIBLE, 0.5 * difference.max())).astype(np.uint8)
     # An inspector outlines a displaced yarn or a missing strand as one spot: close gaps of up to 5 of 256 pixels.
     across = 2 * round(2.5 * len(mask) / 256) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across))

@@ -48,7 +48,7 @@ def recipe_features(
     )
 
 
-def train(  # noqa: PLR0913 (a training node meets everything)
+def train(
     images: np.ndarray,
     samples: pd.DataFrame,
     features: Features,

@@ -41,9 +41,7 @@ def tabulate(
     return pd.DataFrame([*lines, whole])
 
 
-def _line(
-    defect: str, maps: np.ndarray, masks: np.ndarray, scores: pd.DataFrame, rows: np.ndarray
-) -> dict[str, Any]:
+def _line(defect: str, maps: np.ndarray, masks: np.ndarray, scores: pd.DataFrame, rows: np.ndarray) -> dict[str, Any]:
     part = scores[rows]
     anomalous = part["label"] == 1
     line: dict[str, Any] = {"defect": defect, "images": int(anomalous.sum())}
@@ -133,8 +131,7 @@ def summarise(table: pd.DataFrame, metrics: dict[str, float | None], detector: D
     )
     note = detector.card["thresholds"]["image"]["note"]
     return (
-        f"{detector.method.upper()} on {_part(detector)}\n\n{text_table(table)}\n\n{figures}\n{costs}\n"
-        f"image {note}\n"
+        f"{detector.method.upper()} on {_part(detector)}\n\n{text_table(table)}\n\n{figures}\n{costs}\nimage {note}\n"
     )
 
 

@@ -1,0 +1,27 @@
+"""A console without other people's noise. Kedro calls `quiet` first of all (entry point `kedro.init`)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+_NOISE = (
+    "Add type hints to the `predict` method",  # MLflow, of a class of kedro-mlflow's, on import
+    "Option '--pipeline' is deprecated",  # Kedro, of the option that people type; both spellings work here
+)
+
+
+def quiet() -> None:
+    """Silence what no user of this project can act on; telemetry is off unless asked for.
+
+    The warnings are dropped where they are shown, not by a filter: MLflow puts a filter of its own in front.
+    """
+    os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, *args: Any, **options: Any) -> None:
+        if not any(noise in str(message) for noise in _NOISE):
+            shown(message, *args, **options)
+
+    warnings.showwarning = show
