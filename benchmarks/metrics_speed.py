@@ -6,12 +6,12 @@ Targets: all metrics in at most 5 times the sort, at most 150 MB beside the inpu
 argsort reference. The exit status is 1 where one is missed. Writes benchmarks/results/metrics_speed.json.
 
 What has to be done for n = 6.55 million float32 pixels, P = 1 % of them anomalous: copy 26 MB and sort them
-(n log2 n = 148 million comparisons), read the masks three times (20 MB), order P values (1 million comparisons) and
+(n log2 n = 148 million comparisons), read the masks four times (26 MB), order P values (1 million comparisons) and
 search for them (P log2 n = 1.5 million steps, along the array, so in cache), label the boxes around the defects.
 Beside the sort that is little: the aim is a factor well below 2.
 
-How fast np.sort itself is depends on the processor: numpy's AVX-512 sort is several times slower than its AVX2 sort on
-AMD's Zen 4, where compressing stores are microcoded. NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL" makes numpy take the
+How fast np.sort itself is depends on the processor: numpy's AVX-512 sort is several times slower than its AVX2 sort
+where compressing stores are microcoded (AMD Zen 4; numpy pull request 32690). NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL" makes numpy take the
 AVX2 sort, which is also the harder yardstick.
 """
 

@@ -27,20 +27,21 @@ def test_is_the_lowest_score_that_keeps_the_rate(scores, fpr):
 
 @pytest.mark.parametrize(
     ("count", "fpr"),
-    [(100, 0.29), (100, 0.01), (1000, 0.07), (3, 1 / 3), (10, 0.1), (10, math.nextafter(0.1, 0)), (7, 0.0)],
+    [(100, 0.29), (100, 0.01), (1000, 0.07), (3, 1 / 3), (10, 0.1), (10, math.nextafter(0.9, 0)), (7, 0.0)],
 )
 def test_the_share_is_not_rounded_away(count, fpr):
     threshold = threshold_at_fpr(np.arange(count), fpr=fpr)
     assert threshold.above == max(k for k in range(count) if k / count <= fpr)
 
 
-@pytest.mark.parametrize("chunk", [1, 50, 997])
-def test_chunks_change_nothing(monkeypatch, chunk):
-    maps = np.random.default_rng(1).normal(size=(5, 20, 20)).astype(np.float32).round(2)
-    expected = threshold_at_fpr(maps, fpr=0.03)
-    monkeypatch.setattr(thresholds, "CHUNK", chunk)
-    assert threshold_at_fpr(maps, fpr=0.03) == expected
-    assert expected.value == np.sort(maps, axis=None)[-61] and expected.count == 2000 and expected.images == 5
+def test_chunks_change_nothing(monkeypatch):
+    maps = np.random.default_rng(1).normal(size=(60, 2, 5)).astype(np.float32).round(2)
+    ordered = np.sort(maps, axis=None)
+    for chunk in (10, 60, 70, 230, 300, 590, 600):
+        monkeypatch.setattr(thresholds, "CHUNK", chunk)
+        for allowed in (0, 5, 59, 299, 599):
+            threshold = threshold_at_fpr(maps, fpr=(allowed + 0.5) / 600)
+            assert threshold.value == ordered[-1 - allowed] and threshold.count == 600 and threshold.images == 60
 
 
 def test_scores_are_left_as_they_were():
@@ -72,6 +73,9 @@ def test_pixels_of_one_image_count_once():
     threshold = threshold_at_fpr(maps, fpr=0.01)
     assert (threshold.images, threshold.count, threshold.above) == (3, 7500, 75)
     assert threshold.interval == threshold_at_fpr(np.arange(3.0), fpr=0.01).interval
+    for images in (1, 2, 200):  # neither are they the same: the wished rate stays possible
+        low, high = threshold_at_fpr(maps, images=images).interval
+        assert low < 0.01 < high and high == threshold_at_fpr(np.arange(images), fpr=0.01).interval[1]
     flat = threshold_at_fpr(maps.ravel(), fpr=0.01, images=3)
     assert flat == threshold
     assert threshold_at_fpr(maps.ravel(), fpr=0.01).interval[1] < 0.02 < threshold.interval[1]

@@ -141,12 +141,12 @@ class CompactEstimator(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.context = MultiContextResidualLearning(width, blocks=blocks)
-        self.down = nn.Sequential(
-            nn.ReLU(),
-            reflected_conv(width, 2 * width, stride=2),
-            nn.ReLU(inplace=True),
-        )
         self.strides = {target.name: target.stride for target in targets}
+        self.down = (
+            nn.Sequential(nn.ReLU(), reflected_conv(width, 2 * width, stride=2), nn.ReLU(inplace=True))
+            if 16 in self.strides.values()
+            else nn.Identity()
+        )
         self.heads = nn.ModuleList(
             nn.Conv2d(width if target.stride == 8 else 2 * width, target.channels, 1) for target in targets
         )
@@ -154,6 +154,5 @@ class CompactEstimator(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Predict every target from images in 0..1, [N, 3, H, W] -> {name: [N, C, h, w]}."""
         fine = self.context(self.stem(self.normalise(images)))
-        coarse = self.down(fine) if 16 in self.strides.values() else fine
-        maps = {8: fine, 16: coarse}
+        maps = {8: fine, 16: self.down(fine)}
         return {name: head(maps[stride]) for (name, stride), head in zip(self.strides.items(), self.heads, strict=True)}

@@ -39,14 +39,15 @@ class Threshold:
         """Range in which the true false-positive rate lies with 95 % confidence, each end in [0, 1].
 
         With the (k + 1)-th highest of n independent scores as threshold, the true rate follows Beta(k + 1, n - k)
-        whatever the scores' distribution (Wilks 1941); the upper end is Clopper and Pearson's for k of n. n is the
-        number of images: pixels of one image are alike, so in the worst case an image's pixels count once. For pixel
-        scores this is cautious; for image scores without ties it is exact.
+        whatever the scores' distribution (Wilks 1941); the upper end is Clopper and Pearson's for k of n. That is
+        exact for image scores without ties. Pixels of one image are alike, but not the same: for pixel scores the
+        range spans both extremes, n = number of images and n = number of pixels, and so is cautious.
         """
-        allowed = allowed_above(self.images, self.fpr)
         tail = (1 - CONFIDENCE) / 2
-        low, high = beta.ppf([tail, 1 - tail], allowed + 1, self.images - allowed)
-        return float(low), float(high)
+        independent = np.array([self.images, self.count])
+        allowed = np.array([allowed_above(n, self.fpr) for n in (self.images, self.count)])
+        low, high = beta.ppf([[tail], [1 - tail]], allowed + 1, independent - allowed)
+        return float(low.min()), float(high.max())
 
     def describe(self) -> str:
         """Say in a few words where the threshold comes from and how uncertain its false-positive rate is."""
@@ -57,7 +58,7 @@ class Threshold:
             f"threshold {self.value:.6g} from {source}, {self.above} above it; wished false-positive rate "
             f"{_percent(self.fpr)}, true rate {_percent(low)} to {_percent(high)} ({_percent(CONFIDENCE)} confidence"
         )
-        text += ")" if self.count == self.images else ", each image counted once: pixels of one image are alike)"
+        text += ")" if self.count == self.images else "; as pixels of one image are alike, it may count but once)"
         needed = math.ceil(round(1 / self.fpr, 6)) if self.fpr else 1  # from there on one may lie above
         if self.images < needed:
             text += f": too few, a rate of {_percent(self.fpr)} needs at least {needed} good images"

@@ -1,0 +1,202 @@
+"""DFC: its loss, its map and its weighing against slow definitions, and what it learns."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from discrepancy.errors import InputError
+from discrepancy.methods.corruption import Corruption
+from discrepancy.methods.detector import new_card
+from discrepancy.methods.dfc import DFC, DFCParameters, DFCProblem, build_corruption, build_estimator, weighing_matrix
+from discrepancy.methods.training import Checkpoint, fit
+from discrepancy.metrics import auroc
+from tests.methods.conftest import stripes
+
+CPU = torch.device("cpu")
+SMALL = {"width": 16, "batch_size": 4, "image_smoothing": 0.0}
+
+
+def build(backbone, features=None, **changes):
+    parameters = DFCParameters(**{**SMALL, **changes})
+    card = new_card("dfc", parameters.model_dump(), backbone, image_size=(96, 96), sigma=0.0, data_digest="d")
+    detector = DFC(backbone, parameters, card)
+    if features is not None and parameters.standardise:
+        detector.set_statistics(features.channel_statistics())
+    return detector
+
+
+def test_loss_is_the_papers_formula(backbone, features, good_images):
+    """L = mean over layers of MSE(S(n), T(n)) + alpha MSE(S(a), T(n)), with two separate passes of S."""
+    detector = build(backbone, features, corrupted_weight=0.7)
+    problem = DFCProblem(detector, good_images, features, examples=16, corruption=Corruption(("noise",)))
+    indices = np.array([3, 11, 5])
+    batch = problem.batch(2, indices)
+    clean = torch.from_numpy(good_images[indices])
+    corrupted = torch.from_numpy(
+        np.stack([Corruption(("noise",))(good_images[i], np.random.default_rng([0, 2, i]))[0] for i in indices])
+    )
+    teacher = backbone(clean)
+    expected = 0.0
+    for layer in ("blocks.2", "blocks.4"):
+        mean, std = (torch.from_numpy(v).float().view(1, -1, 1, 1) for v in features.channel_statistics()[layer])
+        target = (teacher[layer] - mean) / std
+        for images, weight in ((clean, 1.0), (corrupted, 0.7)):
+            expected += weight * ((detector.estimator(images / 255)[layer] - target) ** 2).mean() / 2
+    assert problem.loss(batch).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_training_takes_only_the_estimation_network(backbone, features, good_images):
+    detector = build(backbone, features)
+    before = {key: value.clone() for key, value in detector.state_dict().items()}
+    problem = DFCProblem(detector, good_images, features, examples=16, corruption=Corruption(("noise",)))
+    problem.loss(problem.batch(0, np.arange(4))).backward()
+    assert all(parameter.grad is None for parameter in detector.backbone.parameters())
+    assert all(parameter.grad is not None for parameter in detector.estimator.parameters())
+    assert all(torch.equal(before[key], value) for key, value in detector.state_dict().items())
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize("residuals", ["raw", "whitened"])
+def test_map_is_the_sum_of_upsampled_errors(backbone, good_images, residuals, align_corners):
+    """Upsample every layer's error by itself, weigh residuals pixel by pixel, then add: the definition."""
+    detector = build(backbone, standardise=False, residuals=residuals, align_corners=align_corners)
+    generator = torch.Generator().manual_seed(0)
+    for weighing in detector._weighings():
+        weighing.copy_(torch.randn(weighing.shape, generator=generator) / 10)
+    images = torch.from_numpy(good_images[:2])
+    expected = torch.zeros(2, 96, 96)
+    with torch.no_grad():
+        predictions = detector.estimator(images / 255)
+        for index, layer in enumerate(("blocks.2", "blocks.4")):
+            residual = backbone(images)[layer] - predictions[layer]
+            if residuals == "whitened":
+                residual = torch.einsum("dc,nchw->ndhw", detector._weighings()[index], residual)
+            error = (residual**2).sum(1, keepdim=True) / residual.shape[1]
+            expected += F.interpolate(error, (96, 96), mode="bilinear", align_corners=align_corners)[:, 0]
+        torch.testing.assert_close(detector(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_two_layers_of_one_size_add_up(good_images):
+    from discrepancy.features.backbones import build_backbone
+
+    two = build_backbone("tf_efficientnet_lite0", layers=["blocks.3", "blocks.4"])
+    detector = build(two, layers=["blocks.3", "blocks.4"], standardise=False, residuals="raw")
+    images = torch.from_numpy(good_images[:1])
+    with torch.no_grad():
+        predictions, teacher = detector.estimator(images / 255), two(images)
+        errors = [((teacher[k] - predictions[k]) ** 2).mean(1, keepdim=True) for k in teacher]
+        expected = sum(F.interpolate(error, (96, 96), mode="bilinear") for error in errors)[:, 0]
+        torch.testing.assert_close(detector(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_whitening_makes_good_residuals_white(backbone, features, good_images):
+    detector = build(backbone, features)
+    detector.fit_weighing(good_images, features, range(16))
+    with torch.no_grad():
+        cached = features.tensors(list(range(16)))
+        for index, (target, prediction) in enumerate(
+            zip(detector.standardised(cached), detector.predicted(torch.from_numpy(good_images[:16])), strict=True)
+        ):
+            white = torch.einsum("dc,nchw->ndhw", detector._weighings()[index], target - prediction)
+            flat = white.transpose(0, 1).flatten(1).double()
+            moment = flat @ flat.T / flat.shape[1]
+            assert moment.diagonal().max() <= 1.0 + 1e-3
+            assert (moment - torch.diag(moment.diagonal())).abs().max() < 0.5
+            assert moment.diagonal().mean() > 0.5
+
+
+def test_weighing_matrices_against_numpy():
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(6, 400)) * np.array([1, 2, 3, 4, 5, 6])[:, None]
+    moment = mixed @ mixed.T / 400
+    ridged = moment + 0.01 * np.diag(moment).mean() * np.eye(6)
+    whitened = weighing_matrix(torch.from_numpy(moment), "whitened").double().numpy()
+    np.testing.assert_allclose(whitened.T @ whitened, np.linalg.inv(ridged), rtol=1e-4, atol=1e-6)
+    diagonal = weighing_matrix(torch.from_numpy(moment), "diagonal").numpy()
+    np.testing.assert_allclose(diagonal, np.diag(1 / np.sqrt(np.diag(moment))), rtol=1e-5)
+
+
+def test_it_learns_what_good_looks_like(backbone, features, good_images):
+    """After a short training, painted-over patches of unseen images score higher than the unseen images themselves."""
+    detector = build(backbone, features, epochs=60, learning_rate=3e-3)
+    problem = DFCProblem(
+        detector, good_images, features, examples=16, corruption=build_corruption(detector.parameters_used, None)
+    )
+    history = fit(detector.estimator, problem, detector.parameters_used.training, device=CPU, progress=False)
+    detector.fit_weighing(good_images, features, range(16))
+    assert history[-1].loss < 0.6 * history[0].loss
+    assert history[-1].validation_loss < 0.8 * history[0].validation_loss
+    unseen = stripes(8, seed=1)
+    defective, masks = unseen.copy(), np.zeros((8, 96, 96), bool)
+    for i, (y, x) in enumerate(np.random.default_rng(2).integers(20, 60, (8, 2))):
+        defective[i, :, y : y + 16, x : x + 16] = defective[i, :, y : y + 16, x : x + 16].transpose(0, 2, 1)
+        masks[i, y : y + 16, x : x + 16] = True
+    with torch.no_grad():
+        maps = detector(torch.from_numpy(np.concatenate([unseen, defective])))
+        scores = detector.image_scores(maps).numpy()
+    assert auroc(scores, np.repeat([0, 1], 8)) > 0.9
+    assert auroc(maps[8:].numpy(), masks) > 0.85
+
+
+def test_killed_training_resumes_with_the_same_bits(backbone, features, good_images, tmp_path):
+    def train(epochs_first):
+        detector = build(backbone, features, epochs=4)
+        problem = DFCProblem(detector, good_images, features, examples=16, corruption=Corruption())
+        settings = detector.parameters_used.training
+        if epochs_first:
+
+            class Killed(BaseException):
+                pass
+
+            checkpoint = Checkpoint(tmp_path / "c.pt", "x")
+            save = checkpoint.save
+
+            def save_and_stop(state):
+                save(state)
+                if len(state["history"]) == epochs_first:
+                    raise Killed
+
+            checkpoint.save = save_and_stop
+            with pytest.raises(Killed):
+                fit(detector.estimator, problem, settings, device=CPU, checkpoint=checkpoint, progress=False)
+            detector = build(backbone, features, epochs=4, seed=0)
+            problem = DFCProblem(detector, good_images, features, examples=16, corruption=Corruption())
+        fit(
+            detector.estimator,
+            problem,
+            settings,
+            device=CPU,
+            checkpoint=Checkpoint(tmp_path / ("c.pt" if epochs_first else "d.pt"), "x"),
+            progress=False,
+        )
+        return detector.estimator.state_dict()
+
+    whole, resumed = train(0), train(2)
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_the_seed_decides_the_start(backbone):
+    first, same, other = (build(backbone, seed=seed).estimator.state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[key], same[key]) for key in first)
+    assert not torch.equal(first["stem.0.weight"], other["stem.0.weight"])
+    state = torch.random.get_rng_state()
+    build(backbone, seed=5)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_fingerprints_tell_runs_apart(features):
+    base = DFCParameters()
+    assert base.fingerprint(features) == DFCParameters(device="cpu", checkpoint_every=7).fingerprint(features)
+    for change in ({"epochs": 21}, {"seed": 1}, {"learning_rate": 2e-3}, {"corruptions": ["noise"]}, {"width": 64}):
+        assert base.fingerprint(features) != DFCParameters(**change).fingerprint(features)
+
+
+def test_layers_by_category():
+    parameters = DFCParameters(layers=["a"], layers_by_category={"wood": ["b"]})
+    assert parameters.layers_of("wood") == ["b"] and parameters.layers_of("cable") == ["a"]
+
+
+def test_the_papers_network_needs_vgg19(backbone):
+    with pytest.raises(InputError, match="tf_efficientnet_lite0"):
+        build_estimator(backbone, DFCParameters(estimator="vgg19"))
