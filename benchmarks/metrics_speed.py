@@ -11,8 +11,8 @@ search for them (P log2 n = 1.5 million steps, along the array, so in cache), la
 Beside the sort that is little: the aim is a factor well below 2.
 
 How fast np.sort itself is depends on the processor: numpy's AVX-512 sort is several times slower than its AVX2 sort
-where compressing stores are microcoded (AMD Zen 4; numpy pull request 32690). NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL" makes numpy take the
-AVX2 sort, which is also the harder yardstick.
+where compressing stores are microcoded (AMD Zen 4; numpy pull request 32690).
+NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL" makes numpy take the AVX2 sort, which is also the harder yardstick.
 """
 
 from __future__ import annotations

@@ -176,12 +176,13 @@ class SummaryHooks:
 
 
 def _whereabouts(catalog: DataCatalog, method: str) -> str:
-    folder = os.path.relpath(catalog.get(f"{method}.gallery_figure")._get_load_path())
-    report = Path(folder).parents[2]
+    gallery: Any = catalog.get(f"{method}.gallery_figure")
+    detector: Any = catalog.get(f"{method}.detector")
+    picture, folder = (Path(os.path.relpath(dataset._get_load_path())) for dataset in (gallery, detector))
     return (
-        f"gallery  {folder}\n"
-        f"report   {report}/\n"
-        f"detector {os.path.relpath(catalog.get(f'{method}.detector')._get_load_path())}/\n"
-        "compare  mlflow ui --backend-store-uri sqlite:///mlflow.db\n"
-        f"graph    kedro viz run --pipeline={method}\n"
+        f"gallery   {picture}\n"
+        f"report    {picture.parents[2]}/\n"
+        f"detector  {folder}/\n"
+        "compare   mlflow ui --backend-store-uri sqlite:///mlflow.db\n"
+        f"graph     kedro viz run --pipeline={method}\n"
     )

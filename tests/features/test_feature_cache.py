@@ -192,6 +192,16 @@ def test_all_sixtyfour_digits_count(tmp_path, caplog):
     assert "another fingerprint" in caplog.text
 
 
+def test_features_are_found_again_by_their_fingerprint(tmp_path):
+    written = FeatureCache(tmp_path).get(made())
+    found = FeatureCache(tmp_path).open(made().fingerprint)
+    assert found.layers == written.layers == ("a", "b")
+    np.testing.assert_array_equal(found["b"], values(made())["b"])
+    for other in (made(1).fingerprint, made().fingerprint[:16] + "0" * 48):
+        with pytest.raises(InputError, match=other[:16]):
+            FeatureCache(tmp_path).open(other)
+
+
 # What goes wrong
 
 

@@ -62,8 +62,11 @@ def filled(axes, shape):
     return inside.reshape(shape)
 
 
-def test_each_case_has_four_pictures_that_show_its_data():
-    images, masks, maps, samples = made_up(6)
+def test_each_case_has_four_pictures_that_show_its_data(tmp_path):
+    *arrays, samples = made_up(6)
+    for i, array in enumerate(arrays):
+        np.save(tmp_path / f"{i}.npy", array)
+    images, masks, maps = (np.load(tmp_path / f"{i}.npy", mmap_mode="r") for i in range(3))
     sections = [Section("Some", [4, 1]), Section("", [5])]
     figure = gallery(images, masks, maps, samples, **THRESHOLDS, sections=sections)
     for kind in ("photograph", "truth", "map", "found"):

@@ -78,6 +78,16 @@ def test_default_counts() -> None:
     assert {sum(kind == k for _, _, kind in plan) for k in CABLE.defects} == {5}
 
 
+def test_files_hold_the_pictures_and_their_masks(tmp_path: Path) -> None:
+    folder = render_category(tmp_path, "cable", seed=2, **SMALL, test_defective=9)
+    for path, kind in [("train/good/001", None), ("test/bent_strand/001", "bent_strand")]:
+        picture = take(CABLE, dataset._seeds(2, f"cable/{path}"), 64, kind)
+        np.testing.assert_array_equal(pixels(folder / f"{path}.png"), picture.image)
+        if kind is not None:
+            truth = pixels(folder / f"{path.replace('test', 'ground_truth')}_mask.png")
+            np.testing.assert_array_equal(truth > 0, picture.mask)
+
+
 # Determinism
 
 
@@ -342,7 +352,7 @@ def test_poses_can_be_undone(pose: Pose, x: float, y: float) -> None:
 
 
 @given(pose=poses, x=coordinates, y=coordinates, radius=st.floats(0.02, 0.5))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=100)
 def test_a_window_holds_the_whole_disc(pose: Pose, x: float, y: float, radius: float) -> None:
     grid = Grid.of_picture(48).posed(pose)
     inside = np.hypot(grid.x - x, grid.y - y) <= radius

@@ -18,13 +18,13 @@ def table(rows):
     return pd.DataFrame(rows, columns=COLUMNS).assign(mask="", width=3)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(ROWS, ROWS)
 def test_digest_is_that_of_the_rows_whatever_their_order(one, other):
     assert (data_digest(table(one)) == data_digest(table(other))) == (sorted(one) == sorted(other))
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(ROWS, st.randoms(use_true_random=False))
 def test_digest_does_not_depend_on_order(rows, random):
     shuffled = list(rows)

@@ -39,7 +39,7 @@ def test_the_defaults():
     pd.testing.assert_frame_equal(split_validation(samples), expected)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(0, 40), min_size=1, max_size=60),
     st.floats(0, 0.9),
@@ -80,6 +80,14 @@ def test_rows_are_told_by_position_not_by_index():
     expected = held_out(split_validation(samples))
     samples.index = pd.Index([5] * len(samples))
     assert held_out(split_validation(samples)) == expected
+
+
+def test_only_good_training_images_move():
+    samples = table(["0", "1", "2"])
+    samples.loc[samples["label"] == 1, "sha256"] = ["0", "1"]
+    moved = split_validation(samples, minimum=2)["split"] == "validation"
+    assert moved.tolist()[3:] == [False] * 3
+    assert moved.sum() == 2
 
 
 def test_the_seed_decides():

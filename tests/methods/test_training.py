@@ -163,7 +163,7 @@ def test_a_finished_checkpoint_needs_no_step(tmp_path):
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path):
     module = line()
     checkpoint = Checkpoint(tmp_path / "c.pt", "this")
-    with pytest.raises(DivergedError, match="epoch 4.*after epoch 3 is kept.*learning_rate"):
+    with pytest.raises(DivergedError, match=r"epoch 4.*after epoch 3 is kept.*learning_rate"):
         fit(module, Line(module, explode_at=3), settings(), device=CPU, checkpoint=checkpoint, progress=False)
     state = checkpoint.load()
     assert len(state["history"]) == 3

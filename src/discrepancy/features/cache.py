@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 CARD = "card.json"
 _UNFINISHED = ".writing-"
+# What reading a missing, truncated or foreign file raises.
+_DAMAGES = (OSError, EOFError, ValueError, KeyError, TypeError)
 
 
 class Features(Mapping[str, np.ndarray]):
@@ -136,29 +138,20 @@ class FeatureCache:
         """
         path = self.root / fingerprint[:16]
         try:
-            card = json.loads((path / CARD).read_text(encoding="utf-8"))
-            if card["fingerprint"] != fingerprint:
-                raise ValueError("its card has another fingerprint")
-            shapes = {layer: tuple(shape) for layer, shape in card["shapes"].items()}
-            arrays = {layer: _open(path, layer, shape, card["dtype"]) for layer, shape in shapes.items()}
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            return _read(path, fingerprint)
+        except _DAMAGES as error:
             raise InputError(f"{path}: no such features ({error}); expected a run that extracts them first") from error
-        return Features(path, card, arrays)
 
     def _load(self, recipe: FeatureRecipe, *, warn: bool = False) -> Features | None:
         path = self.path(recipe)
         if not path.exists():
             return None
         try:
-            card = json.loads((path / CARD).read_text(encoding="utf-8"))
-            if card["fingerprint"] != recipe.fingerprint:
-                raise ValueError("its card has another fingerprint")
-            arrays = {layer: _open(path, layer, shape, recipe.dtype) for layer, shape in recipe.shapes.items()}
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            return _read(path, recipe.fingerprint)
+        except _DAMAGES as error:
             if warn:
                 logger.warning("features: the cache %s is damaged (%s) and will be written anew", path, error)
             return None
-        return Features(path, card, arrays)
 
     def _make_room(self, recipe: FeatureRecipe) -> None:
         try:
@@ -272,6 +265,15 @@ def _append(file: BinaryIO, maps: np.ndarray, table: ChannelStatistics, *, layer
         advice = " or dtype=float32" if recipe.dtype == "float16" else ""
         raise InputError(f"{layer}: {error} in {recipe.dtype}; expected other weights{advice}") from error
     file.write(np.ascontiguousarray(maps).data)
+
+
+def _read(path: Path, fingerprint: str) -> Features:
+    """Opens a cache folder. Raises one of `_DAMAGES` if it is not a whole cache with this fingerprint."""
+    card = json.loads((path / CARD).read_text(encoding="utf-8"))
+    if card["fingerprint"] != fingerprint:
+        raise ValueError("its card has another fingerprint")
+    shapes = {layer: tuple(shape) for layer, shape in card["shapes"].items()}
+    return Features(path, card, {layer: _open(path, layer, shape, card["dtype"]) for layer, shape in shapes.items()})
 
 
 def _open(path: Path, layer: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:

@@ -178,29 +178,36 @@ class _Sheet:
         anomaly_map: NDArray[np.floating],
     ) -> None:
         """Draw a case's pictures beside each other."""
+        size = image.shape[1:]
+        photograph = self._shrink(to_picture(image))
         for panel, column in enumerate(self.columns):
             x, y = self.grid.panel_left(case.corner[0], panel), case.corner[1] + self.grid.label_height
             axes = self.page.axes(x, y, self.grid.panel_width, self.grid.panel_height)
             axes.set_gid(f"{column}-{case.position}")
             axes.set_axis_off()
             if column == "map":
-                self._show(axes, anomaly_map, image.shape[1:])
+                self._show(axes, self._shrink(anomaly_map), size)
             elif column == "truth" and mask is not None:
-                self._show(axes, truth_picture(image, mask), image.shape[1:])
-                _draw_outline(axes, mask, image.shape[1:], style.TRUTH)
+                self._show(axes, self._shrink(truth_picture(image, mask)), size)
+                _draw_outline(axes, mask, size, style.TRUTH)
                 if not mask.any():
                     style.say(axes, "no mask" if case.label else "good part")
             else:
-                self._show(axes, to_picture(image), image.shape[1:])
+                self._show(axes, photograph, size)
                 if column == "found":
-                    _draw_outline(axes, anomaly_map > self.pixel_threshold, image.shape[1:], style.FOUND)
+                    _draw_outline(axes, anomaly_map > self.pixel_threshold, size, style.FOUND)
+
+    def _shrink(self, picture: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return a picture or map made smaller where it has over twice as many pixels across as the page shows."""
+        limit = 2 * self.grid.panel_width
+        if picture.shape[1] <= limit:
+            return picture
+        size = (round(limit), max(1, round(limit * picture.shape[0] / picture.shape[1])))
+        smaller: NDArray[np.generic] = cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA)
+        return smaller
 
     def _show(self, axes: Axes, picture: NDArray[np.generic], size: tuple[int, ...]) -> None:
-        """Show a picture or map, made smaller first where the page could not show it anyway."""
-        limit = 2 * self.grid.panel_width
-        if picture.shape[1] > limit:
-            shrunk = (round(limit), max(1, round(limit * picture.shape[0] / picture.shape[1])))
-            picture = cv2.resize(np.ascontiguousarray(picture), shrunk, interpolation=cv2.INTER_AREA)
+        """Show a picture or map on axes that span the image's height x width."""
         height, width = size
         low, high = self.scale
         axes.imshow(

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from discrepancy.errors import InputError
+from discrepancy.features.backbones import Layer
 from discrepancy.features.vgg import VGG19
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class Target(Protocol):
-    """A layer to predict: what `Backbone.layers` lists."""
-
-    name: str
-    channels: int
-    stride: int
 
 
 def reflected_conv(inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
@@ -95,7 +87,7 @@ class VGG19Estimator(nn.Module):
         InputError: all targets lie before the third pooling, where MCRL would have no effect.
     """
 
-    def __init__(self, targets: Sequence[Target], *, blocks: int = 4) -> None:
+    def __init__(self, targets: Sequence[Layer], *, blocks: int = 4) -> None:
         super().__init__()
         if early := [target.name for target in targets if target.stride < 8]:
             raise InputError(
@@ -125,7 +117,7 @@ class CompactEstimator(nn.Module):
         InputError: a target of another stride.
     """
 
-    def __init__(self, targets: Sequence[Target], *, width: int = 96, blocks: int = 1) -> None:
+    def __init__(self, targets: Sequence[Layer], *, width: int = 96, blocks: int = 1) -> None:
         super().__init__()
         if wrong := [f"{target.name} (stride {target.stride})" for target in targets if target.stride not in (8, 16)]:
             raise InputError(

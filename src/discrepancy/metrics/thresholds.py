@@ -58,7 +58,7 @@ class Threshold:
             f"threshold {self.value:.6g} from {source}, {self.above} above it; wished false-positive rate "
             f"{_percent(self.fpr)}, true rate {_percent(low)} to {_percent(high)} ({_percent(CONFIDENCE)} confidence"
         )
-        text += ")" if self.count == self.images else "; as pixels of one image are alike, it may count but once)"
+        text += ")" if self.count == self.images else "; pixels of one image are alike, so the number of images counts)"
         needed = math.ceil(round(1 / self.fpr, 6)) if self.fpr else 1  # from there on one may lie above
         if self.images < needed:
             text += f": too few, a rate of {_percent(self.fpr)} needs at least {needed} good images"
@@ -118,7 +118,7 @@ def _highest(scores: NDArray, count: int) -> NDArray:
         if len(kept) == count:
             chunk = chunk[chunk > kept[0]]
         kept = np.concatenate([kept, chunk])
-        if len(kept) > count:
+        if len(kept) >= count:
             kept = np.partition(kept, len(kept) - count)[-count:]  # its lowest comes first
     return kept
 

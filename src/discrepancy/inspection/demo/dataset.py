@@ -115,12 +115,15 @@ def _plan(part: Part[Any], wanted: dict[str, Any]) -> Iterator[tuple[str, int, s
 def _render(folder: Path, category: str, wanted: dict[str, Any]) -> None:
     part = PARTS[category]
     for place, number, defect in _plan(part, wanted):
-        path = zlib.crc32(f"{category}/{place}/{number:03d}".encode())
-        picture = take(part, np.random.SeedSequence([wanted["seed"], path]), wanted["size"], defect)
+        picture = take(part, _seeds(wanted["seed"], f"{category}/{place}/{number:03d}"), wanted["size"], defect)
         _save(picture.image, folder / place / f"{number:03d}.png")
         if picture.mask is not None:
             mask = np.where(picture.mask, 255, 0).astype(np.uint8)
             _save(mask, folder / "ground_truth" / str(defect) / f"{number:03d}_mask.png")
+
+
+def _seeds(seed: int, path: str) -> np.random.SeedSequence:
+    return np.random.SeedSequence([seed, zlib.crc32(path.encode())])
 
 
 def _save(pixels: NDArray[np.uint8], path: Path) -> None:

@@ -75,8 +75,13 @@ class Grid:
         x, y = self.pose.to_picture((float(centre[0]), float(centre[1])))
         size = self.x.shape[0]
         reach = self.pose.scale * (radius + 0.03)
-        low, high = ([int(np.clip((c + sign * reach + 1) * size / 2, 0, size)) for c in (y, x)] for sign in (-1, 1))
-        return slice(low[0], high[0]), slice(low[1], high[1])
+        # Pixel i spans (i .. i + 1) * 2 / size - 1.
+        edges = [[(c + sign * reach + 1) * size / 2 for c in (y, x)] for sign in (-1, 1)]
+        rows, columns = (
+            slice(min(max(math.floor(low), 0), size), min(max(math.ceil(high), 0), size))
+            for low, high in zip(*edges, strict=True)
+        )
+        return rows, columns
 
     def cut(self, window: Window) -> Grid:
         """This frame on some of the pixels."""

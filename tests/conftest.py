@@ -1,0 +1,66 @@
+"""A copy of the project to run in, small data, and no threads fighting for cores."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
+
+PROJECT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def part(tmp_path_factory):
+    """Photographs of a made-up part in MVTec AD's layout: 10 good to train on, 3 good and 3 scratched to test."""
+    root = tmp_path_factory.mktemp("photographs")
+    write_part(root / "disc")
+    return root
+
+
+def write_part(folder, *, train=10, good=3, bad=3, side=96):
+    """Grey discs on a dark table; the bad ones have a bright scratch."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train/good", train), ("test/good", good), ("test/scratch", bad)):
+        (folder / split).mkdir(parents=True)
+        for i in range(count):
+            picture = rng.normal(50, 4, (side, side, 3))
+            centre = tuple(int(v) for v in rng.integers(side // 2 - 4, side // 2 + 5, 2))
+            cv2.circle(picture, centre, side // 3, (150.0, 140.0, 130.0), -1, cv2.LINE_AA)
+            if "scratch" in split:
+                mask = np.zeros((side, side), np.uint8)
+                start = (centre[0] - 10, centre[1] - 8)
+                cv2.line(mask, start, (centre[0] + 12, centre[1] + 9), 255, 4)
+                picture[mask > 0] = (250, 245, 160)
+                (folder / "ground_truth/scratch").mkdir(parents=True, exist_ok=True)
+                Image.fromarray(mask).save(folder / f"ground_truth/scratch/{i:03d}_mask.png")
+            Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(folder / split / f"{i:03d}.png")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """The project's configuration in a folder of its own; the package is the installed one."""
+    return make_project(tmp_path / "project")
+
+
+def make_project(folder):
+    """Copy what Kedro needs to run."""
+    folder.mkdir()
+    shutil.copytree(PROJECT / "conf", folder / "conf")
+    shutil.copy(PROJECT / "pyproject.toml", folder)
+    (folder / "src").mkdir()
+    return folder
+
+
+def kedro(project, *arguments, timeout=300):
+    """`kedro ...` in a process of its own, as a user types it."""
+    return subprocess.run(
+        [sys.executable, "-m", "kedro", *arguments],
+        cwd=project, capture_output=True, text=True, timeout=timeout, check=False,
+    )

@@ -1,0 +1,176 @@
+"""Whole runs, through Kedro, on a part that takes seconds: what they leave on disk and in MLflow."""
+
+import json
+import sqlite3
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+from discrepancy.inspection.samples import data_digest
+from discrepancy.methods.detector import load_detector
+from discrepancy.metrics import auroc
+from tests.conftest import make_project
+
+QUICK = {"epochs": 25, "width": 24, "device": "cpu", "learning_rate": 3e-3}
+
+
+def run(project, part, **dfc):
+    bootstrap_project(project)
+    parameters = {
+        "dataset": "folder", "data_root": str(part), "category": "disc", "image_size": 96, "dfc": {**QUICK, **dfc},
+    }
+    with KedroSession.create(project_path=project, runtime_params=parameters) as session:
+        session.run(pipeline_names=["dfc"])
+        return session.session_id
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, part):
+    project = make_project(tmp_path_factory.mktemp("run") / "project")
+    return project, run(project, part)
+
+
+def report(project, version, name):
+    return project / "data/08_reporting/folder/disc/dfc" / name / version / name
+
+
+def test_the_report_lies_where_the_contract_says(finished):
+    project, version = finished
+    for name in ("gallery.png", "roc.png", "pro.png", "loss.png", "scores.png", "scores.csv", "table.csv"):
+        assert report(project, version, name).stat().st_size > 0, name
+    metrics = json.loads(report(project, version, "metrics.json").read_text())
+    names = "image_auroc image_ap image_f1max pixel_auroc pixel_ap pixel_f1max aupro_0.30 aupro_0.05 best_iou"
+    assert {*names.split(), "train_seconds", "images_per_second", "peak_memory_mib"} <= set(metrics)
+    assert metrics["train_seconds"] > 0 and metrics["images_per_second"] > 0 and metrics["peak_memory_mib"] > 100
+
+
+def test_it_found_the_scratches(finished):
+    project, version = finished
+    metrics = json.loads(report(project, version, "metrics.json").read_text())
+    assert metrics["image_auroc"] == 1.0 and metrics["pixel_auroc"] > 0.95
+
+
+def test_the_scores_are_those_of_the_saved_detector(finished):
+    project, version = finished
+    import torch
+
+    detector = load_detector(project / "data/06_models/folder/disc/dfc/detector" / version / "detector")
+    images = np.load(project / "data/03_primary/folder/disc/images.npy", mmap_mode="r")
+    maps = np.load(project / "data/07_model_output/folder/disc/dfc/maps.npy")
+    scores = pd.read_csv(report(project, version, "scores.csv"))
+    with torch.no_grad():
+        expected = detector(torch.from_numpy(np.array(images[-6:])))
+    np.testing.assert_allclose(maps, expected.numpy(), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(scores["score"], detector.image_scores(expected).numpy(), rtol=1e-3)
+    assert list(scores["label"]) == [0, 0, 0, 1, 1, 1]
+    threshold = detector.card["thresholds"]["image"]["value"]
+    assert list(scores["decision"] == "anomalous") == list(scores["score"] > threshold)
+    metrics = json.loads(report(project, version, "metrics.json").read_text())
+    assert metrics["image_auroc"] == auroc(scores["score"], scores["label"])
+
+
+def test_thresholds_come_from_validation_images_alone(finished):
+    project, version = finished
+    detector = load_detector(project / "data/06_models/folder/disc/dfc/detector" / version / "detector")
+    maps = np.load(project / "data/07_model_output/folder/disc/dfc/validation_maps.npy")
+    assert len(maps) == 2
+    pixels = np.sort(maps.ravel())
+    threshold = detector.card["thresholds"]["pixel"]["value"]
+    assert threshold in pixels and (pixels > threshold).mean() <= 0.01 < (pixels >= np.nextafter(threshold, -1)).mean()
+    import torch
+
+    assert detector.card["thresholds"]["image"]["value"] == pytest.approx(
+        float(detector.image_scores(torch.from_numpy(maps)).max())
+    )
+    assert "too few" in detector.card["thresholds"]["image"]["note"]
+
+
+def test_the_card_tells_the_whole_story(finished, part):
+    project, version = finished
+    card = json.loads(
+        (project / "data/06_models/folder/disc/dfc/detector" / version / "detector/card.json").read_text()
+    )
+    samples = pd.read_csv(project / "data/02_intermediate/folder/disc/samples.csv", keep_default_na=False)
+    assert card["data_digest"] == data_digest(samples)
+    assert card["images"] == {"train": 8, "validation": 2} and card["image_size"] == [96, 96]
+    assert card["parameters"]["epochs"] == 25 and "without blended images" in card["corruptions"]["note"]
+
+
+def test_the_sample_table_follows_the_contract(finished):
+    project, _ = finished
+    samples = pd.read_csv(project / "data/02_intermediate/folder/disc/samples.csv", keep_default_na=False)
+    assert list(samples.columns) == ["image", "mask", "split", "label", "defect", "width", "height", "sha256"]
+    assert list(samples["split"]) == ["train"] * 8 + ["validation"] * 2 + ["test"] * 6
+    masks = np.load(project / "data/03_primary/folder/disc/masks.npy")
+    assert masks.dtype == bool and list(masks.any((1, 2))) == [False] * 3 + [True] * 3
+
+
+def test_mlflow_heard_of_everything(finished):
+    project, version = finished
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
+    (found,) = client.search_runs([client.get_experiment_by_name("discrepancy").experiment_id])
+    assert found.info.status == "FINISHED" and found.data.tags["mlflow.runName"] == "dfc/disc"
+    tags = {"dataset": "folder", "category": "disc", "method": "dfc", "backbone": "tf_efficientnet_lite0"}
+    assert tags.items() <= found.data.tags.items() and len(found.data.tags["data_digest"]) == 64
+    assert found.data.tags["kedro_run_id"] == version
+    assert found.data.params["dfc.epochs"] == "25" and found.data.params["scoring.false_positive_rate"] == "0.01"
+    metrics = json.loads(report(project, version, "metrics.json").read_text())
+    for name in ("image_auroc", "aupro_0.30", "train_seconds"):
+        assert found.data.metrics[name] == pytest.approx(metrics[name])
+    losses = client.get_metric_history(found.info.run_id, "train_loss")
+    assert sorted(point.step for point in losses) == list(range(1, 26))
+    with sqlite3.connect(project / "mlflow.db") as database:
+        assert database.execute("select count(*) from runs").fetchone() == (1,)
+    names = {item.path for item in client.list_artifacts(found.info.run_id)}
+    assert {"figures", "detector", "scores.json", "table.json", "summary.txt"} <= names
+    inside = {item.path for item in client.list_artifacts(found.info.run_id, "figures")}
+    assert {"figures/gallery.png", "figures/roc.png", "figures/pro.png", "figures/loss.png"} <= inside
+
+
+def test_a_second_run_takes_features_from_the_cache_and_equal_seeds_agree(finished, part, caplog):
+    project, first = finished
+    caplog.set_level("INFO")
+    second = run(project, part)
+    assert "from the cache" in caplog.text and "extracting" not in caplog.text
+    one, two = (json.loads(report(project, v, "metrics.json").read_text()) for v in (first, second))
+    timed = {"train_seconds", "images_per_second", "peak_memory_mib"}
+    assert {k: v for k, v in one.items() if k not in timed} == {k: v for k, v in two.items() if k not in timed}
+    assert not (project / "data/06_models/folder/disc/dfc/checkpoint.pt").exists()
+    caplog.clear()
+    run(project, part, layers=["blocks.2"], epochs=1)
+    assert "extracting" in caplog.text
+
+
+def test_every_dataset_of_every_pipeline_is_in_the_catalog_and_every_parameter_in_the_files(project):
+    bootstrap_project(project)
+    with KedroSession.create(project_path=project) as session:
+        context = session.load_context()
+        for name in ("dfc", "ingestion"):
+            inputs = pipelines[name].inputs()
+            assert {item for item in inputs if item.startswith("params:")} <= set(context.catalog.keys())
+            for dataset in pipelines[name].datasets() - {"dfc.trained"}:
+                assert dataset in context.catalog, dataset
+
+
+def test_paper_settings_are_the_papers(project):
+    bootstrap_project(project)
+    with KedroSession.create(project_path=project, env="paper", runtime_params={"category": "wood"}) as session:
+        dfc = session.load_context().params["dfc"]
+    dfc = dfc if isinstance(dfc, dict) else dfc.model_dump()
+    from discrepancy.methods.dfc import DFCParameters
+
+    parameters = DFCParameters.model_validate(dfc)
+    assert parameters.backbone == "vgg19" and parameters.pooling == "avg" and parameters.estimator == "vgg19"
+    assert parameters.layers_of("wood") == ["relu4_1", "relu4_2", "relu4_3", "relu4_4"]
+    assert parameters.layers_of("cable") == ["relu4_3", "relu4_4", "relu5_1", "relu5_2"]
+    training = parameters.training
+    assert (training.epochs, training.batch_size, training.learning_rate) == (201, 8, 1e-4)
+    assert (training.weight_decay, training.schedule) == (1e-6, "constant")
+    assert not parameters.standardise and parameters.residuals == "raw" and parameters.align_corners
+    assert parameters.stroke_margin == 40 and parameters.blocks == 4 and parameters.corrupted_weight == 1.0
+    assert parameters.smoothing == parameters.image_smoothing == 0
