@@ -16,7 +16,7 @@ from kedro.pipeline import Pipeline
 from tqdm import tqdm
 
 from discrepancy.errors import InputError
-from discrepancy.parameters import known, suggestion
+from discrepancy.parameters import Parameters, known, suggestion
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ class TrackingHooks:
         if parent := os.environ.get("MLFLOW_PARENT_RUN_ID"):
             tags["mlflow.parentRunId"] = parent
         mlflow.set_tags(tags)
+        mlflow.log_params(_flat_parameters(pipeline, catalog))
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -85,6 +86,17 @@ class TrackingHooks:
         if how is None or _active_run() is None:
             return
         _LOGGERS[how["as"]](data, how.get("file", dataset_name))
+
+
+def _flat_parameters(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, Any]:
+    """Every value of the pipeline's typed groups under its own name: kedro-mlflow flattens plain dicts only."""
+    groups = {name: catalog.load(name) for name in sorted(pipeline.inputs()) if name.startswith("params:")}
+    return {
+        f"{name.removeprefix('params:')}.{key}": value
+        for name, group in groups.items()
+        if isinstance(group, Parameters)
+        for key, value in group.model_dump(mode="json").items()
+    }
 
 
 def _log_metrics(data: Mapping[str, float | None], file: str) -> None:
@@ -100,7 +112,7 @@ def _log_history(data: pd.DataFrame, file: str) -> None:
     stamp = pd.Timestamp.now().value // 10**6
     values = data.drop(columns="epoch").to_dict("list")
     metrics = [
-        Metric(f"train_{name}", float(value), stamp, int(epoch))
+        Metric(f"training/{name}", float(value), stamp, int(epoch))
         for name, column in values.items()
         for epoch, value in zip(data["epoch"], column, strict=True)
         if pd.notna(value)

@@ -19,6 +19,10 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
 
+    def __str__(self) -> str:
+        """Short, for listings that have the single values too."""
+        return f"{type(self).__name__} of {len(type(self).model_fields)} values"
+
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
         """Build the group from a mapping, as Kedro does when a run starts."""

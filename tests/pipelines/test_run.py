@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import chdir
 
 import mlflow
 import numpy as np
@@ -24,7 +25,7 @@ def run(project, part, **dfc):
     parameters = {
         "dataset": "folder", "data_root": str(part), "category": "disc", "image_size": 96, "dfc": {**QUICK, **dfc},
     }
-    with KedroSession.create(project_path=project, runtime_params=parameters) as session:
+    with chdir(project), KedroSession.create(project_path=project, runtime_params=parameters) as session:
         session.run(pipeline_names=["dfc"])
         return session.session_id
 
@@ -122,7 +123,7 @@ def test_mlflow_heard_of_everything(finished):
     metrics = json.loads(report(project, version, "metrics.json").read_text())
     for name in ("image_auroc", "aupro_0.30", "train_seconds"):
         assert found.data.metrics[name] == pytest.approx(metrics[name])
-    losses = client.get_metric_history(found.info.run_id, "train_loss")
+    losses = client.get_metric_history(found.info.run_id, "training/loss")
     assert sorted(point.step for point in losses) == list(range(1, 26))
     with sqlite3.connect(project / "mlflow.db") as database:
         assert database.execute("select count(*) from runs").fetchone() == (1,)

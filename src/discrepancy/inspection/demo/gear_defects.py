@@ -73,11 +73,10 @@ def rust(scene: GearScene, rng: np.random.Generator) -> GearScene:
 
 def scratch(scene: GearScene, rng: np.random.Generator) -> GearScene:
     """A tool has slipped over the face: one or two bright scratches side by side."""
-    start, heading = _on_face(rng), rng.uniform(0, 2 * math.pi)
+    start = _on_face(rng)
+    # Along the face rather than off the gear or across the bore.
+    heading = math.atan2(start[1], start[0]) + float(rng.choice([-1, 1])) * rng.uniform(1.3, 2.0)
     length, bend = rng.uniform(0.25, 0.42), rng.uniform(-0.4, 0.4)
-    # Towards the middle rather than off the gear.
-    if start[0] * math.cos(heading) + start[1] * math.sin(heading) > 0:
-        heading += math.pi
     marks = []
     for _ in range(rng.integers(1, 3)):
         beside = (start[0] + rng.uniform(-0.05, 0.05), start[1] + rng.uniform(-0.05, 0.05))

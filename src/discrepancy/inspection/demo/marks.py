@@ -73,28 +73,29 @@ class Blotch:
 
 @dataclass(frozen=True)
 class Groove:
-    """A scratch, cut or crack along a path: `width` wide, `depth` deep, with raised lips of a fraction `burr`."""
+    """A scratch, cut or crack along a path: `width` wide, `depth` deep, with raised lips of a fraction `burr`.
+
+    The tool slides over the top: what lies more than `reach` below the highest point that it touches stays whole.
+    """
 
     path: tuple[Point, ...]
     width: float
     depth: float
-    colour: Colour | None = None
+    colour: Colour
     opacity: float = 0.8
     burr: float = 0.3
+    reach: float = 0.15
 
     def apply(self, surface: Surface, grid: Grid) -> None:
         at, local, distance, along = _near(self.path, 2 * self.width, grid)
         # The tool comes down and goes up again: both ends taper.
         width = self.width / 2 * np.clip(6 * np.minimum(along, 1 - along) + 0.25, 0, 1)
-        floor = np.clip(1 - distance / np.maximum(width, 1e-6), 0, 1)
-        lips = np.exp(-(((distance - 1.25 * width) / (0.45 * width)) ** 2))
-        surface.height[at] += self.depth * (self.burr * lips - floor) * (distance < 3 * width)
-        if self.colour is not None:
-            surface.lay(
-                local.cover(distance - 0.8 * width) * self.opacity,
-                at=at,
-                albedo=None if self.colour is None else rgb(self.colour),
-            )
+        floor = np.clip(1 - distance / width, 0, 1)
+        lips = np.exp(-(((distance - 1.25 * width) / (0.45 * width)) ** 2)) * (distance < 3 * width)
+        height = surface.height[at]
+        touched = height > np.max(height, where=distance < width, initial=-1) - self.reach
+        height += self.depth * (self.burr * lips - floor) * touched
+        surface.lay(local.cover(distance - 0.8 * width) * self.opacity * touched, at=at, albedo=rgb(self.colour))
 
 
 @dataclass(frozen=True)

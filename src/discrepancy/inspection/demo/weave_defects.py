@@ -56,7 +56,7 @@ def hole(scene: WeaveScene, rng: np.random.Generator) -> WeaveScene:
         opacity=0.95,
         lift=-0.12,
         gloss=0.0,
-        waviness=0.5,
+        waviness=0.25,
     )
     return _with_marks(scene, rim, pit)
 
