@@ -1,0 +1,166 @@
+"""What a user sees when something is wrong: one clear message and an exit code that is not 0."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import chdir
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from kedro.framework.startup import bootstrap_project
+from PIL import Image
+from safetensors.torch import load_file
+
+from discrepancy.cli import run
+from tests.conftest import kedro, make_project, write_part
+
+QUICK = "image_size=96,dfc.width=16,dfc.device=cpu,scoring.device=cpu"
+
+
+@pytest.fixture
+def bad_part(tmp_path):
+    write_part(tmp_path / "photos/disc", train=5, good=1, bad=2)
+    return tmp_path / "photos"
+
+
+@pytest.fixture(scope="module")
+def shared_project(tmp_path_factory):
+    return make_project(tmp_path_factory.mktemp("cli") / "project")
+
+
+def invoke(project, params, *, pipeline="dfc"):
+    bootstrap_project(project)
+    with chdir(project):
+        return CliRunner().invoke(run, [f"--pipelines={pipeline}", f"--params={params}"])
+
+
+def refused(result, *said):
+    assert result.exit_code == 1, result.output
+    assert result.output.count("Error:") == 1 and "Traceback" not in result.output
+    for words in said:
+        assert words in result.output
+
+
+def of(part, more=QUICK):
+    return f"dataset=folder,data_root={part},category=disc,{more}"
+
+
+def broken(part, what):
+    """Break one thing in a good part; the words that the message must have."""
+    disc = part / "disc"
+    scratch, mask = disc / "test/scratch/001.png", disc / "ground_truth/scratch/001_mask.png"
+    if what == "no mask":
+        mask.unlink()
+        return ["test/scratch/001.png", "mask"]
+    if what == "mask of another size":
+        Image.fromarray(np.zeros((40, 50), np.uint8)).save(mask)
+        return ["001_mask.png", "96"]
+    if what == "truncated image":
+        data = scratch.read_bytes()
+        scratch.write_bytes(data[: len(data) // 2])
+        return ["test/scratch/001.png"]
+    if what == "not an image":
+        (disc / "train/good/002.png").write_text("hello")
+        return ["train/good/002.png"]
+    if what == "in train and test":
+        shutil.copy(disc / "train/good/000.png", disc / "test/good/007.png")
+        return ["train/good/000.png", "test/good/007.png"]
+    if what == "no good image":
+        shutil.rmtree(disc / "train/good")
+        (disc / "train/good").mkdir()
+        return ["train/good"]
+    if what == "no train folder":
+        shutil.rmtree(disc / "train")
+        return ["train/good"]
+    assert what == "too few good images"
+    for i in range(1, 5):
+        (disc / f"train/good/{i:03d}.png").unlink()
+    return ["train/good", "validation"]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "no mask", "mask of another size", "truncated image", "not an image", "in train and test", "no good image",
+        "no train folder", "too few good images",
+    ],
+)  # fmt: skip
+def test_bad_photographs_are_named_before_any_training(shared_project, bad_part, what):
+    said = broken(bad_part, what)
+    refused(invoke(shared_project, of(bad_part)), *said)
+    assert not (shared_project / "data/06_models").exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ("dataset=folder,data_root=/no/such/folder,category=disc", ["/no/such/folder"]),
+        ("category=cabel", ["cabel", "cable"]),
+        ("dataset=mvtec,category=cable", ["mvtec", "mvtec_ad"]),
+        ("categry=cable", ["categry", "did you mean 'category'"]),
+        ("dfc.epoch=5", ["epoch", "did you mean 'epochs'", "learning_rate"]),
+        ("dfc.epochs=five", ["epochs", "five", "integer"]),
+        ("dfc.schedule=linear", ["schedule", "one_cycle", "linear"]),
+        ("dfc.stroke_margin=-1", ["stroke_margin", "-1"]),
+        ("scoring.false_positive_rat=0.1", ["false_positive_rat", "false_positive_rate"]),
+        ("image_size=12x", ["image_size", "12x", "640x256"]),
+        ("seed.value=3", ["seed"]),
+        ("device=gpu", ["gpu", "cuda"]),
+        ("backbone=resnet", ["resnet", "vgg19"]),
+        ("weights=/no/such/file.pth", ["/no/such/file.pth"]),
+    ],
+)
+def test_wrong_parameters_are_refused_with_what_exists(shared_project, part, params, said):
+    if "category" not in params and "categry" not in params:
+        params = f"dataset=folder,data_root={part},category=disc,{params}"
+    if "image_size" not in params:
+        params += ",image_size=96"
+    refused(invoke(shared_project, params), *said)
+
+
+def test_the_message_and_the_code_reach_the_shell(project, bad_part):
+    (bad_part / "disc/ground_truth/scratch/000_mask.png").unlink()
+    result = kedro(project, "run", "--pipeline=dfc", f"--params={of(bad_part)}")
+    assert result.returncode == 1
+    assert "test/scratch/000.png" in result.stderr and "Traceback" not in result.stderr
+    assert "Warning" not in result.stderr and "deprecated" not in result.stderr
+
+
+def start(project, part, epochs):
+    command = [sys.executable, "-m", "kedro", "run", "--pipelines=dfc", f"--params={of(part)},dfc.epochs={epochs}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def weights(project) -> dict:
+    (path,) = Path(project).glob("data/06_models/folder/disc/dfc/detector/*/detector/weights.safetensors")
+    return load_file(path)
+
+
+def test_kill_9_in_the_middle_of_training_then_again_gives_the_same_weights(tmp_path, part):
+    whole, killed = make_project(tmp_path / "whole"), make_project(tmp_path / "killed")
+    process = start(whole, part, 40)
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    process = start(killed, part, 40)
+    checkpoint = killed / "data/06_models/folder/disc/dfc/checkpoint.pt"
+    deadline = time.monotonic() + 300
+    while not checkpoint.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not list(killed.glob("data/06_models/**/weights.safetensors"))
+    process = start(killed, part, 40)
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0 and "resumed after epoch" in output, output
+    expected, found = weights(whole), weights(killed)
+    assert expected.keys() == found.keys() and all(bool((expected[key] == found[key]).all()) for key in expected)
+    assert not checkpoint.exists()
