@@ -62,5 +62,9 @@ def kedro(project, *arguments, timeout=300):
     """`kedro ...` in a process of its own, as a user types it."""
     return subprocess.run(
         [sys.executable, "-m", "kedro", *arguments],
-        cwd=project, capture_output=True, text=True, timeout=timeout, check=False,
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )

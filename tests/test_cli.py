@@ -50,7 +50,7 @@ def of(part, more=QUICK):
     return f"dataset=folder,data_root={part},category=disc,{more}"
 
 
-def broken(part, what):
+def broken(part, what):  # noqa: PLR0911 (one return per kind of damage)
     """Break one thing in a good part; the words that the message must have."""
     disc = part / "disc"
     scratch, mask = disc / "test/scratch/001.png", disc / "ground_truth/scratch/001_mask.png"

@@ -47,6 +47,14 @@ def test_mcrl_is_x_plus_three_branches_of_residual_blocks():
     torch.testing.assert_close(module(x), expected, rtol=1e-12, atol=1e-12)
 
 
+def test_normalisation_is_by_image_so_that_one_pass_serves_clean_and_corrupted():
+    torch.manual_seed(0)
+    module = MultiContextResidualLearning(8, blocks=1, groups=4)
+    a, b = torch.randn(2, 8, 20, 20), 5 * torch.randn(1, 8, 20, 20)
+    torch.testing.assert_close(module(torch.cat([a, b]))[:2], module(a), rtol=1e-4, atol=1e-5)
+    assert sum(isinstance(m, torch.nn.GroupNorm) for m in module.modules()) == 3
+
+
 def test_the_papers_mcrl_has_its_size_and_starts_at_four_times():
     torch.manual_seed(0)
     module = MultiContextResidualLearning(256)

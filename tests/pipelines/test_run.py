@@ -23,7 +23,11 @@ QUICK = {"epochs": 25, "width": 24, "device": "cpu", "learning_rate": 3e-3}
 def run(project, part, **dfc):
     bootstrap_project(project)
     parameters = {
-        "dataset": "folder", "data_root": str(part), "category": "disc", "image_size": 96, "dfc": {**QUICK, **dfc},
+        "dataset": "folder",
+        "data_root": str(part),
+        "category": "disc",
+        "image_size": 96,
+        "dfc": {**QUICK, **dfc},
     }
     with chdir(project), KedroSession.create(project_path=project, runtime_params=parameters) as session:
         session.run(pipeline_names=["dfc"])
@@ -172,6 +176,7 @@ def test_paper_settings_are_the_papers(project):
     training = parameters.training
     assert (training.epochs, training.batch_size, training.learning_rate) == (201, 8, 1e-4)
     assert (training.weight_decay, training.schedule) == (1e-6, "constant")
-    assert not parameters.standardise and parameters.residuals == "raw" and parameters.align_corners
+    assert not parameters.standardise and not parameters.by_position
+    assert parameters.residuals == "raw" and parameters.align_corners
     assert parameters.stroke_margin == 40 and parameters.blocks == 4 and parameters.corrupted_weight == 1.0
     assert parameters.smoothing == parameters.image_smoothing == 0

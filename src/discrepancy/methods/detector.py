@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone, build_backbone
+from discrepancy.methods.smoothing import gaussian_blur
 
 CARD = "card.json"
 WEIGHTS = "weights.safetensors"
@@ -105,18 +105,6 @@ def new_card(
         "versions": {name: version(name) for name in ("discrepancy", "torch", "torchvision", "timm")},
         **more,
     }
-
-
-def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
-    """Gaussian smoothing of maps [N, H, W], sigma in px, reflected borders, cut off at 4 sigma; 0 changes nothing."""
-    if sigma <= 0:
-        return maps
-    reach = min(int(4 * sigma + 0.5), min(maps.shape[-2:]) - 1)
-    offsets = torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype)
-    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
-    kernel = kernel / kernel.sum()
-    padded = F.pad(maps.unsqueeze(1), (reach, reach, reach, reach), mode="reflect")
-    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1)).squeeze(1)
 
 
 def anomaly_maps(

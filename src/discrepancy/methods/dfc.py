@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -22,8 +22,10 @@ from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
 from discrepancy.features.cache import Features
 from discrepancy.methods.corruption import KINDS, Corruption, ImageSource, Strokes
-from discrepancy.methods.detector import Card, Detector, gaussian_blur
+from discrepancy.methods.detector import Card, Detector
 from discrepancy.methods.estimators import CompactEstimator, VGG19Estimator
+from discrepancy.methods.residuals import ResidualWeighing
+from discrepancy.methods.smoothing import gaussian_blur
 from discrepancy.methods.training import Batch, TrainingSettings
 from discrepancy.parameters import Parameters
 
@@ -43,13 +45,13 @@ class DFCParameters(Parameters):
     cache_dtype: Literal["float32", "float16"] = Field("float32", description="type of the cached features")
 
     estimator: Literal["compact", "vgg19"] = Field("compact", description="estimation network")
-    width: int = Field(96, ge=8, description="channels of the compact network at stride 8")
+    width: int = Field(64, ge=8, multiple_of=8, description="channels of the compact network at stride 8")
     blocks: int = Field(1, ge=1, description="residual blocks per MCRL branch")
     standardise: bool = Field(True, description="predict features of mean 0 and deviation 1 per channel")
     residuals: Literal["raw", "diagonal", "whitened"] = Field(
-        "whitened",
-        description="how residuals are weighed: as they are, by their deviation or covariance on good images",
+        "whitened", description="residuals as they are, or weighed by their deviation or covariance on good images"
     )
+    by_position: bool = Field(True, description="divide maps by what is usual at each position of good images")
 
     corruptions: list[Literal["mean_colour", "inpaint", "colour", "noise", "image"]] = Field(
         ["mean_colour", "inpaint", "colour", "noise"], min_length=1, description="fills of SFE's strokes"
@@ -58,9 +60,9 @@ class DFCParameters(Parameters):
     stroke_margin: int = Field(0, ge=0, le=120, description="strokes keep this far from the border, px of 256")
     corrupted_weight: float = Field(1.0, ge=0, description="alpha: weight of the corrupted images' loss")
 
-    epochs: int = Field(20, ge=1)
-    batch_size: int = Field(8, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    epochs: int = Field(45, ge=1)
+    batch_size: int = Field(4, ge=1)
+    learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "one_cycle"] = "one_cycle"
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -100,8 +102,7 @@ class DFCParameters(Parameters):
 class DFC(Detector):
     """The detector: frozen extraction network, trained estimation network.
 
-    Buffers per layer: mean and deviation of each channel on good images (0 and 1 if not standardised), and the matrix
-    that weighs residuals (identity if raw).
+    Buffers per layer: mean and deviation of each channel on good images (0 and 1 if not standardised).
 
     Example:
         >>> detector = load_detector(folder)  # doctest: +SKIP
@@ -113,6 +114,7 @@ class DFC(Detector):
     def __init__(self, backbone: Backbone, parameters: DFCParameters, card: Card) -> None:
         super().__init__(backbone, card)
         self.parameters_used = parameters
+        self.smoothing = parameters.smoothing
         self.layers = [layer.name for layer in backbone.layers]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(parameters.seed)
@@ -121,7 +123,13 @@ class DFC(Detector):
         for index, layer in enumerate(backbone.layers):
             self.register_buffer(f"mean_{index}", torch.zeros(1, layer.channels, 1, 1))
             self.register_buffer(f"deviation_{index}", torch.ones(1, layer.channels, 1, 1))
-            self.register_buffer(f"weighing_{index}", torch.eye(layer.channels))
+        self.weighing = ResidualWeighing(
+            [layer.channels for layer in backbone.layers],
+            self.image_size,
+            kind=parameters.residuals,
+            by_position=parameters.by_position,
+            align_corners=parameters.align_corners,
+        )
 
     @classmethod
     def from_card(cls, card: Card, backbone: Backbone) -> DFC:
@@ -153,84 +161,40 @@ class DFC(Detector):
         return [maps[layer] for layer in self.layers]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Anomaly maps of images.
-
-        Per layer the mean over channels of the squared (weighed) residual, bilinearly upsampled to the image's size,
-        summed over layers; maps of one size are summed before the upsampling, which is the same.
+        """Anomaly maps of images: the errors of the layers' residuals, upsampled and summed (`ResidualWeighing`).
 
         Args:
-            images: uint8 [N, 3, H, W], RGB.
+            images: uint8 [N, 3, H, W], RGB, of the size it was trained on.
 
         Returns:
             float32 maps [N, H, W], 0 or larger, unbounded.
         """
-        targets = self.standardised(self.backbone(images))
-        sums: dict[tuple[int, ...], Tensor] = {}
-        for index, (target, prediction) in enumerate(zip(targets, self.predicted(images), strict=True)):
-            error = self._error(index, target - prediction.float())
-            size = tuple(error.shape[-2:])
-            sums[size] = sums[size] + error if size in sums else error
-        maps = torch.zeros(len(images), *images.shape[-2:], device=images.device)
-        for error in sums.values():
-            up = F.interpolate(
-                error, images.shape[-2:], mode="bilinear", align_corners=self.parameters_used.align_corners
-            )
-            maps += up.squeeze(1)
-        return gaussian_blur(maps, self.parameters_used.smoothing)
+        return gaussian_blur(self.weighing(self._residuals(self.backbone(images), images)), self.smoothing)
 
-    def _error(self, index: int, residual: Tensor) -> Tensor:
-        """Mean over channels of the squared residual [N, C, h, w], weighed: [N, 1, h, w]."""
-        if self.parameters_used.residuals != "raw":
-            weighing = self.get_buffer(f"weighing_{index}")
-            residual = F.conv2d(residual, weighing[:, :, None, None])
-        return residual.square().mean(1, keepdim=True)
+    def _residuals(self, features: Mapping[str, Tensor], images: Tensor) -> list[Tensor]:
+        """Standardised features minus prediction, one map [N, C, h, w] per layer."""
+        pairs = zip(self.standardised(features), self.predicted(images), strict=True)
+        return [target - prediction.float() for target, prediction in pairs]
 
     @torch.inference_mode()
     def fit_weighing(self, images: NDArray[np.uint8], features: Features, rows: Sequence[int]) -> None:
-        """Learn from good images how large residuals usually are, per channel or as a covariance.
-
-        `whitened` makes the error the squared Mahalanobis distance of the residual under its covariance on good
-        images, divided by the number of channels. Sums are in float64.
+        """Learn from good images, after training, which residuals are usual.
 
         Args:
             images: uint8 [N, 3, H, W]; row i belongs to row i of the features.
             features: cached maps of the frozen network.
             rows: the images to look at.
         """
-        kind = self.parameters_used.residuals
-        if kind == "raw":
-            return
         device = self.get_buffer("mean_0").device
-        moments = [torch.zeros(b.shape[0], b.shape[0], dtype=torch.float64) for b in self._weighings()]
-        positions = [0 for _ in moments]
-        for start in range(0, len(rows), 16):
-            part = list(rows[start : start + 16])
-            cached = {layer: tensor.to(device) for layer, tensor in features.tensors(part).items()}
-            batch = torch.from_numpy(np.array(images[part])).to(device)
-            for index, (target, predicted) in enumerate(
-                zip(self.standardised(cached), self.predicted(batch), strict=True)
-            ):
-                flat = (target - predicted.float()).transpose(0, 1).flatten(1)
-                moments[index] += (flat @ flat.T).double().cpu()
-                positions[index] += flat.shape[1]
-        for weighing, moment, count in zip(self._weighings(), moments, positions, strict=True):
-            weighing.copy_(weighing_matrix(moment / count, kind))
 
-    def _weighings(self) -> list[Tensor]:
-        return [self.get_buffer(f"weighing_{index}") for index in range(len(self.layers))]
+        def batches() -> Iterator[list[Tensor]]:
+            for start in range(0, len(rows), 16):
+                part = list(rows[start : start + 16])
+                cached = {layer: tensor.to(device) for layer, tensor in features.tensors(part).items()}
+                yield self._residuals(cached, torch.from_numpy(np.array(images[part])).to(device))
 
-
-def weighing_matrix(moment: Tensor, kind: Literal["diagonal", "whitened"]) -> Tensor:
-    """The matrix W [C, C] that weighs residuals r: the error is |W r|^2 / C.
-
-    Args:
-        moment: second moments of the residual on good images, [C, C], float64.
-        kind: `diagonal`: W = diag(M)^(-1/2); `whitened`: W = L^(-1), L L^T = M + a hundredth of its mean diagonal.
-    """
-    if kind == "diagonal":
-        return torch.diag(moment.diagonal().clamp_min(1e-8).rsqrt()).float()
-    ridge = 1e-2 * moment.diagonal().mean().clamp_min(1e-8) * torch.eye(len(moment), dtype=moment.dtype)
-    return torch.linalg.inv(torch.linalg.cholesky(moment + ridge)).float()
+        self.eval()
+        self.weighing.fit(batches)
 
 
 def build_estimator(backbone: Backbone, parameters: DFCParameters) -> nn.Module:

@@ -21,17 +21,25 @@ def reflected_conv(inputs: int, outputs: int, *, stride: int = 1, dilation: int 
 
 
 class ResidualBlock(nn.Module):
-    """y = x + conv(ReLU(conv_dilated(x))): the unit of every MCRL branch; nothing follows the addition."""
+    """y = x + conv(ReLU(conv_dilated(x))): the unit of every MCRL branch; nothing follows the addition.
 
-    def __init__(self, channels: int, dilation: int) -> None:
+    Args:
+        channels: of the map, in and out.
+        dilation: of the first convolution.
+        groups: normalise in so many groups of channels before the ReLU; the paper's has no normalisation (0). It is
+            by image, so that clean and corrupted images still share one pass.
+    """
+
+    def __init__(self, channels: int, dilation: int, *, groups: int = 0) -> None:
         super().__init__()
         self.context = reflected_conv(channels, channels, dilation=dilation)
+        self.normalisation = nn.GroupNorm(groups, channels) if groups else nn.Identity()
         self.activation = nn.ReLU(inplace=True)
         self.local = reflected_conv(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, h, w] -> [N, C, h, w]."""
-        return x + self.local(self.activation(self.context(x)))
+        return x + self.local(self.activation(self.normalisation(self.context(x))))
 
 
 class MultiContextResidualLearning(nn.Module):
@@ -44,12 +52,16 @@ class MultiContextResidualLearning(nn.Module):
         channels: of the map, in and out.
         dilations: one branch each.
         blocks: residual blocks per branch; the paper has 4.
+        groups: normalisation inside the blocks; the paper has none (0).
     """
 
-    def __init__(self, channels: int, *, dilations: Sequence[int] = (2, 4, 8), blocks: int = 4) -> None:
+    def __init__(
+        self, channels: int, *, dilations: Sequence[int] = (2, 4, 8), blocks: int = 4, groups: int = 0
+    ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            nn.Sequential(*(ResidualBlock(channels, dilation) for _ in range(blocks))) for dilation in dilations
+            nn.Sequential(*(ResidualBlock(channels, dilation, groups=groups) for _ in range(blocks)))
+            for dilation in dilations
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -110,14 +122,14 @@ class CompactEstimator(nn.Module):
 
     Args:
         targets: layers to predict; strides 8 and 16 only.
-        width: channels at stride 8.
+        width: channels at stride 8, a multiple of 8.
         blocks: residual blocks per MCRL branch.
 
     Raises:
         InputError: a target of another stride.
     """
 
-    def __init__(self, targets: Sequence[Layer], *, width: int = 96, blocks: int = 1) -> None:
+    def __init__(self, targets: Sequence[Layer], *, width: int = 64, blocks: int = 1) -> None:
         super().__init__()
         if wrong := [f"{target.name} (stride {target.stride})" for target in targets if target.stride not in (8, 16)]:
             raise InputError(
@@ -132,7 +144,7 @@ class CompactEstimator(nn.Module):
             reflected_conv(width // 2, width, stride=2),
             nn.ReLU(inplace=True),
         )
-        self.context = MultiContextResidualLearning(width, blocks=blocks)
+        self.context = MultiContextResidualLearning(width, blocks=blocks, groups=8)
         self.strides = {target.name: target.stride for target in targets}
         self.down = (
             nn.Sequential(nn.ReLU(), reflected_conv(width, 2 * width, stride=2), nn.ReLU(inplace=True))

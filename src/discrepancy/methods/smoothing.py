@@ -1,0 +1,19 @@
+"""Gaussian smoothing of maps."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
+    """Gaussian smoothing of maps [N, H, W], sigma in px, reflected borders, cut off at 4 sigma; 0 changes nothing."""
+    if sigma <= 0:
+        return maps
+    reach = min(int(4 * sigma + 0.5), min(maps.shape[-2:]) - 1)
+    offsets = torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    padded = F.pad(maps.unsqueeze(1), (reach, reach, reach, reach), mode="reflect")
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1)).squeeze(1)
