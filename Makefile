@@ -6,7 +6,7 @@ PIPELINE ?= dfc
 PARAMS ?= category=cable
 export KEDRO_DISABLE_TELEMETRY := 1
 
-.PHONY: run test lint setup benchmark viz clean
+.PHONY: run test lint setup benchmark results viz clean
 
 run: setup ## run a pipeline: make run PIPELINE=dfc PARAMS=category=cable,dfc.epochs=5
 	$(BIN)/kedro run --pipelines=$(PIPELINE) --params=$(PARAMS)
@@ -32,6 +32,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 benchmark: setup ## measure; writes benchmarks/results
 	$(BIN)/python benchmarks/metrics_speed.py
+	$(BIN)/python tools/results.py
+
+results: setup ## collect the latest runs into the tables and pictures of the documents
+	$(BIN)/python tools/results.py --collect
 
 viz: setup ## the graph, in a browser
 	$(BIN)/kedro viz run --pipeline=$(PIPELINE)

@@ -1,0 +1,86 @@
+"""The notebook, executed in a kernel of its own on a small finished run."""
+
+import json
+import sys
+
+import nbformat
+import pandas as pd
+import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell
+
+from tests.conftest import PROJECT, kedro, make_project
+
+NOTEBOOK = PROJECT / "notebooks/first_look.ipynb"
+PARAMETERS = 'DATASET = "folder"\nCATEGORY = "disc"\nMETHOD = "dfc"'
+SEEN = """
+import json, sys
+json.dumps({"python": sys.executable, "score": score, "image": scores["image"][row], "pixels": list(found.shape)})
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, part):
+    project = make_project(tmp_path_factory.mktemp("run") / "project")
+    given = f"dataset=folder,data_root={part},category=disc,image_size=96,device=cpu,dfc.epochs=1,dfc.width=24"
+    done = kedro(project, "run", "--pipelines=dfc", f"--params={given}")
+    assert done.returncode == 0, done.stderr
+    (project / "notebooks").mkdir()
+    return project
+
+
+@pytest.fixture(scope="module")
+def executed(finished, tmp_path_factory):
+    """The notebook with its outputs, and what its last cell tells; no kernel or setting of the user takes part."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    cell.source = PARAMETERS
+    notebook.cells.append(new_code_cell(SEEN))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        NotebookClient(
+            notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(finished / "notebooks")}}
+        ).execute()
+    last = notebook.cells.pop().outputs[0]["data"]["text/plain"]
+    return notebook, json.loads(last.strip("'"))
+
+
+def shown(notebook, kind):
+    return [
+        output["data"][kind]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if kind in output.get("data", {})
+    ]
+
+
+def test_it_runs_without_a_word_on_the_console(executed):
+    notebook, _ = executed
+    assert [output for cell in notebook.cells for output in cell.get("outputs", []) if "data" not in output] == []
+
+
+def test_this_python_ran_it(executed):
+    assert executed[1]["python"] == sys.executable
+
+
+def test_it_shows_tables_curves_and_gallery(executed):
+    notebook, _ = executed
+    tables = shown(notebook, "text/html")
+    assert "<td>scratch</td>" in tables[0] and "<th>aupro_0.30</th>" in tables[1] and "<th>loss</th>" in tables[2]
+    assert len(shown(notebook, "image/png")) == 6
+
+
+def test_the_loaded_detector_gives_the_score_of_the_report(executed, finished):
+    notebook, told = executed
+    (file,) = finished.glob("data/08_reporting/folder/disc/dfc/scores.csv/*/scores.csv")
+    scores = pd.read_csv(file).set_index("image")["score"]
+    assert told["image"] == scores.idxmax() and told["score"] == pytest.approx(scores.max(), rel=1e-3)
+    assert f"score {scores.max():.2f}" in shown(notebook, "text/plain")[-2] and told["pixels"] == [96, 96, 3]
+
+
+def test_it_is_stored_without_outputs():
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)

@@ -1,0 +1,117 @@
+"""Writes the tables and pictures of README.md and docs/ from what runs and benchmarks left on disk.
+
+    python tools/results.py --collect     # latest finished runs in data/ -> benchmarks/results/runs.json, gallery
+    python tools/results.py               # result files -> tables between the markers in the documents
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`; nothing in between is typed by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from discrepancy.figures.tables import markdown_table
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks/results"
+DOCUMENTS = [ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/performance.md"]
+QUALITY = ["image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_0.30", "aupro_0.05", "best_iou"]
+COSTS = ["train_seconds", "images_per_second", "peak_memory_mib"]
+
+
+def latest(folder: Path) -> Path:
+    """The newest version of a versioned artifact."""
+    return max(folder.iterdir()) / folder.name
+
+
+def collect() -> None:
+    """The latest run of every part and method; the demo's galleries (of others the pictures stay where they are)."""
+    runs = []
+    for folder in sorted((ROOT / "data/08_reporting").glob("*/*/*/")):
+        dataset, category, method = folder.parts[-3:]
+        if not (folder / "metrics.json").is_dir():
+            continue
+        card = json.loads(
+            (latest(ROOT / f"data/06_models/{dataset}/{category}/{method}/detector") / "card.json").read_text()
+        )
+        metrics = json.loads(latest(folder / "metrics.json").read_text())
+        table = pd.read_csv(latest(folder / "table.csv")).to_dict("records")
+        facts = {"images": card["images"], "image_size": card["image_size"], "epochs": card["parameters"]["epochs"]}
+        runs.append({"dataset": dataset, "category": category, "method": method, **facts, **metrics, "table": table})
+        if dataset == "demo":
+            target = ROOT / f"docs/pictures/{method}_{category}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(latest(folder / "gallery.png"), target)
+    (RESULTS / "runs.json").write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
+
+
+def read(name: str) -> Any:
+    """A result file's content; empty where it has not been made."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
+def run_table(dataset: str | None = None) -> str:
+    """One line per run, DFC's and the baselines' beside each other."""
+    rows = [
+        {"part": f"{run['dataset']}/{run['category']}", "method": run["method"].upper()}
+        | {name: run[name] for name in (*QUALITY, "detection_rate", "false_alarm_rate", *COSTS)}
+        for run in read("runs")
+    ]
+    shown = {"padim": "PaDiM", "patchcore": "PatchCore"}
+    rows += [
+        {"part": row["part"], "method": shown[row["method"]], "train_seconds": row["fit_and_score_seconds"]}
+        | {name: row[name] for name in QUALITY if name in row}
+        for row in read("baselines")
+    ]
+    frame = pd.DataFrame([row for row in rows if dataset is None or row["part"].startswith(f"{dataset}/")])
+    return markdown_table(frame.sort_values("part", kind="stable")) if len(frame) else ""
+
+
+def defect_table(part: str) -> str:
+    """The per-defect table of one part."""
+    for run in read("runs"):
+        if f"{run['dataset']}/{run['category']}" == part:
+            return markdown_table(pd.DataFrame(run["table"]))
+    return ""
+
+
+def speed_table() -> str:
+    """What all metrics together cost, beside sorting the same pixels."""
+    report = read("metrics_speed")
+    rows = [{"scores": name, **values} for name, values in report["results"].items()] if report else []
+    names = ["scores", "ratio", "ratio_worst", "extra_mb", "aupro_error"]
+    return markdown_table(pd.DataFrame(rows)[names]) if rows else ""
+
+
+TABLES = {
+    "demo": lambda: run_table("demo"),
+    "real": lambda: run_table("folder"),
+    "cable": lambda: defect_table("demo/cable"),
+    "metrics speed": speed_table,
+}
+
+
+def write() -> None:
+    """Put every table where a document asks for it."""
+    for path in DOCUMENTS:
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            pattern = r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)"
+            text = re.sub(pattern, lambda m: f"{m[1]}{TABLES[m[2]]()}\n{m[3]}", text, flags=re.DOTALL)
+            path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--collect", action="store_true", help="read the latest runs first")
+    if parser.parse_args().collect:
+        collect()
+    write()
