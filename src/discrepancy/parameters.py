@@ -17,7 +17,9 @@ class Parameters(BaseModel):
         InputError: from `model_validate`, one line per wrong key: what was given, and what was expected.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, coerce_numbers_to_str=True, protected_namespaces=()
+    )
 
     def __str__(self) -> str:
         """Short, for listings that have the single values too."""

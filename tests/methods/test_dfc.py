@@ -177,3 +177,15 @@ def test_layers_by_category():
 def test_the_papers_network_needs_vgg19(backbone):
     with pytest.raises(InputError, match="tf_efficientnet_lite0"):
         build_estimator(backbone, DFCParameters(estimator="vgg19"))
+
+
+def test_images_too_small_for_the_dilated_convolutions_are_refused(backbone):
+    parameters = DFCParameters(width=16)
+    for size, fits in (((72, 72), True), ((71, 200), False)):
+        card = new_card("dfc", parameters.model_dump(), backbone, image_size=size, sigma=0.0, data_digest="d")
+        if fits:
+            with torch.no_grad():
+                assert DFC(backbone, parameters, card)(torch.zeros(1, 3, *size, dtype=torch.uint8)).shape == (1, *size)
+        else:
+            with pytest.raises(InputError, match="71x200"):
+                DFC(backbone, parameters, card)

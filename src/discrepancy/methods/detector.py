@@ -56,15 +56,8 @@ class Detector(nn.Module):
         return height, width
 
     def image_scores(self, maps: Tensor) -> Tensor:
-        """Image-level scores: the maximum of the anomaly map, Gaussian-smoothed first if the card says so.
-
-        Args:
-            maps: anomaly maps [N, H, W].
-
-        Returns:
-            Scores [N], higher = more anomalous.
-        """
-        return gaussian_blur(maps, self.card["image_score"]["sigma"]).flatten(1).amax(1)
+        """Image-level scores [N] of anomaly maps [N, H, W], by the rule on the card."""
+        return image_scores(maps, self.card)
 
     def trained_state(self) -> dict[str, Tensor]:
         """What was learnt: every tensor of the state dict outside the backbone, on the CPU."""
@@ -105,6 +98,19 @@ def new_card(
         "versions": {name: version(name) for name in ("discrepancy", "torch", "torchvision", "timm")},
         **more,
     }
+
+
+def image_scores(maps: Tensor, card: Card) -> Tensor:
+    """Image-level scores: the maximum of the anomaly map, Gaussian-smoothed first if the card says so.
+
+    Args:
+        maps: anomaly maps [N, H, W].
+        card: the detector's.
+
+    Returns:
+        Scores [N], higher = more anomalous.
+    """
+    return gaussian_blur(maps, card["image_score"]["sigma"]).flatten(1).amax(1)
 
 
 def anomaly_maps(

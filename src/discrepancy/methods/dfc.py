@@ -29,6 +29,9 @@ from discrepancy.methods.smoothing import gaussian_blur
 from discrepancy.methods.training import Batch, TrainingSettings
 from discrepancy.parameters import Parameters
 
+SMALLEST = 72
+"""Shorter side of the images, px: at stride 8, MCRL's reflection by 8 px needs maps of 9."""
+
 VALIDATION_IMAGES = 64
 """The validation loss looks at no more images than this: it is drawn every epoch."""
 
@@ -113,6 +116,9 @@ class DFC(Detector):
 
     def __init__(self, backbone: Backbone, parameters: DFCParameters, card: Card) -> None:
         super().__init__(backbone, card)
+        if min(self.image_size) < SMALLEST:
+            height, width = self.image_size
+            raise InputError(f"image_size: {height}x{width} given; DFC expects at least {SMALLEST} px on each side")
         self.parameters_used = parameters
         self.smoothing = parameters.smoothing
         self.layers = [layer.name for layer in backbone.layers]

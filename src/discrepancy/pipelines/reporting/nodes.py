@@ -12,7 +12,7 @@ from discrepancy.figures.curves import Roc, loss_figure, pro_figure, roc_figure
 from discrepancy.figures.gallery import choose_cases, gallery
 from discrepancy.figures.scores import score_histogram
 from discrepancy.figures.tables import text_table
-from discrepancy.methods.detector import Detector
+from discrepancy.methods.detector import Card
 from discrepancy.metrics import aupro, auroc, pro_curve, roc_curve
 from discrepancy.pipelines.reporting.parameters import ReportingParameters
 
@@ -58,7 +58,7 @@ def draw_gallery(
     masks: np.ndarray,
     maps: np.ndarray,
     scores: pd.DataFrame,
-    detector: Detector,
+    card: Card,
     parameters: ReportingParameters,
 ) -> Figure:
     """Photograph, ground truth, anomaly map and found outline of the hardest and the clearest test images.
@@ -68,10 +68,10 @@ def draw_gallery(
         masks: bool [N_test, H, W].
         maps: float32 [N_test, H, W].
         scores: one line per test image.
-        detector: for its card.
+        card: the detector's.
         parameters: how many cases.
     """
-    thresholds = detector.card["thresholds"]
+    thresholds = card["thresholds"]
     sections = choose_cases(
         scores["score"],
         scores["label"],
@@ -87,32 +87,34 @@ def draw_gallery(
         pixel_threshold=thresholds["pixel"]["value"],
         image_threshold=thresholds["image"]["value"],
         sections=sections,
-        title=f"{detector.method.upper()} on {_part(detector)}",
+        title=f"{card['method'].upper()} on {_part(card)}",
     )
 
 
-def draw_curves(maps: np.ndarray, masks: np.ndarray, scores: pd.DataFrame) -> tuple[Figure, Figure]:
+def draw_curves(
+    maps: np.ndarray, masks: np.ndarray, scores: pd.DataFrame, metrics: dict[str, float | None]
+) -> tuple[Figure, Figure]:
     """ROC curves of images and pixels, and the PRO curve.
 
     Args:
         maps: float32 [N_test, H, W].
         masks: bool [N_test, H, W].
         scores: one line per test image.
+        metrics: of the whole test set: the areas under the curves, None where there is no curve.
     """
     image = pixel = None
-    if scores["label"].nunique() == 2:
-        image = Roc(*roc_curve(scores["score"], scores["label"]), auroc(scores["score"], scores["label"]))
-    if masks.any():
-        pixel = Roc(*roc_curve(maps, masks), auroc(maps, masks))
-        pro = pro_figure(*pro_curve(maps, masks), aupro(maps, masks))
-    else:
-        pro = pro_figure([], [], float("nan"))
+    if (area := metrics["image_auroc"]) is not None:
+        image = Roc(*roc_curve(scores["score"], scores["label"]), area)
+    if (area := metrics["pixel_auroc"]) is not None:
+        pixel = Roc(*roc_curve(maps, masks), area)
+    overlap = metrics["aupro_0.30"]
+    pro = pro_figure([], [], float("nan")) if overlap is None else pro_figure(*pro_curve(maps, masks), overlap)
     return roc_figure(image, pixel), pro
 
 
-def draw_scores(scores: pd.DataFrame, detector: Detector) -> Figure:
+def draw_scores(scores: pd.DataFrame, card: Card) -> Figure:
     """Image scores of good and defective test images, and the threshold."""
-    threshold = detector.card["thresholds"]["image"]["value"]
+    threshold = card["thresholds"]["image"]["value"]
     return score_histogram(scores["score"], scores["label"], threshold, defects=list(scores["defect"]))
 
 
@@ -121,21 +123,18 @@ def draw_loss(history: pd.DataFrame) -> Figure:
     return loss_figure(history[["epoch", "loss", "validation_loss"]])
 
 
-def summarise(table: pd.DataFrame, metrics: dict[str, float | None], detector: Detector) -> str:
+def summarise(table: pd.DataFrame, metrics: dict[str, float | None], card: Card) -> str:
     """The few lines that a run ends with."""
     names = ("image_auroc", "image_ap", "pixel_auroc", "aupro_0.30", "best_iou")
     figures = "   ".join(f"{name} {metrics[name]:.3f}" for name in names if metrics[name] is not None)
     costs = (
-        f"trained in {metrics['train_seconds']:.0f} s, {metrics['images_per_second']:.1f} images per second, "
+        f"trained in {metrics['train_seconds'] or 0:.0f} s, {metrics['images_per_second'] or 0:.1f} images per second, "
         f"peak memory {(metrics['peak_memory_mib'] or 0) / 1024:.1f} GiB"
     )
-    note = detector.card["thresholds"]["image"]["note"]
-    return (
-        f"{detector.method.upper()} on {_part(detector)}\n\n{text_table(table)}\n\n{figures}\n{costs}\nimage {note}\n"
-    )
+    note = card["thresholds"]["image"]["note"]
+    return f"{card['method'].upper()} on {_part(card)}\n\n{text_table(table)}\n\n{figures}\n{costs}\nimage {note}\n"
 
 
-def _part(detector: Detector) -> str:
-    card = detector.card
+def _part(card: Card) -> str:
     synthetic = f" ({SYNTHETIC})" if card.get("dataset") == "demo" else ""
     return f"{card['category']}{synthetic}"

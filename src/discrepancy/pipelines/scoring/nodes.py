@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from discrepancy.inspection.chunks import ChunkedArray
-from discrepancy.methods.detector import Detector, ScoringClock, anomaly_maps
+from discrepancy.methods.detector import Card, Detector, ScoringClock, anomaly_maps, image_scores
 from discrepancy.methods.training import resolve_device
 from discrepancy.metrics import best_iou, evaluate, threshold_at_fpr
 from discrepancy.pipelines.scoring.parameters import ScoringParameters
@@ -28,15 +28,17 @@ def score_validation(
     return _maps(trained, images, samples, "validation", parameters, ScoringClock())
 
 
-def set_thresholds(trained: Detector, validation_maps: np.ndarray, parameters: ScoringParameters) -> Detector:
-    """The detector with two thresholds on its card, both from held-out good images only.
+def set_thresholds(
+    trained: Detector, validation_maps: np.ndarray, parameters: ScoringParameters
+) -> tuple[Detector, Card]:
+    """The detector with two thresholds on its card, both from held-out good images only; and the card by itself.
 
     Args:
         trained: the detector.
         validation_maps: float32 [N_validation, H, W].
         parameters: the wished false-positive rate.
     """
-    scores = image_scores(trained, validation_maps)
+    scores = score_images(validation_maps, trained.card)
     rate = parameters.false_positive_rate
     thresholds = {
         "pixel": threshold_at_fpr(validation_maps, fpr=rate, images=len(validation_maps)),
@@ -56,7 +58,7 @@ def set_thresholds(trained: Detector, validation_maps: np.ndarray, parameters: S
         },
     }
     logger.info("image %s", thresholds["image"].describe())
-    return detector
+    return detector, detector.card
 
 
 def score_test(
@@ -68,7 +70,7 @@ def score_test(
 
 
 def evaluate_test(
-    detector: Detector,
+    card: Card,
     maps: np.ndarray,
     masks: np.ndarray,
     samples: pd.DataFrame,
@@ -78,7 +80,7 @@ def evaluate_test(
     """Metrics of the whole test set, and one line per test image.
 
     Args:
-        detector: for image scores and threshold.
+        card: the detector's, for image score and threshold.
         maps: float32 [N_test, H, W].
         masks: bool [N_test, H, W].
         samples: the sample table.
@@ -90,9 +92,9 @@ def evaluate_test(
         decision.
     """
     test = samples[samples["split"] == "test"].reset_index(drop=True)
-    scores = image_scores(detector, maps)
+    scores = score_images(maps, card)
     labels = test["label"].to_numpy()
-    anomalous = scores > detector.card["thresholds"]["image"]["value"]
+    anomalous = scores > card["thresholds"]["image"]["value"]
     values = evaluate(maps, masks, labels, scores)
     values["best_iou"] = best_iou(maps, masks) if masks.any() else math.nan
     values["false_alarm_rate"] = _share(anomalous[labels == 0])
@@ -108,10 +110,10 @@ def evaluate_test(
     return {name: float(value) if math.isfinite(value) else None for name, value in values.items()}, table
 
 
-def image_scores(detector: Detector, maps: np.ndarray) -> np.ndarray:
-    """The detector's image scores of maps [N, H, W], in pieces: float32 [N]."""
+def score_images(maps: np.ndarray, card: Card) -> np.ndarray:
+    """Image scores of maps [N, H, W] by the card's rule, in pieces: float32 [N]."""
     pieces = (torch.from_numpy(np.array(maps[start : start + 64])) for start in range(0, len(maps), 64))
-    return np.concatenate([detector.image_scores(piece).numpy() for piece in pieces])
+    return np.concatenate([image_scores(piece, card).numpy() for piece in pieces])
 
 
 def _maps(

@@ -17,11 +17,16 @@ def create_pipeline(method: str) -> Pipeline:
     return Pipeline(
         [
             Node(score_validation, ["trained", *scored], "validation_maps", name="score_validation"),
-            Node(set_thresholds, ["trained", "validation_maps", "params:scoring"], "detector", name="set_thresholds"),
+            Node(
+                set_thresholds,
+                ["trained", "validation_maps", "params:scoring"],
+                ["detector", "card"],
+                name="set_thresholds",
+            ),
             Node(score_test, ["detector", *scored], ["maps", "clock"], name="score_test"),
             Node(
                 evaluate_test,
-                ["detector", "maps", "masks", "samples", "history", "clock"],
+                ["card", "maps", "masks", "samples", "history", "clock"],
                 ["metrics", "scores"],
                 name="evaluate",
             ),
