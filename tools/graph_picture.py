@@ -34,7 +34,7 @@ FLAGS = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # the page asks for a web font
     "--hide-scrollbars",
-    "--virtual-time-budget=15000",  # ms in which the graph is laid out and drawn
+    "--virtual-time-budget=30000",  # ms in which the graph is laid out and drawn
 ]
 SCALE = 2  # pixels of the picture per pixel of the page, for sharp text
 MARGIN = 24  # px of the page, left around the graph
@@ -45,6 +45,7 @@ STYLE = """
 .pipeline-minimap-toolbar, .update-reminder-version-tag, .feature-hints, .feature-hints__highlightDot, .banner
   { display: none !important }
 .pipeline-layer:nth-child(odd) { opacity: 1 !important }
+* { transition: none !important; animation: none !important; shape-rendering: auto !important }
 """
 SETTINGS = {"showFeatureHints": False, "visible": {"sidebar": False, "miniMap": False, "graph": True, "slicing": True}}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -27,7 +28,7 @@ IMAGES = torch.randint(0, 256, (2, 3, 64, 70), dtype=torch.uint8, generator=torc
 
 @pytest.fixture(scope="module")
 def lite0():
-    return build_backbone(LITE0, layers=BLOCKS)
+    return build_backbone(LITE0, layers=BLOCKS, padding="zeros")
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def wide_resnet_backbone(network: nn.Module, layers: list[str], monkeypatch: pyt
     """A backbone with the weights of `network`, less the classifier, as if they had been read from a file."""
     tensors = {name: value for name, value in network.state_dict().items() if not name.startswith("fc")}
     monkeypatch.setattr(backbones, "read_weights", lambda _name, _weights: (tensors, "torchvision"))
-    return build_backbone("wide_resnet50_2", layers=layers)
+    return build_backbone("wide_resnet50_2", layers=layers, padding="zeros")
 
 
 def test_wide_resnet_is_torchvisions(wide_resnet, monkeypatch):
@@ -213,3 +214,32 @@ def test_random_weights_depend_on_the_seed_only():
     assert torch.equal(state, torch.random.get_rng_state())
     with pytest.raises(InputError, match="random:one"):
         build_backbone(LITE0, weights="random:one")
+
+
+@pytest.mark.parametrize(("name", "size"), [(LITE0, (96, 64)), (LITE0, (75, 90)), ("wide_resnet50_2", (64, 96))])
+def test_reflection_padding_is_the_librarys_pass_over_a_reflected_frame(name, size):
+    """Cut from the middle of the zero-padded network's maps of the image reflected by 32 px, stride by stride."""
+    zeros, reflect = (build_backbone(name, weights="random", padding=padding) for padding in ("zeros", "reflect"))
+    images = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    framed = zeros(torch.from_numpy(np.pad(images.numpy(), ((0, 0), (0, 0), (32, 32), (32, 32)), mode="reflect")))
+    found = reflect(images)
+    for layer in reflect.layers:
+        first, (height, width) = 32 // layer.stride, zeros(images)[layer.name].shape[-2:]
+        expected = framed[layer.name][..., first : first + height, first : first + width]
+        torch.testing.assert_close(found[layer.name], expected, rtol=1e-4, atol=1e-5)
+    assert zeros.identity != reflect.identity and zeros.digest == reflect.digest
+
+
+def test_reflection_leaves_the_middle_and_changes_the_border():
+    zeros, reflect = (build_backbone(LITE0, layers=["blocks.1"], padding=padding) for padding in ("zeros", "reflect"))
+    images = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    change = (zeros(images)["blocks.1"] - reflect(images)["blocks.1"]).abs().amax((0, 1))
+    assert change[16:-16, 16:-16].max() < 1e-4
+    assert change[0].max() > 0.1
+
+
+def test_unknown_padding_and_images_smaller_than_the_frame_are_refused():
+    with pytest.raises(InputError, match=r"mirror.*reflect or zeros"):
+        build_backbone(LITE0, weights="random", padding="mirror")
+    with pytest.raises(InputError, match=r"32x64.*more than 32"):
+        build_backbone(LITE0, weights="random", layers=["blocks.1"])(torch.zeros(1, 3, 32, 64))

@@ -33,7 +33,7 @@ def images(tmp_path_factory):
 
 
 def lite0(weights: str = "random", layers: tuple[str, ...] = ("blocks.0", "blocks.1")):
-    return build_backbone("tf_efficientnet_lite0", layers=layers, weights=weights)
+    return build_backbone("tf_efficientnet_lite0", layers=layers, weights=weights, padding="zeros")
 
 
 @pytest.fixture(scope="module")

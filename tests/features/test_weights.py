@@ -31,7 +31,7 @@ def tensors():
 
 
 def build(path: Path):
-    return build_backbone(LITE0, layers=["blocks.1"], weights=str(path))
+    return build_backbone(LITE0, layers=["blocks.1"], weights=str(path), padding="zeros")
 
 
 def test_the_digest_is_of_the_numbers_and_not_of_the_file(tensors, tmp_path):

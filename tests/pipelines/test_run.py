@@ -180,3 +180,30 @@ def test_paper_settings_are_the_papers(project):
     assert parameters.residuals == "raw" and parameters.align_corners
     assert parameters.stroke_margin == 40 and parameters.blocks == 4 and parameters.corrupted_weight == 1.0
     assert parameters.smoothing == parameters.image_smoothing == 0
+
+
+def test_the_papers_network_runs_end_to_end(project, part):
+    """VGG19 of random weights, one epoch: what the paper's settings need is there and fits together."""
+    bootstrap_project(project)
+    small = {"epochs": 1, "batch_size": 2, "device": "cpu", "blocks": 1}
+    parameters = {
+        "dataset": "folder", "data_root": str(part), "category": "disc", "image_size": 80, "weights": "random",
+        "dfc": small,
+    }  # fmt: skip
+    with (
+        chdir(project),
+        KedroSession.create(project_path=project, env="paper", runtime_params=parameters) as session,
+    ):
+        session.run(pipeline_names=["dfc"])
+        version = session.session_id
+    card = json.loads(report(project, version, "card.json").read_text())
+    assert card["backbone"]["backbone"] == "vgg19" and card["backbone"]["pooling"] == "avg"
+    assert card["backbone"]["layers"] == ["relu4_3", "relu4_4", "relu5_1", "relu5_2"]
+    assert card["image_score"]["sigma"] == 0
+    detector = load_detector(project / "data/06_models/folder/disc/dfc/detector" / version / "detector")
+    images = np.load(project / "data/03_primary/folder/disc/images.npy", mmap_mode="r")
+    maps = np.load(project / "data/07_model_output/folder/disc/dfc/maps.npy")
+    import torch
+
+    with torch.no_grad():
+        np.testing.assert_allclose(detector(torch.from_numpy(np.array(images[-1:])))[0].numpy(), maps[-1], rtol=1e-3)

@@ -36,6 +36,8 @@ class Architecture:
             (those after the cut included).
         mean, std: of the normalisation, for images in 0..1.
         rounds_up: whether a side of H pixels becomes ceil(H / stride) or floor(H / stride).
+        frame: where the network's own convolutions pad with zeros, how many pixels of reflected image are put around
+            an image for `padding="reflect"`; a multiple of the largest stride, so that the maps' grids stay in place.
     """
 
     layers: tuple[Layer, ...]
@@ -46,6 +48,7 @@ class Architecture:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     rounds_up: bool
+    frame: int = 0
 
 
 def _library_network(name: str) -> nn.Module:
@@ -115,6 +118,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         rounds_up=True,
+        frame=32,
     ),
     "vgg19": Architecture(
         layers=tuple(
@@ -139,5 +143,6 @@ ARCHITECTURES: dict[str, Architecture] = {
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         rounds_up=True,
+        frame=32,
     ),
 }

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from discrepancy.errors import InputError
 from discrepancy.features.architectures import ARCHITECTURES, Architecture, Layer
 from discrepancy.features.chain import Chain
+from discrepancy.features.vgg import PADDINGS
 from discrepancy.features.weights import fit_tensors, read_weights, tensors_digest
 
 __all__ = ["Backbone", "Layer", "build_backbone"]
@@ -47,6 +49,7 @@ class Backbone(nn.Module):
         self.digest = tensors_digest(_used_tensors(network))
         self.weights_source = weights_source
         self.rounds_up = architecture.rounds_up
+        self.frame = architecture.frame if options.get("padding") == "reflect" else 0
         mean, std = torch.tensor(architecture.mean), torch.tensor(architecture.std)
         self.register_buffer("scale", (1 / std).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", (-mean / std).view(1, 3, 1, 1), persistent=False)
@@ -76,6 +79,11 @@ class Backbone(nn.Module):
             InputError: a map would be less than 2x2.
         """
         shapes = {}
+        if min(height, width) <= self.frame:
+            raise InputError(
+                f"images of {height}x{width} are too small for {self.name} with padding=reflect: expected more than "
+                f"{self.frame} pixels on each side, or padding=zeros"
+            )
         for layer in self.layers:
             up = layer.stride - 1 if self.rounds_up else 0
             h, w = (height + up) // layer.stride, (width + up) // layer.stride
@@ -105,9 +113,18 @@ class Backbone(nn.Module):
             raise ValueError(
                 f"expected images [N, 3, H, W], uint8 or floating point, found {list(images.shape)} {images.dtype}"
             )
-        self.map_shapes(*images.shape[-2:])
+        shapes = self.map_shapes(*images.shape[-2:])
         scale = self.scale / 255 if images.dtype == torch.uint8 else self.scale
-        return self.network(torch.addcmul(self.shift, images.to(scale.dtype), scale))
+        normalised = torch.addcmul(self.shift, images.to(scale.dtype), scale)
+        if not self.frame:
+            return self.network(normalised)
+        maps = self.network(F.pad(normalised, (self.frame,) * 4, mode="reflect"))
+        return {layer.name: self._unframed(maps[layer.name], layer, shapes[layer.name]) for layer in self.layers}
+
+    def _unframed(self, framed: Tensor, layer: Layer, shape: tuple[int, int, int]) -> Tensor:
+        """The part [N, C, h, w] of a framed image's map that lies over the image itself."""
+        first, (_, height, width) = self.frame // layer.stride, shape
+        return framed[..., first : first + height, first : first + width]
 
 
 def build_backbone(
@@ -128,7 +145,8 @@ def build_backbone(
             network), `package`, a name of `weights.PUBLISHED` (`racm`, `imagenet1k_v1`, ...), the path of a `.pth` or
             `.safetensors` file, or `random` (`random:7` with a seed).
         pooling: `max` or `avg`; `vgg19` only, others ignore it.
-        padding: `reflect` or `zeros`; `vgg19` only, others ignore it.
+        padding: `reflect` or `zeros`. Zeros at the border look like anomalies (DFR, section IV-C): `vgg19` pads each
+            convolution by reflection, the others see the image in a frame of its own reflection.
 
     Raises:
         InputError: a name is not known, or the weights cannot be had or do not fit.
@@ -144,18 +162,21 @@ def build_backbone(
         raise InputError(f"backbone {name!r} is not known; expected one of {', '.join(ARCHITECTURES)}")
     architecture = ARCHITECTURES[name]
     wanted = _checked_layers(name, architecture, layers)
-    options = {key: value for key, value in (("pooling", pooling), ("padding", padding)) if key in architecture.options}
+    if padding not in PADDINGS:
+        raise InputError(f"padding={padding!r} is not known; expected {' or '.join(PADDINGS)}")
+    made = {key: value for key, value in (("pooling", pooling), ("padding", padding)) if key in architecture.options}
+    options = {**made, "padding": padding}
     kind, _, seed = weights.partition(":")
     if kind == "random":
         if seed and not seed.isdecimal():
             raise InputError(f"weights={weights}: the seed is not a whole number; expected for example random:7")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(seed or 0))
-            network = architecture.build(wanted, **options)
+            network = architecture.build(wanted, **made)
         source = f"random, seed {int(seed or 0)}"
     else:
         with torch.device("meta"):  # no memory and no initialisation for tensors that are about to be replaced
-            network = architecture.build(wanted, **options)
+            network = architecture.build(wanted, **made)
         tensors, source = read_weights(name, weights)
         _load(network, tensors, architecture.file_names(tensors), source)
     return Backbone(name, architecture, network, weights_source=source, options=options)

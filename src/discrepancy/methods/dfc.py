@@ -42,7 +42,7 @@ class DFCParameters(Parameters):
     backbone: str = Field("tf_efficientnet_lite0", description="frozen network")
     weights: str = Field("auto", description="auto, a published name, or the path of a weights file")
     pooling: Literal["max", "avg"] = Field("avg", description="pooling of a vgg19 backbone")
-    padding: Literal["reflect", "zeros"] = Field("reflect", description="padding of a vgg19 backbone")
+    padding: Literal["reflect", "zeros"] = Field("reflect", description="what lies beyond the border")
     layers: list[str] = Field(["blocks.2", "blocks.4"], min_length=1, description="layers to predict")
     layers_by_category: dict[str, list[str]] = Field({}, description="layers of single categories, in place of those")
     cache_dtype: Literal["float32", "float16"] = Field("float32", description="type of the cached features")
