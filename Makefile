@@ -6,7 +6,7 @@ PIPELINE ?= dfc
 PARAMS ?= category=cable
 export KEDRO_DISABLE_TELEMETRY := 1
 
-.PHONY: run test lint setup benchmark results viz clean
+.PHONY: run test lint setup benchmark results graph viz clean
 
 run: setup ## run a pipeline: make run PIPELINE=dfc PARAMS=category=cable,dfc.epochs=5
 	$(BIN)/kedro run --pipelines=$(PIPELINE) --params=$(PARAMS)
@@ -36,6 +36,9 @@ benchmark: setup ## measure; writes benchmarks/results
 
 results: setup ## collect the latest runs into the tables and pictures of the documents
 	$(BIN)/python tools/results.py --collect
+
+graph: setup ## the picture of the graph in docs/pictures (needs Chromium)
+	$(BIN)/python tools/graph_picture.py --pipeline $(PIPELINE)
 
 viz: setup ## the graph, in a browser
 	$(BIN)/kedro viz run --pipeline=$(PIPELINE)

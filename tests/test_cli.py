@@ -93,7 +93,7 @@ def broken(part, what):  # noqa: PLR0911 (one return per kind of damage)
 def test_bad_photographs_are_named_before_any_training(shared_project, bad_part, what):
     said = broken(bad_part, what)
     refused(invoke(shared_project, of(bad_part)), *said)
-    assert not (shared_project / "data/06_models").exists()
+    assert not list(shared_project.glob("data/06_models/**/checkpoint.pt"))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +111,14 @@ def test_bad_photographs_are_named_before_any_training(shared_project, bad_part,
         ("image_size=12x", ["image_size", "12x", "640x256"]),
         ("seed.value=3", ["seed"]),
         ("device=gpu", ["gpu", "cuda"]),
+        ("scoring.device=gpu", ["gpu", "cuda"]),
+        ("ingestion.category=other", ["ingestion.category", "category="]),
+        ("dfc=5", ["5", "epochs"]),
+        ("dfc.layers=blocks.2+blocks.9", ["blocks.9", "blocks.4"]),
+        ("dfc.layers=blocks.1", ["blocks.1", "stride 4"]),
+        ("backbone=vgg19,weights=random,image_size=100", ["100x100", "multiples of 16"]),
+        ("image_size=64", ["64x64", "72"]),
+        ("dfc.blend_folder=/no/such/folder", ["/no/such/folder"]),
         ("backbone=resnet", ["resnet", "vgg19"]),
         ("weights=/no/such/file.pth", ["/no/such/file.pth"]),
     ],
@@ -121,6 +129,44 @@ def test_wrong_parameters_are_refused_with_what_exists(shared_project, part, par
     if "image_size" not in params:
         params += ",image_size=96"
     refused(invoke(shared_project, params), *said)
+    assert not list(shared_project.glob("data/06_models/**/checkpoint.pt"))
+
+
+def test_unknown_pipelines_and_environments_are_refused(shared_project):
+    refused(invoke(shared_project, "seed=1", pipeline="dcf"), "dcf", "dfc")
+
+
+def test_a_category_of_digits_keeps_its_zeros(shared_project, tmp_path):
+    write_part(tmp_path / "01", train=5, good=1, bad=1)
+    result = invoke(
+        shared_project, f"dataset=folder,data_root={tmp_path},category=01,image_size=96", pipeline="ingestion"
+    )
+    assert result.exit_code == 0, result.output
+    assert (shared_project / "data/02_intermediate/folder/01/samples.csv").is_file()
+
+
+def test_a_run_from_the_middle_refuses_features_of_other_parameters(shared_project, part):
+    bootstrap_project(shared_project)
+    with chdir(shared_project):
+        first = CliRunner().invoke(
+            run, ["--pipelines=dfc", "--to-nodes=dfc.extract_features", f"--params={of(part)},weights=random"]
+        )
+        assert first.exit_code == 0, first.output
+        second = CliRunner().invoke(run, ["--pipelines=dfc", "--from-nodes=dfc.train", f"--params={of(part)}"])
+    refused(second, "weights", "--from-nodes")
+
+
+def test_training_alone_keeps_its_checkpoint_and_a_later_run_goes_on_from_it(shared_project, part):
+    bootstrap_project(shared_project)
+    params = f"--params={of(part)},dfc.epochs=2"
+    with chdir(shared_project):
+        first = CliRunner().invoke(run, ["--pipelines=dfc", "--to-nodes=dfc.train", params])
+        assert first.exit_code == 0, first.output
+        checkpoint = shared_project / "data/06_models/folder/disc/dfc/checkpoint.pt"
+        assert checkpoint.is_file()
+        second = CliRunner().invoke(run, ["--pipelines=dfc", params])
+    assert second.exit_code == 0, second.output
+    assert not checkpoint.exists()
 
 
 def test_the_message_and_the_code_reach_the_shell(project, bad_part):

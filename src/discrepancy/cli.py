@@ -8,10 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
 from kedro.validation.exceptions import ParameterValidationError
 
 from discrepancy.errors import InputError
+
+TEXTS = ("category", "dataset", "data_root", "weights", "backbone")
+"""Parameters that stay text: Kedro reads `category=01` as the number 1."""
 
 
 @click.group(name="discrepancy")
@@ -44,7 +48,9 @@ def explanation(error: BaseException) -> str | None:
             return str(current)
         if isinstance(current, ParameterValidationError):
             return _parameter_lines(str(current))
-        current = current.__cause__ or current.__context__
+        if isinstance(current, MissingConfigException) or str(current).startswith("Failed to find the pipeline"):
+            return str(current)
+        current = current.__cause__  # not the context: an error on the way of another is no explanation of it
     return None
 
 
@@ -54,7 +60,30 @@ def _parameter_lines(text: str) -> str:
     return "\n".join(shorter) or text
 
 
-run = copy.copy(kedro_run)
-assert kedro_run.callback is not None
-run.callback = explained(kedro_run.callback)
+def keep_texts(parse: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """The same parser of `--params`, but names and paths stay as they were typed."""
+
+    def parsed(context: click.Context, option: click.Parameter, value: Any) -> dict[str, Any]:
+        result = parse(context, option, value)
+        for part in str(value or "").split(","):
+            name, _, text = part.partition("=")
+            if name.strip() in TEXTS and name.strip() in result:
+                result[name.strip()] = text.strip()
+        return result
+
+    return parsed
+
+
+def _run_command() -> click.Command:
+    command = copy.copy(kedro_run)
+    assert command.callback is not None
+    command.callback = explained(command.callback)
+    command.params = [copy.copy(option) for option in command.params]
+    for option in command.params:
+        if option.name == "params" and option.callback is not None:
+            option.callback = keep_texts(option.callback)
+    return command
+
+
+run = _run_command()
 cli.add_command(run, "run")

@@ -9,7 +9,12 @@ from typing import Any
 _NOISE = (
     "Add type hints to the `predict` method",  # MLflow, of a class of kedro-mlflow's, on import
     "Option '--pipeline' is deprecated",  # Kedro, of the option that people type; both spellings work here
+    "ORJSONResponse is deprecated",  # FastAPI, of kedro-viz
+    "IProgress not found",  # tqdm, in a notebook without widgets
 )
+
+
+_done = False
 
 
 def quiet() -> None:
@@ -18,6 +23,11 @@ def quiet() -> None:
     The warnings are dropped where they are shown, not by a filter: MLflow puts a filter of its own in front.
     """
     os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    global _done  # noqa: PLW0603 (once per process is enough, whoever calls first)
+    if _done:
+        return
+    _done = True
     shown = warnings.showwarning
 
     def show(message: Warning | str, *args: Any, **options: Any) -> None:

@@ -21,6 +21,10 @@ from discrepancy.parameters import Parameters, known, suggestion
 logger = logging.getLogger(__name__)
 
 
+SHARED = ("dataset", "category", "image_size")
+"""Parameters that the catalog's paths are made of too."""
+
+
 class ParameterHooks:
     """Refuses `--params` that no one reads. Inside the groups, the typed models do so."""
 
@@ -36,6 +40,9 @@ class ParameterHooks:
             loader.runtime_params = saved
         if unknown := [name for name in given if name not in names]:
             raise InputError(f"--params: unknown {unknown[0]!r}{suggestion(unknown[0], names)}; {known(names)}")
+        for name in SHARED:
+            if isinstance(group := given.get("ingestion"), dict) and name in group:
+                raise InputError(f"--params: ingestion.{name} is not to be set by itself; expected {name}=...")
         for name in given:
             if isinstance(given[name], dict) and not isinstance(loader["parameters"][name], dict):
                 raise InputError(
@@ -80,6 +87,12 @@ class TrackingHooks:
         mlflow.log_params(_flat_parameters(pipeline, catalog))
 
     @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        """Tag a run that starts in the middle, too, with the data of its detector."""
+        if dataset_name.endswith(".card") and _active_run() is not None:
+            _tag_card(data)
+
+    @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Log what is marked."""
         how = self._marked.get(dataset_name)
@@ -110,7 +123,7 @@ def _log_history(data: pd.DataFrame, file: str) -> None:
     from mlflow.entities import Metric
 
     stamp = pd.Timestamp.now().value // 10**6
-    values = data.drop(columns="epoch").to_dict("list")
+    values = data.drop(columns="epoch").rename(columns={"seconds": "epoch_seconds"}).to_dict("list")
     metrics = [
         Metric(f"training/{name}", float(value), stamp, int(epoch))
         for name, column in values.items()
@@ -151,7 +164,13 @@ def _log_detector(data: Any, file: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         save_detector(data, Path(folder) / "detector")
         mlflow.log_artifacts(str(Path(folder) / "detector"), "detector")
-    mlflow.set_tags({"data_digest": data.card["data_digest"], "backbone": data.card["backbone"]["backbone"]})
+    _tag_card(data.card)
+
+
+def _tag_card(card: Mapping[str, Any]) -> None:
+    import mlflow
+
+    mlflow.set_tags({"data_digest": card["data_digest"], "backbone": card["backbone"]["backbone"]})
 
 
 _LOGGERS = {
@@ -179,22 +198,22 @@ class SummaryHooks:
         """Print the summaries of this run."""
         from discrepancy.datasets import CheckpointDataset  # imports PyTorch
 
+        saved = pipeline.all_outputs()
         for name in sorted(pipeline.datasets()):
-            if isinstance(checkpoint := catalog.get(name), CheckpointDataset):
-                checkpoint.clear()
-        for name in sorted(pipeline.outputs() | pipeline.all_outputs()):
+            method = name.partition(".")[0]
+            if isinstance(checkpoint := catalog.get(name), CheckpointDataset) and f"{method}.detector" in saved:
+                checkpoint.clear()  # what it guarded is saved
+        for name in sorted(saved):
             if name.endswith(".summary"):
                 tqdm.write(f"\n{catalog.load(name)}{_whereabouts(catalog, name.removesuffix('.summary'))}")
 
 
 def _whereabouts(catalog: DataCatalog, method: str) -> str:
-    gallery: Any = catalog.get(f"{method}.gallery_figure")
-    detector: Any = catalog.get(f"{method}.detector")
-    picture, folder = (Path(os.path.relpath(dataset._get_load_path())) for dataset in (gallery, detector))
-    return (
-        f"gallery   {picture}\n"
-        f"report    {picture.parents[2]}/\n"
-        f"detector  {folder}/\n"
-        "compare   mlflow ui --backend-store-uri sqlite:///mlflow.db\n"
-        f"graph     kedro viz run --pipeline={method}\n"
-    )
+    lines = []
+    for label, name in (("gallery", "gallery_figure"), ("table", "table"), ("detector", "detector")):
+        dataset: Any = catalog.get(f"{method}.{name}")
+        if dataset.exists():
+            lines.append(f"{label:<10}{os.path.relpath(dataset._get_load_path())}")
+    lines.append("compare   mlflow ui --backend-store-uri sqlite:///mlflow.db")
+    lines.append(f"graph     kedro viz run --pipeline={method}")
+    return "\n".join(lines) + "\n"

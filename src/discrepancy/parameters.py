@@ -28,7 +28,9 @@ class Parameters(BaseModel):
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
         """Build the group from a mapping, as Kedro does when a run starts."""
-        if isinstance(obj, dict):
+        if not isinstance(obj, cls):
+            if not isinstance(obj, dict):
+                raise InputError(f"a group of parameters expected, got {obj!r}; {known(list(cls.model_fields))}")
             cls._refuse_unknown(obj)
         try:
             return super().model_validate(obj, **options)

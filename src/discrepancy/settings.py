@@ -2,7 +2,10 @@
 
 from kedro.config import OmegaConfigLoader
 
+from discrepancy.console import quiet
 from discrepancy.hooks import ParameterHooks, SummaryHooks, TrackingHooks
+
+quiet()
 
 HOOKS = (ParameterHooks(), TrackingHooks(), SummaryHooks())
 CONFIG_LOADER_CLASS = OmegaConfigLoader

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from kedro.io import DatasetError, Version
 from matplotlib.figure import Figure
-from PIL import Image
 from tests.conftest import write_part
 
 from discrepancy.datasets import (
@@ -14,7 +13,6 @@ from discrepancy.datasets import (
     CheckpointDataset,
     FeaturesDataset,
     FigureDataset,
-    ImageFolderDataset,
     PhotographsDataset,
 )
 from discrepancy.features.backbones import build_backbone
@@ -57,7 +55,7 @@ def test_a_torn_array_leaves_the_old_one(tmp_path):
 
 
 def test_features_are_computed_on_saving_and_found_on_loading(tmp_path):
-    dataset = FeaturesDataset(filepath=str(tmp_path / "f.json"), cache=str(tmp_path / "cache"))
+    dataset = FeaturesDataset(filepath=str(tmp_path / "f.json"), path=str(tmp_path / "cache"))
     assert not dataset.exists()
     backbone = build_backbone("tf_efficientnet_lite0", layers=["blocks.2"], weights="random")
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), dtype=np.uint8)
@@ -101,19 +99,6 @@ def test_the_demo_category_is_rendered_when_it_is_missing(tmp_path, monkeypatch)
     monkeypatch.setattr("discrepancy.inspection.photographs.render_category", render)
     photographs = PhotographsDataset(path=str(tmp_path), dataset="demo", category="cable").load()
     assert asked == ["cable"] and set(photographs.samples["split"]) == {"train", "test"}
-
-
-def test_images_to_blend_in(tmp_path):
-    assert ImageFolderDataset(path=None, image_size=32).load() is None
-    (tmp_path / "deep").mkdir()
-    Image.new("RGB", (50, 40), (1, 2, 3)).save(tmp_path / "deep/a.PNG")
-    folder = ImageFolderDataset(path=str(tmp_path), image_size="32x16").load()
-    assert len(folder) == 1 and folder[0].shape == (3, 32, 16)
-    assert (folder[0] == np.array([1, 2, 3])[:, None, None]).all()
-    for bad in (tmp_path / "none", tmp_path / "deep"):
-        (tmp_path / "deep/a.PNG").unlink(missing_ok=True)
-        with pytest.raises(DatasetError, match=str(bad)):
-            ImageFolderDataset(path=str(bad), image_size=32).load()
 
 
 def test_a_checkpoint_is_a_path_that_can_be_cleared(tmp_path):

@@ -163,10 +163,14 @@ def test_the_seed_decides_the_start(backbone):
 
 
 def test_fingerprints_tell_runs_apart(features):
+    def print_of(parameters, examples=16):
+        return parameters.fingerprint(features, examples=examples)
+
     base = DFCParameters()
-    assert base.fingerprint(features) == DFCParameters(device="cpu", checkpoint_every=7).fingerprint(features)
+    assert print_of(base) != print_of(base, examples=15)
+    assert print_of(base) == print_of(DFCParameters(device="cpu", checkpoint_every=7, smoothing=2))
     for change in ({"epochs": 21}, {"seed": 1}, {"learning_rate": 2e-3}, {"corruptions": ["noise"]}, {"width": 32}):
-        assert base.fingerprint(features) != DFCParameters(**change).fingerprint(features)
+        assert print_of(base) != print_of(DFCParameters(**change))
 
 
 def test_layers_by_category():

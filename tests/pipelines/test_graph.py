@@ -1,4 +1,4 @@
-"""What Kedro-Viz draws: it leaves out all layers, with a warning only, when data leads from one back to an earlier one."""
+"""What Kedro-Viz draws: all layers are left out, with a mere warning, when a step leads from one back to another."""
 
 import pytest
 from kedro.framework.project import pipelines

@@ -4,7 +4,7 @@ from discrepancy.datasets.array import ArrayDataset
 from discrepancy.datasets.detector import CheckpointDataset, DetectorDataset
 from discrepancy.datasets.features import FeaturesDataset
 from discrepancy.datasets.figure import FigureDataset
-from discrepancy.datasets.photographs import ImageFolderDataset, PhotographsDataset
+from discrepancy.datasets.photographs import PhotographsDataset
 
 __all__ = [
     "ArrayDataset",
@@ -12,6 +12,5 @@ __all__ = [
     "DetectorDataset",
     "FeaturesDataset",
     "FigureDataset",
-    "ImageFolderDataset",
     "PhotographsDataset",
 ]

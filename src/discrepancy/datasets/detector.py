@@ -32,7 +32,7 @@ class DetectorDataset(AbstractVersionedDataset[Detector, Detector]):
         super().__init__(
             filepath=PurePosixPath(filepath),
             version=version,
-            exists_function=lambda path: (Path(path) / CARD).is_file(),
+            exists_function=_holds_a_card,
         )
         self._weights = weights
         self.metadata = metadata
@@ -57,6 +57,10 @@ class DetectorDataset(AbstractVersionedDataset[Detector, Detector]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "version": self._version}
+
+
+def _holds_a_card(folder: str) -> bool:
+    return (Path(folder) / CARD).is_file()
 
 
 class CheckpointDataset(AbstractDataset[NoReturn, Path]):

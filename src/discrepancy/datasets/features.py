@@ -20,13 +20,13 @@ class FeaturesDataset(AbstractDataset[FeatureRecipe, Features]):
 
     Args:
         filepath: the small file, JSON.
-        cache: folder of the cache, shared by all categories and methods.
+        path: folder of the cache, shared by all categories and methods.
         metadata: for Kedro plugins.
     """
 
-    def __init__(self, *, filepath: str, cache: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, filepath: str, path: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
-        self._cache = Path(cache)
+        self._cache = Path(path)
         self.metadata = metadata
 
     def load(self) -> Features:

@@ -7,8 +7,7 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-from discrepancy.inspection.images import parse_image_size
-from discrepancy.inspection.photographs import ImageFolder, Photographs, open_photographs
+from discrepancy.inspection.photographs import Photographs, open_photographs
 
 
 class PhotographsDataset(AbstractDataset[NoReturn, Photographs]):
@@ -40,32 +39,3 @@ class PhotographsDataset(AbstractDataset[NoReturn, Photographs]):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._path), "dataset": self._dataset, "category": self._category}
-
-
-class ImageFolderDataset(AbstractDataset[NoReturn, ImageFolder | None]):
-    """A folder of images to blend into corrupted ones; loads as None where no folder is named.
-
-    Args:
-        path: the folder, or nothing.
-        image_size: one number, or height x width.
-        metadata: for Kedro plugins.
-    """
-
-    def __init__(self, *, path: str | None, image_size: Any, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(path) if path else None
-        self._image_size = image_size
-        self.metadata = metadata
-
-    def load(self) -> ImageFolder | None:
-        """List the images."""
-        return ImageFolder(self._path, parse_image_size(self._image_size)) if self._path else None
-
-    def save(self, data: NoReturn) -> None:
-        """Not possible."""
-        raise DatasetError("Images to blend in are read only")
-
-    def _exists(self) -> bool:
-        return True
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": str(self._path)}

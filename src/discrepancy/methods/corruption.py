@@ -87,7 +87,7 @@ class Strokes:
             if step % 2 == 0:
                 angle = 2 * np.pi - angle
             length = float(rng.integers(1, self.length + 1)) * scale
-            thickness = max(1, round((int(rng.integers(8, max(brush, 8) + 1)) // 2 * 2) * scale))
+            thickness = max(1, round((int(rng.integers(self.brush[0], brush + 1)) // 2 * 2) * scale))
             next_x = float(np.clip(x + length * np.cos(angle), margin, max(width - margin, margin)))
             next_y = float(np.clip(y + length * np.sin(angle), margin, max(height - margin, margin)))
             cv2.line(canvas, (round(x), round(y)), (round(next_x), round(next_y)), 1, thickness)

@@ -146,7 +146,7 @@ def save_detector(detector: Detector, folder: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def load_detector(folder: Path, *, weights: str | None = None) -> Detector:
+def load_detector(folder: Path | str, *, weights: str | None = None) -> Detector:
     """Read a detector back, on the CPU, ready to score.
 
     Args:
@@ -158,6 +158,7 @@ def load_detector(folder: Path, *, weights: str | None = None) -> Detector:
     """
     from discrepancy.methods import METHODS
 
+    folder = Path(folder)
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         state = load_file(folder / WEIGHTS)
@@ -178,7 +179,7 @@ def load_detector(folder: Path, *, weights: str | None = None) -> Detector:
     missing = detector.load_state_dict(state, strict=False)
     if wrong := [*missing.unexpected_keys, *(key for key in missing.missing_keys if not key.startswith("backbone."))]:
         raise InputError(f"{folder / WEIGHTS}: tensors {', '.join(wrong[:3])} do not belong to the card")
-    return detector.eval()
+    return detector.requires_grad_(False).eval()
 
 
 class ScoringClock:

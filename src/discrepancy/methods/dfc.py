@@ -1,4 +1,4 @@
-"""DFC, Deep Feature Correspondence (Yang, Shi, Liu, Pattern Recognition 2022).
+"""DFC, Deep Feature Correspondence (Yang, Shi, Qi, Pattern Recognition 2022).
 
 A network is trained to predict, from the image, the features that a frozen pretrained network gives for good images;
 where prediction and feature differ, the image is anomalous. `docs/methods.md` lists what differs from the paper.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from discrepancy.errors import InputError
@@ -26,7 +27,7 @@ from discrepancy.methods.detector import Card, Detector
 from discrepancy.methods.estimators import CompactEstimator, VGG19Estimator
 from discrepancy.methods.residuals import ResidualWeighing
 from discrepancy.methods.smoothing import gaussian_blur
-from discrepancy.methods.training import Batch, TrainingSettings
+from discrepancy.methods.training import Batch, TrainingSettings, resolve_device
 from discrepancy.parameters import Parameters
 
 SMALLEST = 72
@@ -43,7 +44,7 @@ class DFCParameters(Parameters):
     weights: str = Field("auto", description="auto, a published name, or the path of a weights file")
     pooling: Literal["max", "avg"] = Field("avg", description="pooling of a vgg19 backbone")
     padding: Literal["reflect", "zeros"] = Field("reflect", description="what lies beyond the border")
-    layers: list[str] = Field(["blocks.2", "blocks.4"], min_length=1, description="layers to predict")
+    layers: list[str] | None = Field(None, min_length=1, description="layers to predict, a+b; default: the backbone's")
     layers_by_category: dict[str, list[str]] = Field({}, description="layers of single categories, in place of those")
     cache_dtype: Literal["float32", "float16"] = Field("float32", description="type of the cached features")
 
@@ -56,10 +57,10 @@ class DFCParameters(Parameters):
     )
     by_position: bool = Field(True, description="divide maps by what is usual at each position of good images")
 
-    corruptions: list[Literal["mean_colour", "inpaint", "colour", "noise", "image"]] = Field(
-        ["mean_colour", "inpaint", "colour", "noise"], min_length=1, description="fills of SFE's strokes"
+    corruptions: list[Literal["mean_colour", "inpaint", "colour", "noise"]] = Field(
+        ["mean_colour", "inpaint", "colour", "noise"], min_length=1, description="fills of SFE's strokes, a+b"
     )
-    blend_folder: str | None = Field(None, description="folder of images for the corruption `image`")
+    blend_folder: str | None = Field(None, description="folder of images for a fifth fill; the paper's is ImageNet")
     stroke_margin: int = Field(0, ge=0, le=120, description="strokes keep this far from the border, px of 256")
     corrupted_weight: float = Field(1.0, ge=0, description="alpha: weight of the corrupted images' loss")
 
@@ -77,8 +78,25 @@ class DFCParameters(Parameters):
     smoothing: float = Field(0.0, ge=0, description="sigma of the Gaussian on anomaly maps, px")
     image_smoothing: float = Field(4.0, ge=0, description="sigma of the Gaussian before the image score's maximum, px")
 
-    def layers_of(self, category: str) -> list[str]:
-        """The layers to predict for a category."""
+    @field_validator("layers", "corruptions", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """`a+b` on the command line, where a comma separates parameters."""
+        return value.split("+") if isinstance(value, str) else value
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        resolve_device(value)
+        return value
+
+    @property
+    def fills(self) -> list[str]:
+        """The corruptions in use: `image` is one of them where there is a folder to blend from."""
+        return [*self.corruptions, *(["image"] if self.blend_folder else [])]
+
+    def layers_of(self, category: str) -> list[str] | None:
+        """The layers to predict for a category; None: the backbone's own choice."""
         return self.layers_by_category.get(category, self.layers)
 
     @property
@@ -95,10 +113,17 @@ class DFCParameters(Parameters):
             checkpoint_every=self.checkpoint_every,
         )
 
-    def fingerprint(self, features: Features) -> str:
-        """Digest of all that decides the weights: another one starts the training anew."""
-        deciding = self.model_dump(exclude={"device", "weights", "checkpoint_every"})
-        text = json.dumps([deciding, features.fingerprint, torch.__version__], sort_keys=True)
+    def fingerprint(self, features: Features, *, examples: int) -> str:
+        """Digest of all that decides the estimation network's weights: another one starts the training anew.
+
+        Args:
+            features: of the good images, in order.
+            examples: how many of these are for training.
+        """
+        after = {"residuals", "by_position", "align_corners", "smoothing", "image_smoothing"}
+        deciding = self.model_dump(exclude={"device", "weights", "checkpoint_every", *after})
+        versions = [torch.__version__, version("discrepancy")]
+        text = json.dumps([deciding, features.fingerprint, examples, versions], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -116,9 +141,7 @@ class DFC(Detector):
 
     def __init__(self, backbone: Backbone, parameters: DFCParameters, card: Card) -> None:
         super().__init__(backbone, card)
-        if min(self.image_size) < SMALLEST:
-            height, width = self.image_size
-            raise InputError(f"image_size: {height}x{width} given; DFC expects at least {SMALLEST} px on each side")
+        check_estimator(backbone, parameters, self.image_size)
         self.parameters_used = parameters
         self.smoothing = parameters.smoothing
         self.layers = [layer.name for layer in backbone.layers]
@@ -174,7 +197,13 @@ class DFC(Detector):
 
         Returns:
             float32 maps [N, H, W], 0 or larger, unbounded.
+
+        Raises:
+            InputError: images of another size.
         """
+        if tuple(images.shape[-2:]) != self.image_size:
+            found, wanted = ("x".join(map(str, size)) for size in (images.shape[-2:], self.image_size))
+            raise InputError(f"images of {found} px given; this detector expects {wanted}")
         return gaussian_blur(self.weighing(self._residuals(self.backbone(images), images)), self.smoothing)
 
     def _residuals(self, features: Mapping[str, Tensor], images: Tensor) -> list[Tensor]:
@@ -251,17 +280,20 @@ class DFCProblem:
         size = self.parameters.batch_size
         # Corrupted once, by an epoch that does not exist, so that the validation losses of all epochs compare.
         parts = [held_out[i : i + size] for i in range(0, len(held_out), size)]
-        self.validation = [(len(part), self.batch(1 << 32, part)) for part in parts]
+        self.validation = [(part, self._pairs(1 << 32, part)) for part in parts]
 
     def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
         """Clean images over corrupted ones [2n, 3, H, W], and the layers' features [n, C, h, w]."""
+        return {"images": self._pairs(epoch, indices), **self.features.tensors(indices)}
+
+    def _pairs(self, epoch: int, indices: NDArray[np.int64]) -> Tensor:
         clean = np.asarray(self.images[indices])
         both = np.empty((2 * len(clean), *clean.shape[1:]), np.uint8)
         both[: len(clean)] = clean
         for row, index in enumerate(indices):
             rng = np.random.default_rng([self.parameters.seed, epoch, int(index)])
             both[len(clean) + row] = self.corruption(clean[row], rng)[0]
-        return {"images": torch.from_numpy(both), **self.features.tensors(indices)}
+        return torch.from_numpy(both)
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss above, a scalar."""
@@ -279,20 +311,43 @@ class DFCProblem:
         if not self.validation:
             return None
         device = self.detector.get_buffer("mean_0").device
-        total = 0.0
-        for count, batch in self.validation:
-            total += count * float(self.loss({key: tensor.to(device) for key, tensor in batch.items()}))
-        return total / sum(count for count, _ in self.validation)
+        total, images = 0.0, 0
+        for part, pairs in self.validation:
+            batch = {"images": pairs, **self.features.tensors(part)}
+            total += len(part) * float(self.loss({key: tensor.to(device) for key, tensor in batch.items()}))
+            images += len(part)
+        return total / images
+
+
+def check_estimator(backbone: Backbone, parameters: DFCParameters, image_size: tuple[int, int]) -> None:
+    """Refuse, before any work is done, an estimation network that cannot predict the backbone's maps.
+
+    Raises:
+        InputError: layers, network or image size do not go together.
+    """
+    height, width = image_size
+    if min(image_size) < SMALLEST:
+        raise InputError(f"image_size: {height}x{width} given; DFC expects at least {SMALLEST} px on each side")
+    with torch.device("meta"):
+        maps = build_estimator(backbone, parameters)(torch.empty(1, 3, height, width))
+    wanted = backbone.map_shapes(height, width)
+    for layer, shape in wanted.items():
+        if tuple(maps[layer].shape[1:]) != shape:
+            raise InputError(
+                f"image_size: {height}x{width} given; {backbone.name}'s {layer} is {shape[1]}x{shape[2]} then, but the "
+                f"{parameters.estimator} network predicts {maps[layer].shape[2]}x{maps[layer].shape[3]}; expected "
+                "multiples of 16"
+            )
 
 
 def build_corruption(parameters: DFCParameters, blend: ImageSource | None) -> Corruption:
     """The corruptions that the parameters ask for; `blend` serves the kind `image`."""
-    kinds = [kind for kind in KINDS if kind in parameters.corruptions]
+    kinds = [kind for kind in KINDS if kind in parameters.fills]
     margin = parameters.stroke_margin
     return Corruption(kinds, strokes=Strokes(margin=margin, start=min(20, margin)), images=blend)
 
 
 def describe(parameters: DFCParameters) -> dict[str, Any]:
     """What the card says of the training besides the parameters."""
-    note = "all five fills of the paper" if "image" in parameters.corruptions else "without blended images (fill 4)"
-    return {"corruptions": {"used": list(parameters.corruptions), "note": note}}
+    note = f"with images of {parameters.blend_folder}" if parameters.blend_folder else "without blended images (fill 4)"
+    return {"corruptions": {"used": parameters.fills, "note": note}}

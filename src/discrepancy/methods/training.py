@@ -195,9 +195,9 @@ def fit(
             began = time.perf_counter()
             rates = [learning_rate(epoch * steps + step, total, settings) for step in range(steps)]
             mean = _train_epoch(problem, optimiser, rates, settings, device, epoch, bar)
-            if not math.isfinite(mean):
+            validation = _validate(module, problem) if math.isfinite(mean) else None
+            if not math.isfinite(mean) or not all(bool(p.isfinite().all()) for p in parameters):
                 raise DivergedError(_diverged(epoch, mean, checkpoint, history))
-            validation = _validate(module, problem)
             history.append(Epoch(epoch + 1, mean, validation, rates[-1], time.perf_counter() - began))
             last = epoch + 1 == settings.epochs
             if checkpoint and (last or (epoch + 1) % settings.checkpoint_every == 0):

@@ -19,13 +19,13 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 train,
-                ["images", "samples", "features", "blend_images", "checkpoint", "params:dfc", "params:ingestion"],
+                ["images", "samples", "features", "checkpoint", "params:dfc", "params:ingestion"],
                 ["trained", "history"],
                 name="train",
             ),
         ],
         namespace="dfc",
-        inputs={"images", "samples", "blend_images"},
+        inputs={"images", "samples"},
         parameters={"params:dfc", "params:ingestion"},
         tags=["training"],
     )

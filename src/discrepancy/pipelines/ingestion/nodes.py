@@ -8,9 +8,9 @@ import pandas as pd
 
 from discrepancy.inspection.chunks import ChunkedArray
 from discrepancy.inspection.images import image_array, mask_array
+from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.inspection.photographs import Photographs
 from discrepancy.inspection.splits import split_validation
-from discrepancy.pipelines.ingestion.parameters import IngestionParameters
 
 logger = logging.getLogger(__name__)
 

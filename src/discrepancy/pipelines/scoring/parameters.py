@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from discrepancy.methods.training import resolve_device
 from discrepancy.parameters import Parameters
 
 
@@ -13,3 +14,9 @@ class ScoringParameters(Parameters):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     batch_size: int = Field(16, ge=1, description="images per forward pass")
     false_positive_rate: float = Field(0.01, ge=0, lt=1, description="wished, for pixels and for images")
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        resolve_device(value)
+        return value

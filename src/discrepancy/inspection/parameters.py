@@ -1,4 +1,4 @@
-"""Parameters of the ingestion pipeline."""
+"""How photographs become arrays: the parameters that every later step relies on."""
 
 from __future__ import annotations
 
