@@ -34,7 +34,7 @@ LAYERS = ["blocks.2", "blocks.4"]
 
 def patches(images: NDArray[np.uint8], *, pool: bool) -> Tensor:
     """Features of both layers on the finer layer's grid, [N, C, h, w]."""
-    backbone = build_backbone("tf_efficientnet_lite0", layers=LAYERS)
+    backbone = build_backbone("tf_efficientnet_lite0", layers=LAYERS, padding="reflect")
     parts = []
     for start in range(0, len(images), 16):
         maps = list(backbone(torch.from_numpy(np.array(images[start : start + 16]))).values())

@@ -149,10 +149,10 @@ def test_a_run_from_the_middle_refuses_features_of_other_parameters(shared_proje
     bootstrap_project(shared_project)
     with chdir(shared_project):
         first = CliRunner().invoke(
-            run, ["--pipelines=dfc", "--to-nodes=dfc.extract_features", f"--params={of(part)},weights=random"]
+            run, ["--pipelines=dfc", "--to-nodes=training.dfc.extract_features", f"--params={of(part)},weights=random"]
         )
         assert first.exit_code == 0, first.output
-        second = CliRunner().invoke(run, ["--pipelines=dfc", "--from-nodes=dfc.train", f"--params={of(part)}"])
+        second = CliRunner().invoke(run, ["--pipelines=dfc", "--from-nodes=training.dfc.train", f"--params={of(part)}"])
     refused(second, "weights", "--from-nodes")
 
 
@@ -160,7 +160,7 @@ def test_training_alone_keeps_its_checkpoint_and_a_later_run_goes_on_from_it(sha
     bootstrap_project(shared_project)
     params = f"--params={of(part)},dfc.epochs=2"
     with chdir(shared_project):
-        first = CliRunner().invoke(run, ["--pipelines=dfc", "--to-nodes=dfc.train", params])
+        first = CliRunner().invoke(run, ["--pipelines=dfc", "--to-nodes=training.dfc.train", params])
         assert first.exit_code == 0, first.output
         checkpoint = shared_project / "data/06_models/folder/disc/dfc/checkpoint.pt"
         assert checkpoint.is_file()

@@ -21,7 +21,7 @@ from discrepancy.figures.tables import markdown_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
-DOCUMENTS = [ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/performance.md"]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 QUALITY = ["image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_0.30", "aupro_0.05", "best_iou"]
 COSTS = ["train_seconds", "images_per_second", "peak_memory_mib"]
 
@@ -91,7 +91,14 @@ def speed_table() -> str:
     return markdown_table(pd.DataFrame(rows)[names]) if rows else ""
 
 
+def study_table() -> str:
+    """What the variants of the design study reached."""
+    report = read("design_study")
+    return markdown_table(pd.DataFrame(report["variants"])) if report else ""
+
+
 TABLES = {
+    "design study": study_table,
     "demo": lambda: run_table("demo"),
     "real": lambda: run_table("folder"),
     "cable": lambda: defect_table("demo/cable"),

@@ -11,11 +11,17 @@ METHODS = {"dfc": dfc}
 
 def register_pipelines() -> dict[str, Pipeline]:
     """One pipeline per method, from photographs to report; `ingestion` alone; DFC by default."""
+    first = _stage("ingestion", ingestion.create_pipeline())
     pipelines = {
-        name: ingestion.create_pipeline()
-        + method.create_pipeline()
-        + scoring.create_pipeline(name)
-        + reporting.create_pipeline(name)
+        name: first
+        + _stage("training", method.create_pipeline())
+        + _stage("scoring", scoring.create_pipeline(name))
+        + _stage("reporting", reporting.create_pipeline(name))
         for name, method in METHODS.items()
     }
-    return {**pipelines, "ingestion": ingestion.create_pipeline(), "__default__": pipelines["dfc"]}
+    return {**pipelines, "ingestion": first, "__default__": pipelines["dfc"]}
+
+
+def _stage(name: str, pipeline: Pipeline) -> Pipeline:
+    """The same pipeline as one box of the graph, and `kedro run --namespaces=name`; its datasets keep their names."""
+    return Pipeline(pipeline, namespace=name, prefix_datasets_with_namespace=False)
