@@ -32,13 +32,14 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 benchmark: setup ## measure; writes benchmarks/results
 	$(BIN)/python benchmarks/metrics_speed.py
+	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python tools/results.py
 
 results: setup ## collect the latest runs into the tables and pictures of the documents
 	$(BIN)/python tools/results.py --collect
 
 graph: setup ## the picture of the graph in docs/pictures (needs Chromium)
-	$(BIN)/python tools/graph_picture.py --pipeline $(PIPELINE)
+	$(BIN)/python tools/graph_picture.py --collapse --pipeline $(PIPELINE)
 
 viz: setup ## the graph, in a browser
 	$(BIN)/kedro viz run --pipeline=$(PIPELINE)

@@ -97,7 +97,18 @@ def study_table() -> str:
     return markdown_table(pd.DataFrame(report["variants"])) if report else ""
 
 
+def step_table() -> str:
+    """What one training step takes, beside a matrix product."""
+    report = read("training_step")
+    return (
+        markdown_table(pd.DataFrame([{"what": name, "value": value} for name, value in report.items()]))
+        if report
+        else ""
+    )
+
+
 TABLES = {
+    "training step": step_table,
     "design study": study_table,
     "demo": lambda: run_table("demo"),
     "real": lambda: run_table("folder"),
