@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 QUALITY = ["image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_0.30", "aupro_0.05", "best_iou"]
+SHORT = ["image_auroc", "pixel_auroc", "aupro_0.30"]
 COSTS = ["train_seconds", "images_per_second", "peak_memory_mib"]
 
 
@@ -58,8 +59,8 @@ def read(name: str) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
-def run_table(dataset: str | None = None) -> str:
-    """One line per run, DFC's and the baselines' beside each other."""
+def run_table(dataset: str | None = None, columns: list[str] | None = None) -> str:
+    """One line per run, DFC's and the baselines' beside each other; all columns unless some are named."""
     rows = [
         {"part": f"{run['dataset']}/{run['category']}", "method": run["method"].upper()}
         | {name: run[name] for name in (*QUALITY, "detection_rate", "false_alarm_rate", *COSTS)}
@@ -72,7 +73,10 @@ def run_table(dataset: str | None = None) -> str:
         for row in read("baselines")
     ]
     frame = pd.DataFrame([row for row in rows if dataset is None or row["part"].startswith(f"{dataset}/")])
-    return markdown_table(frame.sort_values("part", kind="stable")) if len(frame) else ""
+    if not len(frame):
+        return ""
+    frame = frame.sort_values("part", kind="stable")
+    return markdown_table(frame[["part", "method", *(columns or frame.columns[2:])]])
 
 
 def defect_table(part: str) -> str:
@@ -111,6 +115,7 @@ TABLES = {
     "training step": step_table,
     "design study": study_table,
     "demo": lambda: run_table("demo"),
+    "demo in short": lambda: run_table("demo", [*SHORT, "detection_rate", "false_alarm_rate", "train_seconds"]),
     "real": lambda: run_table("folder"),
     "cable": lambda: defect_table("demo/cable"),
     "metrics speed": speed_table,
