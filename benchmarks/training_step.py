@@ -25,7 +25,8 @@ from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import feature_recipe
 from discrepancy.methods.detector import new_card
-from discrepancy.methods.dfc import DFC, DFCParameters, DFCProblem, build_corruption
+from discrepancy.methods.dfc import DFC, DFCProblem, build_corruption
+from discrepancy.methods.dfc_parameters import DFCParameters
 
 RESULTS = Path(__file__).parent / "results/training_step.json"
 

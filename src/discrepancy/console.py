@@ -25,6 +25,7 @@ def quiet() -> None:
     """
     os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     global _done  # noqa: PLW0603 (once per process is enough, whoever calls first)
     if _done:
         return

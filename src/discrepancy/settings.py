@@ -1,14 +1,32 @@
 """Kedro's settings of this project."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 from kedro.config import OmegaConfigLoader
+from omegaconf import OmegaConf
 
 from discrepancy.console import quiet
 from discrepancy.hooks import ParameterHooks, SummaryHooks, TrackingHooks
 
+
+class ConfigLoader(OmegaConfigLoader):
+    """Knows `${project:...}` too: a path of the project, absolute, from whatever folder a session is started."""
+
+    def __init__(self, conf_source: str | Path, *args: Any, **options: Any) -> None:
+        project = Path(conf_source).resolve().parent
+        OmegaConf.clear_resolver("project")  # of another project in this process: Kedro keeps the first
+        super().__init__(
+            conf_source, *args, custom_resolvers={"project": lambda path: (project / path).as_posix()}, **options
+        )
+
+
 quiet()
 
 HOOKS = (ParameterHooks(), TrackingHooks(), SummaryHooks())
-CONFIG_LOADER_CLASS = OmegaConfigLoader
+CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

@@ -257,6 +257,7 @@ def lengthen(path):
     ],
 )
 def test_a_damaged_cache_is_written_anew(tmp_path, caplog, damage):
+    caplog.set_level("WARNING", logger="discrepancy")
     cache = FeatureCache(tmp_path)
     damage(cache.get(made()).path)
     assert not cache.has(made())

@@ -18,7 +18,8 @@ from discrepancy.methods.detector import (
     new_card,
     save_detector,
 )
-from discrepancy.methods.dfc import DFC, DFCParameters
+from discrepancy.methods.dfc import DFC
+from discrepancy.methods.dfc_parameters import DFCParameters
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from scipy.ndimage import gaussian_filter
 from discrepancy.errors import InputError
 from discrepancy.methods.corruption import Corruption
 from discrepancy.methods.detector import new_card
-from discrepancy.methods.dfc import DFC, DFCParameters, DFCProblem, build_corruption, build_estimator
+from discrepancy.methods.dfc import DFC, DFCProblem, build_corruption, build_estimator
+from discrepancy.methods.dfc_parameters import DFCParameters
 from discrepancy.methods.training import Checkpoint, fit
 from discrepancy.metrics import auroc
 from tests.methods.conftest import stripes

@@ -167,7 +167,7 @@ def test_paper_settings_are_the_papers(project):
     with KedroSession.create(project_path=project, env="paper", runtime_params={"category": "wood"}) as session:
         dfc = session.load_context().params["dfc"]
     dfc = dfc if isinstance(dfc, dict) else dfc.model_dump()
-    from discrepancy.methods.dfc import DFCParameters
+    from discrepancy.methods.dfc_parameters import DFCParameters
 
     parameters = DFCParameters.model_validate(dfc)
     assert parameters.backbone == "vgg19" and parameters.pooling == "avg" and parameters.estimator == "vgg19"

@@ -16,7 +16,8 @@ from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.inspection.photographs import ImageFolder
 from discrepancy.inspection.samples import data_digest
 from discrepancy.methods.detector import new_card
-from discrepancy.methods.dfc import DFC, DFCParameters, DFCProblem, build_corruption, check_estimator, describe
+from discrepancy.methods.dfc import DFC, DFCProblem, build_corruption, check_estimator, describe
+from discrepancy.methods.dfc_parameters import DFCParameters
 from discrepancy.methods.training import Checkpoint, fit, resolve_device
 
 
