@@ -1,5 +1,7 @@
 """The strokes and fills of self-feature enhancement."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -23,6 +25,30 @@ def test_coverage_is_that_of_the_papers_strokes():
     assert coverage.mean() == pytest.approx(0.067, abs=0.006)
     assert np.median(coverage) == pytest.approx(0.061, abs=0.006)
     assert np.percentile(coverage, [5, 95]) == pytest.approx([0.013, 0.14], abs=0.015)
+
+
+def test_strokes_are_drawn_by_the_papers_rules(monkeypatch):
+    """Steps of at most 32 px, even widths of 8 to 47 px, 2 to 15 vertices in 40..216, and the paper's turns.
+
+    The first angle is half of a fresh 0..180 degrees, mirrored: up and to the right. The second is the mean of that and a
+    fresh one: 135 to 270 degrees, never to the right.
+    """
+    drawn = []
+    monkeypatch.setattr(cv2, "line", lambda canvas, a, b, colour, width: drawn.append((a, b, width)))
+    for seed in range(400):
+        drawn.clear()
+        Strokes(strokes=1).mask((256, 256), np.random.default_rng(seed))
+        assert 2 <= len(drawn) <= 15
+        points = np.array([end for _, end, _ in drawn])
+        assert points.min() >= 40 and points.max() <= 216
+        assert all(a == b for (_, a, _), (b, _, _) in pairwise(drawn))
+        assert all(width % 2 == 0 and 8 <= width <= 47 for _, _, width in drawn)
+        (x, y), (x1, y1) = drawn[0][:2]
+        assert min(x, y) >= 20 and max(x, y) <= 236
+        if min(x, y) >= 40 and max(x, y) <= 216:
+            assert np.hypot(x1 - x, y1 - y) <= 33.5
+            assert x1 >= x and y1 <= y
+            assert drawn[1][1][0] <= x1
 
 
 def test_paper_strokes_stay_off_the_border_and_ours_reach_it():

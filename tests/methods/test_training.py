@@ -170,6 +170,25 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path)
     assert all(torch.isfinite(tensor).all() for tensor in state["module"].values())
 
 
+def test_weights_that_are_not_finite_are_never_kept(tmp_path):
+    """The root of 0 is finite, its slope is not: only the weights show what the last step did."""
+    module = line()
+    problem = Line(module)
+    plain, steps = problem.loss, []
+
+    def loss(batch):
+        steps.append(1)
+        return plain(batch) if len(steps) < 9 else (module(batch["x"]) * 0).sqrt().sum()
+
+    problem.loss = loss
+    checkpoint = Checkpoint(tmp_path / "c.pt", "this")
+    with pytest.raises(DivergedError, match=r"weights were no longer finite in epoch 3.*after epoch 2 is kept"):
+        fit(module, problem, settings(), device=CPU, checkpoint=checkpoint, progress=False)
+    state = checkpoint.load()
+    assert len(state["history"]) == 2
+    assert all(torch.isfinite(tensor).all() for tensor in state["module"].values())
+
+
 def test_an_interrupted_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     checkpoint = Checkpoint(tmp_path / "c.pt", "this")
     checkpoint.save({"history": [1]})

@@ -285,4 +285,5 @@ def _validate(module: nn.Module, problem: Problem) -> float | None:
 def _diverged(epoch: int, loss: float, checkpoint: Checkpoint | None, history: list[Epoch]) -> str:
     kept = f"; the state after epoch {len(history)} is kept in {checkpoint.path}" if checkpoint and history else ""
     advice = "A smaller learning_rate, or precision=fp32, usually helps"
-    return f"training: the loss became {loss} in epoch {epoch + 1}{kept}. {advice}"
+    what = "weights were no longer finite" if math.isfinite(loss) else f"loss became {loss}"
+    return f"training: the {what} in epoch {epoch + 1}{kept}. {advice}"
