@@ -30,8 +30,8 @@ def test_coverage_is_that_of_the_papers_strokes():
 def test_strokes_are_drawn_by_the_papers_rules(monkeypatch):
     """Steps of at most 32 px, even widths of 8 to 47 px, 2 to 15 vertices in 40..216, and the paper's turns.
 
-    The first angle is half of a fresh 0..180 degrees, mirrored: up and to the right. The second is the mean of that and a
-    fresh one: 135 to 270 degrees, never to the right.
+    The first angle is half of a fresh 0..180 degrees, mirrored: up and to the right. The second is the mean of that and
+    a fresh one: 135 to 270 degrees, never to the right.
     """
     drawn = []
     monkeypatch.setattr(cv2, "line", lambda canvas, a, b, colour, width: drawn.append((a, b, width)))
