@@ -123,6 +123,9 @@ def test_mlflow_heard_of_everything(finished):
     tags = {"dataset": "folder", "category": "disc", "method": "dfc", "backbone": "tf_efficientnet_lite0"}
     assert tags.items() <= found.data.tags.items() and len(found.data.tags["data_digest"]) == 64
     assert found.data.tags["kedro_run_id"] == version
+    card = json.loads(report(project, version, "card.json").read_text())
+    for name, value in card["parameters"].items():
+        assert found.data.params[f"dfc.{name}"] == str(value), name
     assert found.data.params["dfc.epochs"] == "25" and found.data.params["scoring.false_positive_rate"] == "0.01"
     metrics = json.loads(report(project, version, "metrics.json").read_text())
     for name in ("image_auroc", "aupro_0.30", "train_seconds"):

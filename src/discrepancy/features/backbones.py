@@ -61,7 +61,7 @@ class Backbone(nn.Module):
             "std": list(architecture.std),
             **options,
         }
-        self.to(memory_format=torch.channels_last)  # faster on a CPU, by far for depthwise convolutions
+        self.to(memory_format=torch.channels_last)  # what CPU convolutions prefer
         self.requires_grad_(False)
         self.train(False)
 
