@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from discrepancy.pipelines import dfc, ingestion, reporting, scoring
+from discrepancy.pipelines import dfc, dfr, ingestion, reporting, scoring
 
-METHODS = {"dfc": dfc}
+METHODS = {"dfc": dfc, "dfr": dfr}
 
 
 def register_pipelines() -> dict[str, Pipeline]:

@@ -107,7 +107,10 @@ def test_what_goes_in_comes_out(tmp_path_factory, seed, count):
     assert features.fingerprint == recipe.fingerprint
     for layer, expected in values(recipe).items():
         np.testing.assert_array_equal(features[layer], expected)
-        np.testing.assert_array_equal(np.load(features.path / f"{layer}.npy"), expected)
+        stored = np.load(features.path / f"{layer}.npy")
+        np.testing.assert_array_equal(stored, expected.transpose(0, 2, 3, 1))  # channels last on disk
+        some = features.tensors([0])[layer]
+        assert some.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_card_says_what_the_features_are_of(backbone, images, tmp_path):
@@ -249,8 +252,8 @@ def lengthen(path):
         lengthen,
         lambda path: (path / "a.npy").unlink(),
         lambda path: (path / "a.npy").write_bytes(b""),
-        lambda path: np.save(path / "a.npy", np.zeros((5, 3, 5, 4), dtype=np.float32)),
-        lambda path: np.save(path / "a.npy", np.zeros((5, 3, 4, 5), dtype=np.int32)),
+        lambda path: np.save(path / "a.npy", np.zeros((5, 3, 4, 5), dtype=np.float32)),
+        lambda path: np.save(path / "a.npy", np.zeros((5, 4, 5, 3), dtype=np.int32)),
         lambda path: (path / "card.json").write_text("{"),
         lambda path: (path / "card.json").write_text("[]"),
         lambda path: (path / "card.json").unlink(),

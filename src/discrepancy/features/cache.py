@@ -1,8 +1,11 @@
 """Features on disk: written once per fingerprint, memory-mapped ever after.
 
-A cache is a folder `<root>/<first 16 digits of the fingerprint>` with one `<layer>.npy` [N, C, h, w] per layer and a
+A cache is a folder `<root>/<first 16 digits of the fingerprint>` with one `<layer>.npy` [N, h, w, C] per layer and a
 `card.json` that lists what the features were made from. It is written under another name and renamed when complete,
 so a folder with the right name is a whole cache.
+
+On disk the channels come last: that is how the networks compute them, and it makes every position's features one
+contiguous row, as matrix products want them. In memory the arrays have the usual axes [N, C, h, w], as views.
 """
 
 from __future__ import annotations
@@ -74,9 +77,13 @@ class Features(Mapping[str, np.ndarray]):
         return len(next(iter(self._arrays.values())))
 
     def tensors(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
-        """The features of some images: for each layer a tensor [len(rows), C, h, w], read from disk, free to change."""
+        """The features of some images: for each layer a tensor [len(rows), C, h, w], channels last in memory.
+
+        Read from disk, free to change.
+        """
         index = np.asarray(rows, dtype=np.intp)
-        return {layer: torch.from_numpy(np.asarray(array[index])) for layer, array in self._arrays.items()}
+        stored = {layer: array.transpose(0, 2, 3, 1) for layer, array in self._arrays.items()}
+        return {layer: torch.from_numpy(np.asarray(a[index])).permute(0, 3, 1, 2) for layer, a in stored.items()}
 
     def channel_statistics(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean [C] and standard deviation [C] (population) per layer over all images and positions, float64.
@@ -227,7 +234,9 @@ def _write(recipe: FeatureRecipe, folder: Path, *, progress: bool) -> None:
         # Plain writes and no memory map: a full disk is then an error, and nothing stays in this process's memory.
         files = {layer: stack.enter_context((folder / f"{layer}.npy").open("wb")) for layer in recipe.shapes}
         for layer, file in files.items():
-            header = {"descr": np.dtype(recipe.dtype).str, "fortran_order": False, "shape": recipe.shapes[layer]}
+            count, channels, height, width = recipe.shapes[layer]
+            header = {"descr": np.dtype(recipe.dtype).str, "fortran_order": False}
+            header["shape"] = (count, height, width, channels)
             np.lib.format.write_array_header_1_0(file, header)
         bar = stack.enter_context(
             tqdm(total=recipe.count, desc="features", unit="image", disable=None if progress else True)
@@ -258,13 +267,14 @@ def _write(recipe: FeatureRecipe, folder: Path, *, progress: bool) -> None:
 def _append(file: BinaryIO, maps: np.ndarray, table: ChannelStatistics, *, layer: str, recipe: FeatureRecipe) -> None:
     if maps.shape[1:] != recipe.shapes[layer][1:] or maps.dtype != recipe.dtype:
         raise ValueError(f"{layer}: expected {recipe.shapes[layer]} {recipe.dtype}, found {maps.shape} {maps.dtype}")
+    rows = maps.transpose(0, 2, 3, 1)
     try:
-        for image in maps:
+        for image in rows:
             table.update(image)
     except FloatingPointError as error:
         advice = " or dtype=float32" if recipe.dtype == "float16" else ""
         raise InputError(f"{layer}: {error} in {recipe.dtype}; expected other weights{advice}") from error
-    file.write(np.ascontiguousarray(maps).data)
+    file.write(np.ascontiguousarray(rows).data)
 
 
 def _read(path: Path, fingerprint: str) -> Features:
@@ -279,9 +289,12 @@ def _read(path: Path, fingerprint: str) -> Features:
 def _open(path: Path, layer: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     file = path / f"{layer}.npy"
     array = np.load(file, mmap_mode="r", allow_pickle=False)
-    if array.shape != shape or array.dtype != dtype or file.stat().st_size != array.offset + array.nbytes:
-        raise ValueError(f"{file.name} has {array.shape} {array.dtype}, expected {shape} {dtype}")
-    return array
+    count, channels, height, width = shape
+    stored = (count, height, width, channels)
+    if array.shape != stored or array.dtype != dtype or file.stat().st_size != array.offset + array.nbytes:
+        raise ValueError(f"{file.name} has {array.shape} {array.dtype}, expected {stored} {dtype}")
+    view: np.ndarray = array.transpose(0, 3, 1, 2)
+    return view
 
 
 def _sync(folder: Path) -> None:

@@ -19,9 +19,10 @@ import torch
 
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
+from discrepancy.features.regions import Regions
 
 # Raised when the same ingredients begin to give other numbers, or the files another form.
-FORMAT = 1
+FORMAT = 2
 DTYPES = ("float32", "float16")
 
 Shape = tuple[int, int, int, int]
@@ -33,7 +34,7 @@ class FeatureRecipe:
 
     Attributes:
         ingredients: all that decides the numbers, as JSON values; kept in clear beside the features.
-        shapes: for each layer (N, C, h, w); N is the same for all.
+        shapes: for each layer (or group of layers) (N, C, h, w); N is the same for all.
         dtype: `float32` or `float16`, in which the features are kept.
         batches: starts the computation; yields, in image order, arrays [B, C, h, w] of `dtype` by layer.
     """
@@ -70,12 +71,13 @@ def feature_recipe(
     images: np.ndarray,
     image_digests: Sequence[str],
     *,
+    regions: Regions | None = None,
     preprocessing: Mapping[str, Any] | None = None,
     dtype: str = "float32",
     batch_size: int = 16,
     device: str | torch.device = "cpu",
 ) -> FeatureRecipe:
-    """The recipe for a backbone's maps of `images`, in full resolution.
+    """The recipe for a backbone's maps of `images`, or for the regional features made of them.
 
     Batch size and device are no ingredients: they change the numbers by rounding only (on a GPU, PyTorch's default
     TF32 convolutions keep about three decimal digits).
@@ -84,6 +86,7 @@ def feature_recipe(
         backbone: moved to `device` when the computation starts.
         images: uint8 [N, 3, H, W] in RGB, memory-mapped or not; read only when the computation starts.
         image_digests: N digests that stand for the images, in order, such as the sha256 of their files.
+        regions: makes regional features of the maps, kept by group; None keeps the maps by layer, in full resolution.
         preprocessing: how the arrays were made from what the digests stand for, if it can vary: JSON values, for
             example `{"interpolation": "bilinear"}`.
         dtype: `float32`, or `float16` for half the space.
@@ -105,25 +108,34 @@ def feature_recipe(
     if not len(images):
         raise InputError("there are no images to take features of; expected at least one")
     height, width = images.shape[2:]
-    shapes = {layer: (len(images), *shape) for layer, shape in backbone.map_shapes(height, width).items()}
+    each = backbone.map_shapes(height, width) if regions is None else regions.shapes
+    shapes = {name: (len(images), *shape) for name, shape in each.items()}
     ingredients = {
         **backbone.identity,
-        "reduction": "none",
+        "reduction": "none" if regions is None else regions.identity,
         "image_size": [height, width],
         "preprocessing": dict(preprocessing or {}),
         "images": list(image_digests),
     }
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
-        return _maps(backbone, images, dtype=dtype, batch_size=batch_size, device=torch.device(device))
+        return _maps(backbone, regions, images, dtype=dtype, batch_size=batch_size, device=torch.device(device))
 
     return FeatureRecipe(ingredients=ingredients, shapes=shapes, dtype=dtype, batches=batches)
 
 
 def _maps(
-    backbone: Backbone, images: np.ndarray, *, dtype: str, batch_size: int, device: torch.device
+    backbone: Backbone,
+    regions: Regions | None,
+    images: np.ndarray,
+    *,
+    dtype: str,
+    batch_size: int,
+    device: torch.device,
 ) -> Iterator[dict[str, np.ndarray]]:
     backbone.to(device)
+    if regions is not None:
+        regions.to(device)
     # One buffer for all batches, page-locked for a GPU: the images are read from disk into it, as bytes.
     shape = (min(batch_size, len(images)), *images.shape[1:])
     buffer = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
@@ -132,5 +144,10 @@ def _maps(
         count = min(batch_size, len(images) - start)
         pixels[:count] = images[start : start + count]
         maps = backbone(buffer[:count].to(device, non_blocking=True))
+        if regions is not None:
+            maps = regions.reduced(maps)
         # Bringing the maps back waits for the network, so the buffer is free again afterwards.
-        yield {layer: value.to(getattr(torch, dtype)).contiguous().cpu().numpy() for layer, value in maps.items()}
+        kept = {
+            name: value.to(getattr(torch, dtype), memory_format=torch.channels_last) for name, value in maps.items()
+        }
+        yield {name: value.cpu().numpy() for name, value in kept.items()}

@@ -18,20 +18,20 @@ class ChannelStatistics:
         self._squares = np.zeros(channels)
 
     def update(self, image: np.ndarray) -> None:
-        """Adds the map [C, h, w] of one image.
+        """Adds the map [h, w, C] of one image, channels last.
 
         Raises:
             FloatingPointError: a value is infinite or not a number; nothing was added.
         """
-        values = image.reshape(len(image), -1).astype(np.float64)
-        count = values.shape[1]
+        values = image.reshape(-1, image.shape[-1]).astype(np.float64)
+        count = len(values)
         with np.errstate(invalid="ignore"):
-            mean = values.mean(axis=1)
+            mean = values.mean(axis=0)
         if not np.isfinite(mean).all():
             raise FloatingPointError("a value is not finite")
-        values -= mean[:, None]
+        values -= mean
         difference, total = mean - self.mean, self.count + count
-        self._squares += np.einsum("cn,cn->c", values, values) + difference**2 * (self.count * count / total)
+        self._squares += np.einsum("nc,nc->c", values, values) + difference**2 * (self.count * count / total)
         self.mean += difference * (count / total)
         self.count = total
 

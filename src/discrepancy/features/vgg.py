@@ -46,6 +46,16 @@ def torchvision_names() -> dict[str, str]:
     return names
 
 
+def fed_to_convolution() -> tuple[str, ...]:
+    """The ReLUs whose output goes into another convolution of their block: not those before a pooling, nor the last.
+
+    The authors of DFR hand out these maps with that convolution's padding still around them.
+    """
+    return tuple(
+        f"relu{block}_{index}" for block, (count, _) in enumerate(BLOCKS, start=1) for index in range(1, count)
+    )
+
+
 class VGG19(Chain):
     """The convolutional part of VGG19, up to the last ReLU asked for; randomly initialised and trainable.
 

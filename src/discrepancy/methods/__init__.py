@@ -2,6 +2,7 @@
 
 from discrepancy.methods.detector import Detector
 from discrepancy.methods.dfc import DFC
+from discrepancy.methods.dfr import DFR
 
-METHODS: dict[str, type[Detector]] = {DFC.method: DFC}
+METHODS: dict[str, type[Detector]] = {method.method: method for method in (DFC, DFR)}
 """Detectors by the name that stands on their card."""

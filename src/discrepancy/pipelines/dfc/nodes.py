@@ -8,17 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from discrepancy.errors import InputError
-from discrepancy.features.backbones import Backbone, build_backbone
 from discrepancy.features.cache import Features
-from discrepancy.features.recipe import FeatureRecipe, feature_recipe
+from discrepancy.features.recipe import FeatureRecipe
 from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.inspection.photographs import ImageFolder
-from discrepancy.inspection.samples import data_digest
-from discrepancy.methods.detector import new_card
 from discrepancy.methods.dfc import DFC, DFCProblem, build_corruption, check_estimator, describe
 from discrepancy.methods.dfc_parameters import DFCParameters
 from discrepancy.methods.training import Checkpoint, fit, resolve_device
+from discrepancy.steps import check_features, counts, fresh_card, frozen_network, good_features
 
 
 def recipe_features(
@@ -32,17 +29,9 @@ def recipe_features(
         parameters: of DFC.
         ingestion: for the category.
     """
-    good = int((samples["split"] != "test").sum())
-    backbone = _backbone(parameters, ingestion)
+    backbone = frozen_network(parameters, ingestion)
     check_estimator(backbone, parameters, ingestion.image_size)
-    return feature_recipe(
-        backbone,
-        images[:good],
-        list(samples["sha256"][:good]),
-        preprocessing={"resample": "bilinear, antialiased"},
-        dtype=parameters.cache_dtype,
-        device=resolve_device(parameters.device),
-    )
+    return good_features(backbone, images, samples, parameters)
 
 
 def train(
@@ -66,26 +55,15 @@ def train(
     Returns:
         The detector, its thresholds still empty, and the history: epoch, loss, validation loss, rate, seconds.
     """
-    splits = samples["split"].value_counts()
-    examples, held_out = int(splits["train"]), int(splits["validation"])
-    backbone = _backbone(parameters, ingestion)
-    _check_features(features, backbone, images, samples, ingestion)
-    card = new_card(
-        DFC.method,
-        parameters.model_dump(mode="json"),
-        backbone,
-        image_size=ingestion.image_size,
-        sigma=parameters.image_smoothing,
-        data_digest=data_digest(samples),
-        dataset=ingestion.dataset,
-        category=ingestion.category,
-        images={"train": examples, "validation": held_out},
-        **describe(parameters),
+    examples, held_out = counts(samples)
+    backbone = frozen_network(parameters, ingestion)
+    check_features(features, backbone, samples, ingestion, images=images)
+    detector = DFC(
+        backbone, parameters, fresh_card(DFC.method, backbone, samples, parameters, ingestion, **describe(parameters))
     )
-    device = resolve_device(parameters.device)
-    detector = DFC(backbone, parameters, card)
     if parameters.standardise:
         detector.set_statistics(features.channel_statistics())
+    device = resolve_device(parameters.device)
     detector.to(device)
     good = images[: examples + held_out]
     corruption = build_corruption(parameters, _blend_images(parameters, ingestion))
@@ -96,38 +74,7 @@ def train(
     return detector, pd.DataFrame([asdict(epoch) for epoch in history])
 
 
-def _backbone(parameters: DFCParameters, ingestion: IngestionParameters) -> Backbone:
-    return build_backbone(
-        parameters.backbone,
-        layers=parameters.layers_of(ingestion.category),
-        weights=parameters.weights,
-        pooling=parameters.pooling,
-        padding=parameters.padding,
-    )
-
-
 def _blend_images(parameters: DFCParameters, ingestion: IngestionParameters) -> ImageFolder | None:
     if parameters.blend_folder is None:
         return None
     return ImageFolder(Path(parameters.blend_folder), ingestion.image_size)
-
-
-def _check_features(
-    features: Features,
-    backbone: Backbone,
-    images: np.ndarray,
-    samples: pd.DataFrame,
-    ingestion: IngestionParameters,
-) -> None:
-    """Refuse what an earlier run left behind, when a run starts in the middle with other parameters."""
-    made = features.card["ingredients"]
-    good = list(samples["sha256"][samples["split"] != "test"])
-    wanted = {**backbone.identity, "image_size": list(ingestion.image_size), "images": good}
-    differing = [key for key, value in wanted.items() if made.get(key) != value]
-    if tuple(images.shape[2:]) != ingestion.image_size:
-        differing.append("image_size")
-    if differing:
-        raise InputError(
-            f"the features on disk were made with other {', '.join(dict.fromkeys(differing))}; expected those of this "
-            "run: start it at the beginning, without --from-nodes"
-        )

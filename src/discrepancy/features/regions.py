@@ -1,0 +1,203 @@
+"""Multi-scale regional features: all layers on one grid, each cell the mean over a square of the image (DFR, 2020).
+
+The paper resizes every layer's map to the image's size and averages windows of 4x4 px. Both steps are linear and act on
+rows and columns alike, so together they are A F B^T with two small fixed matrices, and no map of the image's size is
+ever made. Channels do not mix, and the rows of A and B sum to 1; so whatever is linear in the channels may be done
+before the alignment, at the layer's own resolution, where a deep layer has a fraction of the cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from discrepancy.errors import InputError
+
+Alignment = Literal["nearest", "bilinear", "bilinear_corners"]
+
+_MODES: dict[str, dict[str, Any]] = {
+    "nearest": {"mode": "nearest"},
+    "bilinear": {"mode": "linear", "align_corners": False},
+    "bilinear_corners": {"mode": "linear", "align_corners": True},
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Layers that are kept on one grid and aligned by the same matrices.
+
+    Attributes:
+        name: `64x64` for one, after the grid on which it is kept.
+        layers: their names, in network order.
+        channels: of all of them together.
+        height: rows on which the group is kept: of the common grid, or fewer.
+        width: columns, likewise.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    channels: int
+    height: int
+    width: int
+
+
+class Regions(nn.Module):
+    """Makes regional features of feature maps, in two steps that may lie far apart.
+
+    `reduced` brings each map to the common grid where that makes it smaller, and leaves it as it is where that would
+    make it larger: what a cache keeps. `expand` does the rest when the features are needed. Both are exact, up to
+    rounding, whatever the alignment. Has nothing to learn and nothing to save.
+
+    Args:
+        shapes: (C, h, w) of each layer's map, in network order, as `Backbone.map_shapes` gives them.
+        image_size: height and width of the images, px.
+        region: side of a region, px: the common grid has a cell per region (4 in the paper). Where the image's side is
+            no multiple, the grid has the nearest number of cells and the windows differ by a pixel.
+        alignment: how maps are resized to the image: `nearest` (the paper), `bilinear`, or `bilinear_corners` with the
+            corners' centres aligned (the authors' later code).
+        padded: layers whose maps are padded by one reflected pixel before they are resized: a quirk of the authors'
+            code that stretches them (`vgg.fed_to_convolution` lists them).
+
+    Attributes:
+        groups: what `reduced` gives, in network order.
+        grid: rows and columns of the common grid.
+        channels: of all layers together.
+
+    Raises:
+        InputError: an unknown alignment, or a region larger than the image.
+
+    Example:
+        >>> regions = Regions({"a": (8, 32, 32), "b": (16, 8, 8)}, (64, 64), region=4)
+        >>> regions.grid, [group.name for group in regions.groups]
+        ((16, 16), ['16x16', '8x8'])
+    """
+
+    def __init__(
+        self,
+        shapes: Mapping[str, tuple[int, int, int]],
+        image_size: tuple[int, int],
+        *,
+        region: int = 4,
+        alignment: Alignment = "nearest",
+        padded: Collection[str] = (),
+    ) -> None:
+        super().__init__()
+        self.alignment: Alignment = alignment
+        self._kept: dict[str, tuple[int, int]] = {}
+        if alignment not in _MODES:
+            raise InputError(f"alignment={alignment!r} is not known; expected {', '.join(_MODES)}")
+        if not 1 <= region <= min(image_size):
+            raise InputError(f"region: {region} given; expected 1 to {min(image_size)} px, the image's shorter side")
+        self.grid = (max(1, round(image_size[0] / region)), max(1, round(image_size[1] / region)))
+        self.channels = sum(channels for channels, _, _ in shapes.values())
+        self.identity = {
+            "regions": {"region": region, "alignment": alignment, "padded": sorted(set(padded) & set(shapes))}
+        }
+        groups: dict[str, list[str]] = {}
+        for layer, (_, *sides) in shapes.items():
+            groups.setdefault(self._place(layer, sides, image_size, padded=layer in padded), []).append(layer)
+        self.groups = tuple(
+            Group(name, tuple(layers), sum(shapes[layer][0] for layer in layers), *self._kept[name])
+            for name, layers in groups.items()
+        )
+
+    def _place(self, layer: str, sides: Sequence[int], image_size: tuple[int, int], *, padded: bool) -> str:
+        """Give a layer its matrices; returns the name of its group."""
+        smaller = [side < cells for side, cells in zip(sides, self.grid, strict=True)]
+        kept = [min(side, cells) for side, cells in zip(sides, self.grid, strict=True)]
+        group = f"{kept[0]}x{kept[1]}" + ("_padded" if padded and any(smaller) else "")
+        for axis, (side, size, cells) in enumerate(zip(sides, image_size, self.grid, strict=True)):
+            matrix = alignment_matrix(side, size, cells, alignment=self.alignment, padded=padded)
+            if side == cells and torch.equal(matrix, torch.eye(cells, dtype=matrix.dtype)):
+                continue
+            step, of = ("expand", group) if smaller[axis] else ("reduce", layer)
+            self.register_buffer(_buffer(step, of, axis), matrix, persistent=False)
+        self._kept[group] = (kept[0], kept[1])
+        return group
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, int, int]]:
+        """(C, h, w) of each group as it is kept."""
+        return {group.name: (group.channels, group.height, group.width) for group in self.groups}
+
+    @property
+    def split(self) -> list[int]:
+        """Channels of each group, in the order in which all features are joined."""
+        return [group.channels for group in self.groups]
+
+    def reduced(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What is kept: for each group its layers' maps, joined, on a grid no finer than the common one.
+
+        Args:
+            maps: of each layer, [N, C, h, w].
+
+        Returns:
+            [N, C, h, w] by group, channels last in memory.
+        """
+        return {
+            group.name: torch.cat(
+                [self._multiply("reduce", layer, maps[layer].permute(0, 2, 3, 1)) for layer in group.layers], dim=-1
+            ).permute(0, 3, 1, 2)
+            for group in self.groups
+        }
+
+    def expand(self, group: str, values: Tensor) -> Tensor:
+        """Values of a group on the common grid: its features, or anything linear in them, such as a layer's outputs.
+
+        Args:
+            group: its name.
+            values: on the grid on which the group is kept, [N, h, w, C].
+
+        Returns:
+            [N, grid rows, grid columns, C]; the same tensor where nothing is to be done.
+        """
+        return self._multiply("expand", group, values)
+
+    def joined(self, kept: Mapping[str, Tensor]) -> Tensor:
+        """All regional features, [N, grid rows, grid columns, C], channels in the order of the groups.
+
+        Args:
+            kept: what `reduced` gave, [N, C, h, w] by group.
+        """
+        parts = [self.expand(group.name, kept[group.name].permute(0, 2, 3, 1)) for group in self.groups]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+    def _multiply(self, step: str, of: str, values: Tensor) -> Tensor:
+        """Rows, then columns, of values [N, h, w, C] multiplied by their matrix, where there is one."""
+        rows, columns = (getattr(self, _buffer(step, of, axis), None) for axis in (0, 1))
+        count, height, width, channels = values.shape
+        if rows is not None:
+            flat = values.reshape(count, height, width * channels)
+            values = (rows.to(values.dtype) @ flat).view(count, -1, width, channels)
+            height = values.shape[1]
+        if columns is not None:
+            flat = values.reshape(count * height, width, channels)
+            values = (columns.to(values.dtype) @ flat).view(count, height, -1, channels)
+        return values
+
+
+def _buffer(step: str, of: str, axis: int) -> str:
+    return f"{step}_{of.replace('.', '_')}_{axis}"
+
+
+def alignment_matrix(side: int, size: int, cells: int, *, alignment: Alignment, padded: bool = False) -> Tensor:
+    """The matrix [cells, side], float64, that resizes a line of `side` values to `size` px and averages its windows.
+
+    Made by doing just that to each unit vector. Its rows sum to 1.
+
+    Args:
+        side: number of values of the layer's map along this axis.
+        size: of the image along this axis, px.
+        cells: number of windows.
+        alignment: see `Regions`.
+        padded: pad the line by one reflected value on both ends first.
+    """
+    units = torch.eye(side, dtype=torch.float64)[None]
+    if padded:
+        units = F.pad(units, (1, 1), mode="reflect")
+    return F.adaptive_avg_pool1d(F.interpolate(units, size, **_MODES[alignment]), cells)[0].T.contiguous()

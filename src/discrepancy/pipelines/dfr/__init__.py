@@ -1,0 +1,5 @@
+"""Features and training of DFR."""
+
+from discrepancy.pipelines.dfr.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,109 @@
+"""Regional features, latent dimension and training of DFR."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from discrepancy.features.cache import Features
+from discrepancy.features.recipe import FeatureRecipe
+from discrepancy.inspection.parameters import IngestionParameters
+from discrepancy.methods.dfr import DFR, DFRProblem, build_regions, choose_latent_dimension, describe
+from discrepancy.methods.dfr_parameters import DFRParameters
+from discrepancy.methods.latent import LatentDimension
+from discrepancy.methods.training import Checkpoint, fit, resolve_device
+from discrepancy.steps import check_features, counts, fresh_card, frozen_network, good_features
+
+logger = logging.getLogger(__name__)
+
+
+def recipe_features(
+    images: np.ndarray, samples: pd.DataFrame, parameters: DFRParameters, ingestion: IngestionParameters
+) -> FeatureRecipe:
+    """Regional features of the good images (training, then validation); computed if not in the cache.
+
+    Args:
+        images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
+        samples: the sample table.
+        parameters: of DFR.
+        ingestion: for category and image size.
+    """
+    backbone = frozen_network(parameters, ingestion)
+    regions = build_regions(backbone, parameters, ingestion.image_size)
+    return good_features(backbone, images, samples, parameters, regions)
+
+
+def choose_latent_dim(
+    samples: pd.DataFrame, features: Features, parameters: DFRParameters, ingestion: IngestionParameters
+) -> dict[str, Any]:
+    """How many dimensions the autoencoder's bottleneck gets, from the first training images by name.
+
+    Args:
+        samples: the sample table.
+        features: cached regional features.
+        parameters: a number, or the share of the variance to be explained.
+        ingestion: for category and image size.
+
+    Returns:
+        `dimension`, `explained` (share of the variance), `channels`, `vectors`.
+    """
+    backbone = frozen_network(parameters, ingestion)
+    regions = build_regions(backbone, parameters, ingestion.image_size)
+    check_features(features, backbone, samples, ingestion, regions=regions)
+    if parameters.latent_dim is not None:
+        return asdict(LatentDimension(parameters.latent_dim, float("nan"), regions.channels, 0)) | {"explained": None}
+    rows = range(min(parameters.variance_images, counts(samples)[0]))  # the sample table is sorted by name
+    latent = choose_latent_dimension(regions, features, rows, parameters)
+    logger.info(
+        "dfr: %d dimensions explain %.1f %% of the variance of %d channels (%d images)",
+        latent.dimension,
+        100 * latent.explained,
+        latent.channels,
+        len(rows),
+    )
+    return asdict(latent)
+
+
+def train(
+    samples: pd.DataFrame,
+    features: Features,
+    latent: dict[str, Any],
+    checkpoint: Path,
+    parameters: DFRParameters,
+    ingestion: IngestionParameters,
+) -> tuple[DFR, pd.DataFrame]:
+    """Train the autoencoder on the regional features of the good training images.
+
+    Args:
+        samples: the sample table.
+        features: cached regional features.
+        latent: the latent dimension.
+        checkpoint: where the state is kept meanwhile.
+        parameters: of DFR.
+        ingestion: for category and image size.
+
+    Returns:
+        The detector, its thresholds still empty, and the history: epoch, loss, validation loss, rate, seconds.
+    """
+    examples, _ = counts(samples)
+    backbone = frozen_network(parameters, ingestion)
+    check_features(
+        features, backbone, samples, ingestion, regions=build_regions(backbone, parameters, ingestion.image_size)
+    )
+    detector = DFR(
+        backbone, parameters, fresh_card(DFR.method, backbone, samples, parameters, ingestion, **describe(latent))
+    )
+    if parameters.standardise:
+        detector.set_statistics(features.channel_statistics())
+    device = resolve_device(parameters.device)
+    detector.to(device)
+    problem = DFRProblem(detector, features, examples=examples)
+    state = Checkpoint(checkpoint, parameters.fingerprint(features, examples=examples, latent=latent["dimension"]))
+    history = fit(detector.autoencoder, problem, parameters.training, device=device, name="dfr", checkpoint=state)
+    detector.fit_weighing(features, range(examples))
+    return detector, pd.DataFrame([asdict(epoch) for epoch in history])

@@ -1,0 +1,112 @@
+"""What the training steps of all methods share: the frozen network, the good images, the features checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from discrepancy.errors import InputError
+from discrepancy.features.backbones import Backbone, build_backbone
+from discrepancy.features.cache import Features
+from discrepancy.features.recipe import FeatureRecipe, feature_recipe
+from discrepancy.features.regions import Regions
+from discrepancy.inspection.parameters import IngestionParameters
+from discrepancy.inspection.samples import data_digest
+from discrepancy.methods.detector import Card, new_card
+from discrepancy.methods.method_parameters import MethodParameters
+from discrepancy.methods.training import resolve_device
+
+
+def frozen_network(parameters: MethodParameters, ingestion: IngestionParameters) -> Backbone:
+    """The backbone with the layers that the method uses for the category."""
+    return build_backbone(
+        parameters.backbone, layers=parameters.layers_of(ingestion.category), **parameters.backbone_options
+    )
+
+
+def good_features(
+    backbone: Backbone,
+    images: np.ndarray,
+    samples: pd.DataFrame,
+    parameters: MethodParameters,
+    regions: Regions | None = None,
+) -> FeatureRecipe:
+    """What the frozen network gives for the good images (training, then validation); computed if not in the cache.
+
+    Args:
+        backbone: the frozen network.
+        images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
+        samples: the sample table.
+        parameters: of the method.
+        regions: makes regional features of the maps; None keeps the maps.
+    """
+    good = int((samples["split"] != "test").sum())
+    return feature_recipe(
+        backbone,
+        images[:good],
+        list(samples["sha256"][:good]),
+        regions=regions,
+        preprocessing={"resample": "bilinear, antialiased"},
+        dtype=parameters.cache_dtype,
+        device=resolve_device(parameters.device),
+    )
+
+
+def counts(samples: pd.DataFrame) -> tuple[int, int]:
+    """Numbers of training images and of held-out good images."""
+    splits = samples["split"].value_counts()
+    return int(splits["train"]), int(splits["validation"])
+
+
+def fresh_card(
+    method: str,
+    backbone: Backbone,
+    samples: pd.DataFrame,
+    parameters: MethodParameters,
+    ingestion: IngestionParameters,
+    **more: Any,
+) -> Card:
+    """The card of the detector that is about to be trained."""
+    examples, held_out = counts(samples)
+    return new_card(
+        method,
+        parameters.model_dump(mode="json"),
+        backbone,
+        image_size=ingestion.image_size,
+        sigma=parameters.image_smoothing,
+        data_digest=data_digest(samples),
+        dataset=ingestion.dataset,
+        category=ingestion.category,
+        images={"train": examples, "validation": held_out},
+        **more,
+    )
+
+
+def check_features(
+    features: Features,
+    backbone: Backbone,
+    samples: pd.DataFrame,
+    ingestion: IngestionParameters,
+    *,
+    images: np.ndarray | None = None,
+    regions: Regions | None = None,
+) -> None:
+    """Refuse what an earlier run left behind, when a run starts in the middle with other parameters.
+
+    Raises:
+        InputError: features (or images) of other ingredients than this run's.
+    """
+    made = features.card["ingredients"]
+    good = list(samples["sha256"][samples["split"] != "test"])
+    reduction = "none" if regions is None else regions.identity
+    wanted = {**backbone.identity, "reduction": reduction, "image_size": list(ingestion.image_size), "images": good}
+    differing = [key for key, value in wanted.items() if made.get(key) != value]
+    if images is not None and tuple(images.shape[2:]) != ingestion.image_size:
+        differing.append("image_size")
+    if differing:
+        raise InputError(
+            f"the features on disk were made with other {', '.join(dict.fromkeys(differing))}; expected those of this "
+            "run: start it at the beginning, without --from-nodes"
+        )
