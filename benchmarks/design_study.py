@@ -1,11 +1,12 @@
-"""How DFC's defaults were chosen: variants trained on good images, judged on defects painted on held-out good images.
+"""How the defaults were chosen: variants trained on good images, judged on defects painted on held-out good images.
 
-    python benchmarks/design_study.py [--part demo/cable] [--epochs 40]
+    python benchmarks/design_study.py --method dfc [--part demo/cable] [--epochs 40]
+    python benchmarks/design_study.py --method dfr [--part folder/kolektorsdd] [--images 100]
 
 No test image is looked at. Of the good training images 60 % are trained on, 4 are for validation, the others are held
 out; each is judged as it is and with one painted defect: a scratch, a displaced patch, a warp, a change of tone or a
-blur, none of which is among the corruptions of the training. Reads the arrays that a run left in data/; writes
-benchmarks/results/design_study.json.
+blur, none of which is among the corruptions that DFC trains with. Reads the arrays that a run left in data/; writes
+benchmarks/results/design_study_<method>_<category>.json.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,18 +24,21 @@ import torch
 from numpy.typing import NDArray
 
 from discrepancy.features.backbones import build_backbone
-from discrepancy.features.cache import FeatureCache
+from discrepancy.features.cache import FeatureCache, Features
 from discrepancy.features.recipe import feature_recipe
-from discrepancy.methods.detector import anomaly_maps, new_card
+from discrepancy.methods.detector import Detector, anomaly_maps, new_card
 from discrepancy.methods.dfc import DFC, DFCProblem, build_corruption
 from discrepancy.methods.dfc_parameters import DFCParameters
-from discrepancy.methods.training import fit
+from discrepancy.methods.dfr import DFR, DFRProblem, build_regions, choose_latent_dimension
+from discrepancy.methods.dfr_parameters import DFRParameters
+from discrepancy.methods.training import Epoch, fit
 from discrepancy.metrics import evaluate
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks/results/design_study.json"
+RESULTS = ROOT / "benchmarks/results"
 CPU = torch.device("cpu")
-VARIANTS: dict[str, dict[str, object]] = {
+Variants = dict[str, dict[str, object]]
+DFC_VARIANTS: Variants = {
     "default": {},
     "raw residuals": {"residuals": "raw", "by_position": False},
     "whitened, not by position": {"by_position": False},
@@ -43,6 +48,27 @@ VARIANTS: dict[str, dict[str, object]] = {
     "without corruptions": {"corrupted_weight": 0.0},
     "width 96": {"width": 96},
     "three layers": {"layers": ["blocks.2", "blocks.3", "blocks.4"]},
+}
+DFR_VARIANTS: Variants = {
+    "default": {},
+    "raw residuals": {"residuals": "raw", "by_position": False},
+    "whitened, not by position": {"by_position": False},
+    "by position, not whitened": {"residuals": "raw"},
+    "divided by deviation": {"residuals": "diagonal"},
+    "regions of 4 px": {"region": 4},
+    "regions of 16 px": {"region": 16},
+    "nearest": {"alignment": "nearest"},
+    "bilinear, corners aligned": {"alignment": "bilinear_corners"},
+    "not standardised": {"standardise": False},
+    "without batch normalisation": {"batch_norm": False},
+    "layers 1 to 4": {"layers": ["blocks.1", "blocks.2", "blocks.3", "blocks.4"]},
+    "layers 2 to 4": {"layers": ["blocks.2", "blocks.3", "blocks.4"]},
+    "layers 0 to 5": {"layers": [f"blocks.{index}" for index in range(6)]},
+    "layers 2 and 4": {"layers": ["blocks.2", "blocks.4"]},
+    "80 % of the variance": {"explained_variance": 0.80},
+    "95 % of the variance": {"explained_variance": 0.95},
+    "rate 1e-3": {"learning_rate": 1e-3},
+    "rate 1e-2": {"learning_rate": 1e-2},
 }
 
 
@@ -80,26 +106,64 @@ def paint(image: NDArray[np.uint8], rng: np.random.Generator) -> tuple[NDArray[n
     return np.clip(painted, 0, 255).round().astype(np.uint8).transpose(2, 0, 1), soft > 0.3
 
 
-def judge(images: NDArray[np.uint8], changes: dict[str, object], epochs: int, cache: Path) -> dict[str, object]:
-    """Train one variant on the first 60 % of the images, judge it on the last ones."""
-    parameters = DFCParameters.model_validate({**changes, "epochs": epochs, "device": "cpu"})
-    train = int(0.6 * len(images))
-    good, held_out = images[: train + 4], images[train + 4 :]
-    rng = np.random.default_rng(11)
-    painted, masks = zip(*(paint(image, rng) for image in held_out), strict=True)
+def train_dfc(
+    images: NDArray[np.uint8], train: int, changes: dict[str, object], cache: Path
+) -> tuple[DFC, list[Epoch]]:
+    """DFC, trained on the first images; the others are for validation."""
+    parameters = DFCParameters.model_validate(changes)
     backbone = build_backbone(parameters.backbone, layers=parameters.layers)
-    features = FeatureCache(cache).get(feature_recipe(backbone, good, [str(i) for i in range(len(good))]))
-    size = (images.shape[2], images.shape[3])
-    card = new_card("dfc", {}, backbone, image_size=size, sigma=parameters.image_smoothing, data_digest="")
+    features = FeatureCache(cache).get(feature_recipe(backbone, images, digests(images)))
+    card = new_card("dfc", {}, backbone, **card_entries(images, parameters.image_smoothing))
     detector = DFC(backbone, parameters, card)
     detector.set_statistics(features.channel_statistics())
     corruption = build_corruption(parameters, None)
-    problem = DFCProblem(detector, good, features, examples=train, corruption=corruption)
+    problem = DFCProblem(detector, images, features, examples=train, corruption=corruption)
     history = fit(detector.estimator, problem, parameters.training, device=CPU)
-    detector.fit_weighing(good, features, range(train))
+    detector.fit_weighing(images, features, range(train))
+    return detector, history
+
+
+def train_dfr(
+    images: NDArray[np.uint8], train: int, changes: dict[str, object], cache: Path
+) -> tuple[DFR, list[Epoch]]:
+    """DFR, likewise."""
+    parameters = DFRParameters.model_validate(changes)
+    backbone = build_backbone(parameters.backbone, layers=parameters.layers_of(""))
+    entries = card_entries(images, parameters.image_smoothing)
+    regions = build_regions(backbone, parameters, entries["image_size"])
+    features: Features = FeatureCache(cache).get(feature_recipe(backbone, images, digests(images), regions=regions))
+    latent = choose_latent_dimension(regions, features, range(min(parameters.variance_images, train)), parameters)
+    detector = DFR(backbone, parameters, new_card("dfr", {}, backbone, latent_dim=latent.dimension, **entries))
+    if parameters.standardise:
+        detector.set_statistics(features.channel_statistics())
+    problem = DFRProblem(detector, features, examples=train)
+    history = fit(detector.autoencoder, problem, parameters.training, device=CPU)
+    detector.fit_weighing(features, range(train))
+    return detector, history
+
+
+def digests(images: NDArray[np.uint8]) -> list[str]:
+    """Names of the images, good enough for a cache that lives as long as this program."""
+    return [str(index) for index in range(len(images))]
+
+
+def card_entries(images: NDArray[np.uint8], sigma: float) -> dict[str, Any]:
+    """What every card here says."""
+    return {"image_size": (images.shape[2], images.shape[3]), "sigma": sigma, "data_digest": ""}
+
+
+def judge(method: str, images: NDArray[np.uint8], changes: dict[str, object], cache: Path) -> dict[str, object]:
+    """Train one variant on the first 60 % of the images, judge it on the last ones."""
+    train = int(0.6 * len(images))
+    held_out = images[train + 4 :]
+    rng = np.random.default_rng(11)
+    painted, masks = zip(*(paint(image, rng) for image in held_out), strict=True)
+    detector: Detector
+    trainer = {"dfc": train_dfc, "dfr": train_dfr}[method]
+    detector, history = trainer(images[: train + 4], train, {**changes, "device": "cpu"}, cache)
     both = np.concatenate([held_out, np.stack(painted)])
     maps = np.concatenate(list(anomaly_maps(detector, both, device=CPU)))
-    every = np.concatenate([np.zeros((len(held_out), *size), bool), np.stack(masks)])
+    every = np.concatenate([np.zeros((len(held_out), *images.shape[2:]), bool), np.stack(masks)])
     labels = np.repeat([0, 1], len(held_out))
     values = evaluate(maps, every, labels, detector.image_scores(torch.from_numpy(maps)).numpy())
     names = ("image_auroc", "pixel_auroc", "aupro_0.30")
@@ -110,19 +174,26 @@ def judge(images: NDArray[np.uint8], changes: dict[str, object], epochs: int, ca
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", choices=["dfc", "dfr"], default="dfc")
     parser.add_argument("--part", default="demo/cable", help="<dataset>/<category> of a finished run")
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--images", type=int, help="take only so many of the good training images")
+    parser.add_argument("--only", action="append", help="these variants only; nothing is written")
     options = parser.parse_args()
     samples = pd.read_csv(ROOT / f"data/02_intermediate/{options.part}/samples.csv", keep_default_na=False)
     stored = np.load(ROOT / f"data/03_primary/{options.part}/images.npy", mmap_mode="r")
-    images = np.array(stored[: int((samples["split"] != "test").sum())])
+    images = np.array(stored[: int((samples["split"] != "test").sum())][: options.images])
+    variants = DFC_VARIANTS if options.method == "dfc" else DFR_VARIANTS
+    report = RESULTS / f"design_study_{options.method}_{options.part.split('/')[1]}.json"
     with tempfile.TemporaryDirectory() as cache:
         rows = []
-        for name, changes in VARIANTS.items():
-            rows.append({"variant": name, **judge(images, changes, options.epochs, Path(cache))})
-            report = {"part": options.part, "epochs": options.epochs, "variants": rows}
-            RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(pd.DataFrame(rows).round(3).to_string(index=False))  # noqa: T201 (a command)
+        for name in options.only or variants:
+            changes = {**variants[name], "epochs": options.epochs}
+            rows.append({"variant": name, **judge(options.method, images, changes, Path(cache))})
+            if not options.only:
+                content = {"part": options.part, "epochs": options.epochs, "images": len(images), "variants": rows}
+                report.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    print(pd.DataFrame(rows).round(4).to_string(index=False))  # noqa: T201 (a command)
 
 
 if __name__ == "__main__":

@@ -124,11 +124,41 @@ def test_bad_photographs_are_named_before_any_training(shared_project, bad_part,
     ],
 )
 def test_wrong_parameters_are_refused_with_what_exists(shared_project, part, params, said):
+    refuse_parameters(shared_project, part, params, said)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ("dfr.alignment=cubic", ["alignment", "cubic", "nearest"]),
+        ("dfr.region=0", ["region", "0"]),
+        ("dfr.region=200", ["region", "200", "96"]),
+        ("dfr.explained_variance=90", ["explained_variance", "90", "less than 1"]),
+        ("dfr.latent_dims=8", ["latent_dims", "did you mean 'latent_dim'"]),
+        ("dfr.latent_dim=0", ["latent_dim", "0"]),
+        ("dfr.padded_maps=true", ["padded_maps", "tf_efficientnet_lite0"]),
+        ("dfr.layers=blocks.2+relu1_1", ["relu1_1", "blocks.0"]),
+        ("preset=head", ["preset", "known are"]),
+        ("reporting.segmentations=maybe", ["segmentations", "maybe"]),
+    ],
+)
+def test_wrong_parameters_of_dfr(shared_project, part, params, said):
+    refuse_parameters(shared_project, part, params, said, pipeline="dfr")
+
+
+def test_unknown_presets_are_refused(shared_project):
+    bootstrap_project(shared_project)
+    with chdir(shared_project):
+        result = CliRunner().invoke(run, ["--pipelines=dfr", "--env=paper", "--params=preset=heat"])
+    refused(result, "heat", "paper_12", "head")
+
+
+def refuse_parameters(shared_project, part, params, said, pipeline="dfc"):
     if "category" not in params and "categry" not in params:
         params = f"dataset=folder,data_root={part},category=disc,{params}"
     if "image_size" not in params:
         params += ",image_size=96"
-    refused(invoke(shared_project, params), *said)
+    refused(invoke(shared_project, params, pipeline=pipeline), *said)
     assert not list(shared_project.glob("data/06_models/**/checkpoint.pt"))
 
 

@@ -11,6 +11,7 @@ import click
 from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
 from kedro.validation.exceptions import ParameterValidationError
+from omegaconf.errors import InterpolationResolutionError
 
 from discrepancy.errors import InputError
 
@@ -48,6 +49,9 @@ def explanation(error: BaseException) -> str | None:
             return str(current)
         if isinstance(current, ParameterValidationError):
             return _parameter_lines(str(current))
+        if isinstance(current, InterpolationResolutionError):  # of a value such as `${one_of:...}`
+            _, marker, reason = str(current).partition(f"{InputError.__name__} raised while resolving interpolation: ")
+            return reason.partition("\n")[0] if marker else None
         if isinstance(current, MissingConfigException) or str(current).startswith("Failed to find the pipeline"):
             return str(current)
         current = current.__cause__  # not the context: an error on the way of another is no explanation of it

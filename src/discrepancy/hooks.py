@@ -35,7 +35,7 @@ class ParameterHooks:
         loader = context.config_loader
         saved, loader.runtime_params = loader.runtime_params, {}
         try:
-            names = list(loader["parameters"])
+            names = [name for name in loader["parameters"] if not name.startswith("_")]
         finally:
             loader.runtime_params = saved
         if unknown := [name for name in given if name not in names]:
@@ -147,6 +147,11 @@ def _log_figure(data: Any, file: str) -> None:
     mlflow.log_figure(data, f"figures/{file}")
 
 
+def _log_values(data: Mapping[str, float | None], file: str) -> None:
+    """Numbers that a step found out, under the name of what they belong to."""
+    _log_metrics({f"{file}/{name}": value for name, value in data.items()}, file)
+
+
 def _log_text(data: str, file: str) -> None:
     import mlflow
 
@@ -176,6 +181,7 @@ def _tag_card(card: Mapping[str, Any]) -> None:
 _LOGGERS = {
     "metrics": _log_metrics,
     "history": _log_history,
+    "values": _log_values,
     "table": _log_table,
     "figure": _log_figure,
     "text": _log_text,
@@ -210,7 +216,8 @@ class SummaryHooks:
 
 def _whereabouts(catalog: DataCatalog, method: str) -> str:
     lines = []
-    for label, name in (("gallery", "gallery_figure"), ("table", "table"), ("detector", "detector")):
+    places = {"gallery": "gallery_figure", "pictures": "segmentations", "table": "table", "detector": "detector"}
+    for label, name in places.items():
         dataset: Any = catalog.get(f"{method}.{name}")
         if dataset.exists():
             lines.append(f"{label:<10}{os.path.relpath(dataset._get_load_path())}")

@@ -9,18 +9,32 @@ from kedro.config import OmegaConfigLoader
 from omegaconf import OmegaConf
 
 from discrepancy.console import quiet
+from discrepancy.errors import InputError
 from discrepancy.hooks import ParameterHooks, SummaryHooks, TrackingHooks
 
 
 class ConfigLoader(OmegaConfigLoader):
-    """Knows `${project:...}` too: a path of the project, absolute, from whatever folder a session is started."""
+    """Knows two more resolvers.
+
+    `${project:...}`: a path of the project, absolute, from whatever folder a session is started; and `one_of`.
+    """
 
     def __init__(self, conf_source: str | Path, *args: Any, **options: Any) -> None:
         project = Path(conf_source).resolve().parent
         OmegaConf.clear_resolver("project")  # of another project in this process: Kedro keeps the first
-        super().__init__(
-            conf_source, *args, custom_resolvers={"project": lambda path: (project / path).as_posix()}, **options
-        )
+        resolvers = {"project": lambda path: (project / path).as_posix(), "one_of": one_of}
+        super().__init__(conf_source, *args, custom_resolvers=resolvers, **options)
+
+
+def one_of(name: str, value: str, *known: str) -> str:
+    """`${one_of:NAME,VALUE,A,B}`: the value, if it is A or B.
+
+    Raises:
+        InputError: it is another one.
+    """
+    if value not in known:
+        raise InputError(f"{name}: {value!r} is not known; expected {', '.join(known)}")
+    return value
 
 
 quiet()

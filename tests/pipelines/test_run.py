@@ -4,6 +4,7 @@ import json
 import sqlite3
 from contextlib import chdir
 
+import cv2
 import mlflow
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from PIL import Image
 
 from discrepancy.inspection.samples import data_digest
 from discrepancy.methods.detector import load_detector
@@ -20,7 +22,7 @@ from tests.conftest import make_project
 QUICK = {"epochs": 25, "width": 24, "device": "cpu", "learning_rate": 3e-3}
 
 
-def run(project, part, **dfc):
+def run(project, part, *, stages=None, reporting=None, **dfc):
     bootstrap_project(project)
     parameters = {
         "dataset": "folder",
@@ -28,9 +30,10 @@ def run(project, part, **dfc):
         "category": "disc",
         "image_size": 96,
         "dfc": {**QUICK, **dfc},
+        "reporting": reporting or {},
     }
     with chdir(project), KedroSession.create(project_path=project, runtime_params=parameters) as session:
-        session.run(pipeline_names=["dfc"])
+        session.run(pipeline_names=["dfc"], namespaces=stages)
         return session.session_id
 
 
@@ -52,6 +55,23 @@ def test_the_report_lies_where_the_contract_says(finished):
     names = "image_auroc image_ap image_f1max pixel_auroc pixel_ap pixel_f1max aupro_0.30 aupro_0.05 best_iou"
     assert {*names.split(), "train_seconds", "images_per_second", "peak_memory_mib"} <= set(metrics)
     assert metrics["train_seconds"] > 0 and metrics["images_per_second"] > 0 and metrics["peak_memory_mib"] > 100
+
+
+def test_every_test_image_has_its_three_pictures(finished, part):
+    project, version = finished
+    folder = report(project, version, "segmentations")
+    stems = [f"{kind}/{i:03d}" for kind in ("good", "scratch") for i in range(3)]
+    names = {f"{stem}_{kind}.png" for stem in stems for kind in ("score", "binary", "outline")}
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")} == names
+    maps = np.load(project / "data/07_model_output/folder/disc/dfc/maps.npy")
+    threshold = json.loads(report(project, version, "card.json").read_text())["thresholds"]["pixel"]["value"]
+    for stem, anomaly_map in zip(stems, maps, strict=True):
+        binary = np.asarray(Image.open(folder / f"{stem}_binary.png"))
+        np.testing.assert_array_equal(binary, np.where(anomaly_map > threshold, 255, 0))
+        outlined = np.asarray(Image.open(folder / f"{stem}_outline.png"))
+        photograph = np.asarray(Image.open(part / f"disc/test/{stem}.png"))
+        away = cv2.dilate(binary, np.ones((3, 3), np.uint8)) == 0  # the line is 2 px wide
+        np.testing.assert_array_equal(outlined[away], photograph[away])
 
 
 def test_it_found_the_scratches(finished):
@@ -152,6 +172,18 @@ def test_a_second_run_takes_features_from_the_cache_and_equal_seeds_agree(finish
     caplog.clear()
     run(project, part, layers=["blocks.2"], epochs=1)
     assert "extracting" in caplog.text
+
+
+def test_segmentations_can_be_left_out(finished, part, capsys, recwarn):
+    project, _ = finished
+    place = "pictures  data/08_reporting/folder/disc/dfc/segmentations"
+    version = run(project, part, stages=["reporting"])
+    assert f"{place}/{version}/segmentations\n" in capsys.readouterr().out
+    version = run(project, part, stages=["reporting"], reporting={"segmentations": False})
+    said = capsys.readouterr()
+    assert "gallery   data" in said.out and "pictures" not in said.out + said.err
+    assert not [warning for warning in recwarn if "segmentations" in str(warning.message)]
+    assert not list(report(project, version, "segmentations").rglob("*.png"))
 
 
 def test_every_dataset_of_every_pipeline_is_in_the_catalog_and_every_parameter_in_the_files(project):

@@ -1,7 +1,8 @@
-"""Tables, curves and the gallery: the same for every method."""
+"""Tables, curves, the gallery and the segmentations: the same for every method."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from matplotlib.figure import Figure
 
 from discrepancy.figures.curves import Roc, loss_figure, pro_figure, roc_figure
 from discrepancy.figures.gallery import choose_cases, gallery
+from discrepancy.figures.overlays import Picture
 from discrepancy.figures.scores import score_histogram
+from discrepancy.figures.segmentation import Segmentations
 from discrepancy.figures.tables import text_table
 from discrepancy.methods.detector import Card
 from discrepancy.metrics import aupro, auroc, pro_curve, roc_curve
@@ -89,6 +92,23 @@ def draw_gallery(
         sections=sections,
         title=f"{card['method'].upper()} on {_part(card)}",
     )
+
+
+def draw_segmentations(
+    images: np.ndarray, maps: np.ndarray, scores: pd.DataFrame, card: Card, parameters: ReportingParameters
+) -> Iterable[tuple[str, Picture]]:
+    """Score map, binary map and outline of each test image, drawn while they are saved; nothing if not asked for.
+
+    Args:
+        images: uint8 [N, 3, H, W]; the test images come last.
+        maps: float32 [N_test, H, W].
+        scores: one line per test image.
+        card: the detector's.
+        parameters: whether they are wanted.
+    """
+    if not parameters.segmentations:
+        return ()
+    return Segmentations(images, maps, list(scores["image"]), card["thresholds"]["pixel"]["value"])
 
 
 def draw_curves(

@@ -9,13 +9,14 @@ from discrepancy.pipelines.reporting.nodes import (
     draw_gallery,
     draw_loss,
     draw_scores,
+    draw_segmentations,
     summarise,
     tabulate,
 )
 
 
 def create_pipeline(method: str) -> Pipeline:
-    """Maps, scores and metrics -> table, curves, gallery and the lines that a run ends with.
+    """Maps, scores and metrics -> table, curves, gallery, segmentations and the lines that a run ends with.
 
     Args:
         method: the namespace, `dfc` for one.
@@ -28,6 +29,12 @@ def create_pipeline(method: str) -> Pipeline:
                 ["images", "masks", "maps", "scores", "card", "params:reporting"],
                 "gallery_figure",
                 name="draw_gallery",
+            ),
+            Node(
+                draw_segmentations,
+                ["images", "maps", "scores", "card", "params:reporting"],
+                "segmentations",
+                name="draw_segmentations",
             ),
             Node(draw_curves, ["maps", "masks", "scores", "metrics"], ["roc_figure", "pro_figure"], name="draw_curves"),
             Node(draw_scores, ["scores", "card"], "scores_figure", name="draw_scores"),

@@ -1,0 +1,106 @@
+"""Many pictures as PNG files in one folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+from kedro.io import AbstractVersionedDataset, DatasetError, Version
+from tqdm import tqdm
+
+from discrepancy.errors import InputError
+from discrepancy.inspection.chunks import usable_cores
+
+NamedPicture = tuple[str, np.ndarray]
+
+
+class PicturesDataset(AbstractVersionedDataset[Iterable[NamedPicture], dict[str, Path]]):
+    """A folder of pictures: written whole or not at all, loaded as paths.
+
+    No pictures make an empty folder: it keeps Kedro's versions in step. It does not count as existing.
+
+    Args:
+        filepath: the folder.
+        version: Kedro's.
+        metadata: for Kedro plugins.
+    """
+
+    def __init__(
+        self, *, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(filepath=PurePosixPath(filepath), version=version)
+        self.metadata = metadata
+
+    def load(self) -> dict[str, Path]:
+        """Where each picture lies, by its name (POSIX path relative to the folder), sorted. Nothing is decoded."""
+        folder = Path(self._get_load_path())
+        return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.png"))}
+
+    def save(self, data: Iterable[NamedPicture]) -> None:
+        """Write pictures while they are drawn; few are in memory at a time.
+
+        Args:
+            data: file names, relative to the folder and ending in `.png`, each with its picture, uint8 [H, W] grey or
+                [H, W, 3] RGB.
+        """
+        folder = Path(self._get_save_path())
+        temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+        temporary.mkdir(parents=True)
+        try:
+            _write_all(data, temporary)
+            os.rename(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if self._version:
+                with suppress(OSError):  # the version's own folder; it is empty only if nothing was saved
+                    folder.parent.rmdir()
+
+    def _exists(self) -> bool:
+        try:
+            return any(Path(self._get_load_path()).rglob("*.png"))
+        except DatasetError:
+            return False
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "version": self._version}
+
+
+def _write_all(pictures: Iterable[NamedPicture], folder: Path) -> None:
+    """Write all pictures, some of them at once; the first error ends it."""
+    workers = usable_cores()
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="pictures") as pool:
+        for name, picture in tqdm(pictures, desc="pictures", unit="picture", disable=None):
+            if len(waiting) == 2 * workers:
+                waiting.popleft().result()
+            waiting.append(pool.submit(_write, _inside(folder, name), picture))
+        for task in waiting:
+            task.result()
+
+
+def _inside(folder: Path, name: str) -> Path:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or path.suffix != ".png":
+        raise InputError(f"Picture {name!r} cannot be saved: expected a .png file name inside {folder.parent}")
+    return folder / path
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    if picture.dtype != np.uint8 or not (picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)):
+        raise ValueError(
+            f"{path.name}: expected uint8 [H, W] or [H, W, 3], found {picture.dtype} {list(picture.shape)}"
+        )
+    # OpenCV's own compression: twice as fast as the levels one can set, the files are a few percent larger.
+    _, encoded = cv2.imencode(".png", picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:  # two pictures of one name would be one lost
+        file.write(encoded.tobytes())

@@ -1,0 +1,97 @@
+"""Three pictures of every test image: score map in colours, binary map, outline over the photograph."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discrepancy.figures.overlays import Picture, binary_picture, map_scale, outline, score_picture
+
+
+@dataclass(frozen=True)
+class Segmentations:
+    """The pictures of a category with their file names, drawn when they are asked for, one at a time.
+
+    Iterating yields, per test image, `<stem>_score.png` (uint8 [H, W, 3], one colour scale for the whole category),
+    `<stem>_binary.png` (uint8 [H, W]: 255 where the map is above the threshold, else 0) and `<stem>_outline.png`
+    (uint8 [H, W, 3]: the outline of the binary map over the photograph). Stems are those of `picture_stems`.
+
+    Attributes:
+        images: uint8 [N, 3, H, W], the test images last; may be memory-mapped.
+        maps: anomaly maps [N_test, H, W], raw, higher = more anomalous; may be memory-mapped.
+        names: paths of the test images, relative to the data root, in the order of the maps.
+        threshold: the pixel threshold, in units of the score.
+
+    Raises:
+        ValueError: the shapes do not fit together, or (when drawing) a map that is not finite.
+    """
+
+    images: NDArray[np.uint8]
+    maps: NDArray[np.floating]
+    names: Sequence[str]
+    threshold: float
+
+    def __post_init__(self) -> None:
+        images, maps = list(self.images.shape), list(self.maps.shape)
+        fit = images[1:] == [3, *maps[1:]] and len(maps) == 3 and len(self.names) == maps[0] <= images[0]
+        if not fit:
+            raise ValueError(
+                "Expected images [N, 3, H, W], maps [N_test, H, W] and N_test names, "
+                f"found {images}, {maps} and {len(self.names)} names."
+            )
+
+    def __len__(self) -> int:
+        """Number of pictures: three per test image."""
+        return 3 * len(self.maps)
+
+    def __iter__(self) -> Iterator[tuple[str, Picture]]:
+        if not len(self):
+            return
+        scale = map_scale(self.maps, threshold=self.threshold)
+        first = len(self.images) - len(self.maps)
+        for row, stem in enumerate(picture_stems(self.names)):
+            anomaly_map = self.maps[row]
+            found = anomaly_map > self.threshold
+            yield f"{stem}_score.png", score_picture(anomaly_map, scale=scale)
+            yield f"{stem}_binary.png", binary_picture(found)
+            yield f"{stem}_outline.png", outline(self.images[first + row], found, thickness=2)
+
+
+def picture_stems(names: Sequence[str]) -> list[str]:
+    """Return how the pictures of each image begin: its path below the folder that all share, without the suffix.
+
+    Stems differ from each other even where case does not count: images that differ in nothing but the suffix keep it
+    (`a.png`, `a.jpg`), and what is still the same then is numbered (`A.png`, `a.png-2`).
+
+    Args:
+        names: POSIX paths of the images, all relative to the same folder.
+
+    Returns:
+        One relative POSIX path per image, in the same order.
+    """
+    if not names:
+        return []
+    shared = posixpath.commonpath([posixpath.dirname(name) for name in names])
+    whole = [PurePosixPath(name).relative_to(shared) for name in names]
+    uses = Counter(_key(path.with_suffix("")) for path in whole)
+    taken: set[str] = set()
+    stems = []
+    for path in whole:
+        wished = path if uses[_key(path.with_suffix(""))] > 1 else path.with_suffix("")
+        stem, number = wished, 1
+        while _key(stem) in taken:
+            number += 1
+            stem = wished.with_name(f"{wished.name}-{number}")
+        taken.add(_key(stem))
+        stems.append(str(stem))
+    return stems
+
+
+def _key(path: PurePosixPath) -> str:
+    return str(path).casefold()

@@ -1,0 +1,142 @@
+"""DFR's whole run, through Kedro, on a part that takes seconds, and the paper's presets."""
+
+import json
+from contextlib import chdir
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+from discrepancy.methods.detector import load_detector
+from discrepancy.methods.dfr_parameters import DEFAULT_LAYERS, DFRParameters
+from tests.conftest import make_project
+
+QUICK = {"epochs": 25, "device": "cpu"}
+COSTS = {"train_seconds", "images_per_second", "peak_memory_mib"}
+
+
+def run(project, part, *, env=None, seed=0, **dfr):
+    bootstrap_project(project)
+    parameters = {
+        "dataset": "folder",
+        "data_root": str(part),
+        "category": "disc",
+        "image_size": 96,
+        "seed": seed,
+        "dfr": dfr,
+    }
+    with chdir(project), KedroSession.create(project_path=project, env=env, runtime_params=parameters) as session:
+        session.run(pipeline_names=["dfr"])
+        return session.session_id
+
+
+def load(project, version, name):
+    path = project / "data/08_reporting/folder/disc/dfr" / name / version / name
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, part):
+    project = make_project(tmp_path_factory.mktemp("run") / "project")
+    return project, run(project, part, **QUICK)
+
+
+def test_it_found_the_scratches(finished):
+    metrics = load(*finished, "metrics.json")
+    assert metrics["image_auroc"] == 1.0
+    assert metrics["pixel_auroc"] > 0.95 and metrics["aupro_0.30"] > 0.8
+
+
+def test_the_latent_dimension_is_on_disk_on_the_card_and_in_mlflow(finished):
+    project, version = finished
+    latent = json.loads((project / "data/06_models/folder/disc/dfr/latent.json").read_text())
+    assert 0.90 < latent["explained"] < 0.95 and latent["channels"] == 272
+    assert latent["vectors"] == 8 * 12 * 12  # of ten training images two are held out
+    card = load(project, version, "card.json")
+    assert card["latent_dim"] == latent["dimension"] and card["method"] == "dfr"
+    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
+    (logged,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert logged.data.metrics["latent/dimension"] == latent["dimension"]
+    assert logged.data.params["dfr.region"] == "8" and logged.data.tags["method"] == "dfr"
+
+
+def test_the_saved_detector_draws_the_maps(finished):
+    project, version = finished
+    detector = load_detector(project / "data/06_models/folder/disc/dfr/detector" / version / "detector")
+    images = np.load(project / "data/03_primary/folder/disc/images.npy", mmap_mode="r")
+    maps = np.load(project / "data/07_model_output/folder/disc/dfr/maps.npy")
+    with torch.inference_mode():
+        drawn = detector(torch.from_numpy(np.array(images[-len(maps) :])))
+    np.testing.assert_allclose(drawn.numpy(), maps, rtol=1e-4, atol=1e-5)
+
+
+def test_equal_seeds_give_equal_metrics_and_others_do_not(finished, part, tmp_path):
+    project, version = finished
+    first = load(project, version, "metrics.json")
+    again = make_project(tmp_path / "again")
+    second = load(again, run(again, part, **QUICK), "metrics.json")
+    other = load(again, run(again, part, seed=1, **QUICK), "metrics.json")
+    assert {k: v for k, v in first.items() if k not in COSTS} == {k: v for k, v in second.items() if k not in COSTS}
+    assert first["pixel_ap"] != other["pixel_ap"]
+
+
+def preset(project, name):
+    bootstrap_project(project)
+    parameters = {"preset": name} if name else {}
+    with KedroSession.create(project_path=project, env="paper", runtime_params=parameters) as session:
+        group = session.load_context().params["dfr"]
+    return DFRParameters.model_validate(group if isinstance(group, dict) else group.model_dump())
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "alignment", "batch_norm", "epochs"),
+    [
+        (None, 16, "nearest", False, 700),
+        ("paper", 16, "nearest", False, 700),
+        ("paper_12", 12, "nearest", False, 700),
+        ("head", 12, "bilinear_corners", True, 150),
+    ],
+)
+def test_presets_are_the_papers(project, name, layers, alignment, batch_norm, epochs):
+    parameters = preset(project, name)
+    assert parameters.layers == [*DEFAULT_LAYERS["vgg19"], "relu5_1", "relu5_2", "relu5_3", "relu5_4"][:layers]
+    assert (parameters.backbone, parameters.pooling, parameters.padding) == ("vgg19", "max", "reflect")
+    assert (parameters.alignment, parameters.batch_norm, parameters.epochs) == (alignment, batch_norm, epochs)
+    assert (parameters.region, parameters.padded_maps, parameters.standardise) == (4, False, False)
+    assert (parameters.explained_variance, parameters.variance_images, parameters.latent_dim) == (0.9, 10, None)
+    training = parameters.training
+    assert (training.batch_size, training.learning_rate, training.weight_decay) == (4, 1e-4, 0)
+    assert (training.schedule, training.precision, parameters.cache_dtype) == ("constant", "fp32", "float32")
+    assert (parameters.residuals, parameters.by_position, parameters.align_corners) == ("raw", False, True)
+    assert parameters.smoothing == parameters.image_smoothing == 0
+
+
+@pytest.mark.parametrize("name", ["paper", "head"])
+def test_the_papers_network_runs_end_to_end(project, part, name):
+    """VGG19 of random weights, one epoch: what the presets need is there and fits together."""
+    bootstrap_project(project)
+    parameters = {
+        "dataset": "folder",
+        "data_root": str(part),
+        "category": "disc",
+        "image_size": 48,
+        "weights": "random",
+        "preset": name,
+        "dfr": {"epochs": 1, "device": "cpu", "latent_dim": 8},
+    }
+    with chdir(project), KedroSession.create(project_path=project, env="paper", runtime_params=parameters) as session:
+        session.run(pipeline_names=["dfr"])
+        version = session.session_id
+    card = load(project, version, "card.json")
+    assert card["backbone"]["backbone"] == "vgg19" and card["backbone"]["pooling"] == "max"
+    assert card["image_score"] == {"rule": "maximum of the anomaly map", "sigma": 0.0}
+    weights = (
+        load_detector(project / "data/06_models/folder/disc/dfr/detector" / version / "detector", weights="random")
+        .autoencoder.linears[0]
+        .weight
+    )
+    channels = {"paper": 5504, "head": 3456}[name]
+    assert weights.shape == ((channels + 16) // 2, channels)
