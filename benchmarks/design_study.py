@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from discrepancy.features.backbones import build_backbone
-from discrepancy.features.cache import FeatureCache, Features
+from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import feature_recipe
 from discrepancy.methods.detector import Detector, anomaly_maps, new_card
 from discrepancy.methods.dfc import DFC, DFCProblem, build_corruption
@@ -65,10 +65,15 @@ DFR_VARIANTS: Variants = {
     "layers 2 to 4": {"layers": ["blocks.2", "blocks.3", "blocks.4"]},
     "layers 0 to 5": {"layers": [f"blocks.{index}" for index in range(6)]},
     "layers 2 and 4": {"layers": ["blocks.2", "blocks.4"]},
+    "layers 2 to 5": {"layers": ["blocks.2", "blocks.3", "blocks.4", "blocks.5"]},
+    "layers 2, 4 and 6": {"layers": ["blocks.2", "blocks.4", "blocks.6"]},
+    "smoothed by 4 px": {"smoothing": 4.0},
     "80 % of the variance": {"explained_variance": 0.80},
     "95 % of the variance": {"explained_variance": 0.95},
     "rate 1e-3": {"learning_rate": 1e-3},
     "rate 1e-2": {"learning_rate": 1e-2},
+    "mixed precision": {"precision": "bf16"},
+    "cached in float16": {"cache_dtype": "float16"},
 }
 
 
@@ -131,7 +136,8 @@ def train_dfr(
     backbone = build_backbone(parameters.backbone, layers=parameters.layers_of(""))
     entries = card_entries(images, parameters.image_smoothing)
     regions = build_regions(backbone, parameters, entries["image_size"])
-    features: Features = FeatureCache(cache).get(feature_recipe(backbone, images, digests(images), regions=regions))
+    recipe = feature_recipe(backbone, images, digests(images), regions=regions, dtype=parameters.cache_dtype)
+    features = FeatureCache(cache).get(recipe)
     latent = choose_latent_dimension(regions, features, range(min(parameters.variance_images, train)), parameters)
     detector = DFR(backbone, parameters, new_card("dfr", {}, backbone, latent_dim=latent.dimension, **entries))
     if parameters.standardise:

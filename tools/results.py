@@ -79,10 +79,10 @@ def run_table(dataset: str | None = None, columns: list[str] | None = None) -> s
     return markdown_table(frame[["part", "method", *(columns or frame.columns[2:])]])
 
 
-def defect_table(part: str) -> str:
+def defect_table(part: str, method: str = "dfc") -> str:
     """The per-defect table of one part."""
     for run in read("runs"):
-        if f"{run['dataset']}/{run['category']}" == part:
+        if f"{run['dataset']}/{run['category']}" == part and run["method"] == method:
             return markdown_table(pd.DataFrame(run["table"]))
     return ""
 
@@ -95,10 +95,21 @@ def speed_table() -> str:
     return markdown_table(pd.DataFrame(rows)[names]) if rows else ""
 
 
-def study_table() -> str:
-    """What the variants of the design study reached."""
-    report = read("design_study")
+def study_table(name: str) -> str:
+    """What the variants of a design study reached."""
+    report = read(f"design_study_{name}")
     return markdown_table(pd.DataFrame(report["variants"])) if report else ""
+
+
+def epoch_table(device: str) -> str:
+    """What an epoch of DFR costs, by the ways to go about it."""
+    report = read(f"dfr_epoch_{device}")
+    rows = (
+        [{"preset": preset["preset"], **way} for preset in report["presets"] for way in preset["ways"]]
+        if report
+        else []
+    )
+    return markdown_table(pd.DataFrame(rows)) if rows else ""
 
 
 def step_table() -> str:
@@ -113,11 +124,15 @@ def step_table() -> str:
 
 TABLES = {
     "training step": step_table,
-    "design study": study_table,
+    "design study dfc": lambda: study_table("dfc_cable"),
+    "design study dfr": lambda: study_table("dfr_cable"),
+    "design study dfr, real": lambda: study_table("dfr_kolektorsdd"),
+    "dfr epoch": lambda: epoch_table("cpu"),
     "demo": lambda: run_table("demo"),
     "demo in short": lambda: run_table("demo", [*SHORT, "detection_rate", "false_alarm_rate", "train_seconds"]),
     "real": lambda: run_table("folder"),
     "cable": lambda: defect_table("demo/cable"),
+    "cable by DFR": lambda: defect_table("demo/cable", "dfr"),
     "metrics speed": speed_table,
 }
 

@@ -81,7 +81,7 @@ class Autoencoder(nn.Module):
         return _subtract(result, _aligned(kept, regions), regions.split)
 
     def loss(self, kept: Sequence[Tensor], regions: Regions) -> Tensor:
-        """Mean over positions and channels of the squared residual (DFR, equation 4); arguments as of `first`."""
+        """Mean over positions and channels of the squared residual, DFR's loss; arguments as of `first`."""
         linear = self.linears[5]
         hidden = self.hidden(self.first(kept, regions))
         targets = _aligned(kept, regions)

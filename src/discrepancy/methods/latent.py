@@ -1,4 +1,4 @@
-"""How many dimensions good features need: principal components up to a share of the variance (DFR, section III-C)."""
+"""How many dimensions good features need: principal components up to a share of the variance (DFR)."""
 
 from __future__ import annotations
 
