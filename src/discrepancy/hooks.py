@@ -147,9 +147,9 @@ def _log_figure(data: Any, file: str) -> None:
     mlflow.log_figure(data, f"figures/{file}")
 
 
-def _log_values(data: Mapping[str, float | None], file: str) -> None:
+def _log_values(data: Mapping[str, Any], file: str) -> None:
     """Numbers that a step found out, under the name of what they belong to."""
-    _log_metrics({f"{file}/{name}": value for name, value in data.items()}, file)
+    _log_metrics({f"{file}/{name}": value for name, value in data.items() if isinstance(value, int | float)}, file)
 
 
 def _log_text(data: str, file: str) -> None:

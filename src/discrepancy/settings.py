@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ class ConfigLoader(OmegaConfigLoader):
     def __init__(self, conf_source: str | Path, *args: Any, **options: Any) -> None:
         project = Path(conf_source).resolve().parent
         OmegaConf.clear_resolver("project")  # of another project in this process: Kedro keeps the first
-        resolvers = {"project": lambda path: (project / path).as_posix(), "one_of": one_of}
+        resolvers: dict[str, Callable[..., Any]] = {
+            "project": lambda path: (project / path).as_posix(),
+            "one_of": one_of,
+        }
         super().__init__(conf_source, *args, custom_resolvers=resolvers, **options)
 
 

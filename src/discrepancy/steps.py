@@ -90,6 +90,7 @@ def check_features(
     samples: pd.DataFrame,
     ingestion: IngestionParameters,
     *,
+    dtype: str,
     images: np.ndarray | None = None,
     regions: Regions | None = None,
 ) -> None:
@@ -103,6 +104,8 @@ def check_features(
     reduction = "none" if regions is None else regions.identity
     wanted = {**backbone.identity, "reduction": reduction, "image_size": list(ingestion.image_size), "images": good}
     differing = [key for key, value in wanted.items() if made.get(key) != value]
+    if features.card["dtype"] != dtype:
+        differing.append("cache_dtype")
     if images is not None and tuple(images.shape[2:]) != ingestion.image_size:
         differing.append("image_size")
     if differing:

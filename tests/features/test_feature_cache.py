@@ -335,7 +335,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "value", "words"), [("float16", 7e4, "dtype=float32"), ("float32", np.nan, "finite")]
+    ("dtype", "value", "words"), [("float16", 7e4, "cache_dtype=float32"), ("float32", np.nan, "finite")]
 )
 def test_features_that_are_not_finite_are_refused(tmp_path, dtype, value, words):
     with np.errstate(over="ignore"):

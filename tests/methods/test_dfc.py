@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from discrepancy.errors import InputError
 from discrepancy.methods.corruption import Corruption
-from discrepancy.methods.detector import new_card
+from discrepancy.methods.detector import load_detector, new_card, save_detector
 from discrepancy.methods.dfc import DFC, DFCProblem, build_corruption, build_estimator
 from discrepancy.methods.dfc_parameters import DFCParameters
 from discrepancy.methods.training import Checkpoint, fit
@@ -172,6 +172,13 @@ def test_fingerprints_tell_runs_apart(features):
     assert print_of(base) == print_of(DFCParameters(device="cpu", checkpoint_every=7, smoothing=2))
     for change in ({"epochs": 21}, {"seed": 1}, {"learning_rate": 2e-3}, {"corruptions": ["noise"]}, {"width": 32}):
         assert print_of(base) != print_of(DFCParameters(**change))
+
+
+def test_a_detector_trained_on_a_gpu_loads_without_one(backbone, tmp_path):
+    detector = build(backbone).eval()
+    detector.card["parameters"]["device"] = "cuda"
+    save_detector(detector, tmp_path / "detector")
+    assert load_detector(tmp_path / "detector").card["parameters"]["device"] == "cuda"
 
 
 def test_layers_by_category():

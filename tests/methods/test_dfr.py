@@ -90,22 +90,45 @@ def test_loss_from_the_cache_is_the_loss_of_the_images(network, regional, good_i
 
 
 def test_only_the_autoencoder_is_trained(network, regional):
-    detector = build(network, regional, batch_norm=False)
-    before = {key: value.clone() for key, value in detector.state_dict().items()}
-    problem = DFRProblem(detector, regional, examples=16)
-    problem.loss(problem.batch(0, np.arange(4))).backward()
-    assert all(parameter.grad is None for parameter in detector.backbone.parameters())
-    assert all(parameter.grad is not None for parameter in detector.autoencoder.parameters())
-    assert all(torch.equal(before[key], value) for key, value in detector.state_dict().items())
+    before = {key: value.clone() for key, value in build(network, regional).state_dict().items()}
+    detector, _ = train(network, regional, epochs=1)
+    for key, value in detector.state_dict().items():
+        assert torch.equal(before[key], value) != key.startswith("autoencoder."), key
 
 
-def test_validation_loss_is_that_of_the_held_out_images(network, regional):
+def test_features_kept_on_the_device_are_those_of_the_cache(network, regional, monkeypatch):
+    monkeypatch.setattr("discrepancy.methods.dfr.COPIED_AT_ONCE", 5)
+    detector = build(network, regional)
+    resident = DFRProblem(detector, regional, examples=16, resident=True)
+    read = DFRProblem(detector, regional, examples=16)
+    assert read.resident is None and resident.resident is not None
+    rows = np.array([17, 3, 9, 3])
+    for name, values in read.batch(0, rows).items():
+        kept = resident.batch(0, rows)[name]
+        assert torch.equal(kept, values) and kept.stride() == values.stride()
+
+
+def test_a_channel_that_hardly_stirs_does_not_rule(network, regional):
+    """Its deviation counts as a tenth of the mean one."""
+    statistics = {name: (mean, std.copy()) for name, (mean, std) in regional.channel_statistics().items()}
+    name = next(iter(statistics))
+    statistics[name][1][3] = 1e-9
+    detector = build(network)
+    detector.set_statistics(statistics)
+    assert detector.get_buffer("deviation_0")[3] == pytest.approx(0.1 * statistics[name][1].mean(), rel=1e-6)
+    assert detector.get_buffer("deviation_0")[4] == pytest.approx(statistics[name][1][4], rel=1e-6)
+
+
+def test_validation_loss_is_that_of_the_held_out_images(network, regional, monkeypatch):
     detector = build(network, regional, batch_size=4).eval()
     problem = DFRProblem(detector, regional, examples=11)
     with torch.no_grad():
         expected = problem.loss(regional.tensors(range(11, 18))).item()
         assert problem.validation_loss() == pytest.approx(expected, rel=1e-5)
         assert DFRProblem(detector, regional, examples=18).validation_loss() is None
+        monkeypatch.setattr("discrepancy.methods.dfr.VALIDATION_IMAGES", 3)
+        expected = problem.loss(regional.tensors(range(11, 14))).item()
+        assert problem.validation_loss() == pytest.approx(expected, rel=1e-5)
 
 
 def test_smoothing_smooths_the_map(network, good_images):
@@ -215,10 +238,16 @@ def test_saved_and_loaded_it_gives_the_same_maps(network, regional, good_images,
     save_detector(detector.eval(), tmp_path / "detector")
     loaded = load_detector(tmp_path / "detector")
     images = torch.from_numpy(good_images[:2])
-    with torch.no_grad():
-        assert torch.equal(loaded(images), detector(images))
-        with pytest.raises(InputError, match="96x80"):
-            loaded(images[..., :80])
+    assert torch.equal(loaded(images), detector(images))
+    with pytest.raises(InputError, match="96x80"):
+        loaded(images[..., :80])
+
+
+def test_a_detector_trained_on_a_gpu_loads_without_one(network, regional, tmp_path):
+    detector = build(network, regional).eval()
+    detector.card["parameters"]["device"] = "cuda"
+    save_detector(detector, tmp_path / "detector")
+    assert load_detector(tmp_path / "detector").card["parameters"]["device"] == "cuda"
 
 
 def test_the_seed_decides_the_start(network):
@@ -253,6 +282,8 @@ def test_default_layers_exist():
 def test_the_padding_quirk_is_vgg19s(network):
     with pytest.raises(InputError, match="tf_efficientnet_lite0"):
         build_regions(network, DFRParameters(padded_maps=True), (96, 96))
+    with pytest.raises(InputError, match="region: 65"):
+        build_regions(network, DFRParameters(region=65), (96, 96))
     vgg19 = build_backbone("vgg19", layers=["relu1_1", "relu1_2", "relu2_1"], weights="random")
     quirk, plain = (
         build_regions(vgg19, DFRParameters(padded_maps=value, region=4), (64, 64)) for value in (True, False)

@@ -7,9 +7,11 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from discrepancy.cli import run as run_command
 from discrepancy.methods.detector import load_detector
 from discrepancy.methods.dfr_parameters import DEFAULT_LAYERS, DFRParameters
 from tests.conftest import make_project
@@ -63,6 +65,19 @@ def test_the_latent_dimension_is_on_disk_on_the_card_and_in_mlflow(finished):
     assert logged.data.params["dfr.region"] == "8" and logged.data.tags["method"] == "dfr"
 
 
+def test_a_run_from_the_middle_refuses_another_runs_latent_dimension(finished, part):
+    project, _ = finished
+    bootstrap_project(project)
+    params = (
+        f"dataset=folder,data_root={part},category=disc,image_size=96,dfr.epochs=25,dfr.device=cpu,dfr.latent_dim=5"
+    )
+    with chdir(project):
+        result = CliRunner().invoke(
+            run_command, ["--pipelines=dfr", "--from-nodes=training.dfr.train", f"--params={params}"]
+        )
+    assert result.exit_code == 1 and "latent dimension" in result.output and "--from-nodes" in result.output
+
+
 def test_the_saved_detector_draws_the_maps(finished):
     project, version = finished
     detector = load_detector(project / "data/06_models/folder/disc/dfr/detector" / version / "detector")
@@ -105,7 +120,7 @@ def test_presets_are_the_papers(project, name, layers, alignment, batch_norm, ep
     assert parameters.layers == [*DEFAULT_LAYERS["vgg19"], "relu5_1", "relu5_2", "relu5_3", "relu5_4"][:layers]
     assert (parameters.backbone, parameters.pooling, parameters.padding) == ("vgg19", "max", "reflect")
     assert (parameters.alignment, parameters.batch_norm, parameters.epochs) == (alignment, batch_norm, epochs)
-    assert (parameters.region, parameters.padded_maps, parameters.standardise) == (4, False, False)
+    assert (parameters.region, parameters.padded_maps, parameters.standardise) == (4, name == "head", False)
     assert (parameters.explained_variance, parameters.variance_images, parameters.latent_dim) == (0.9, 10, None)
     training = parameters.training
     assert (training.batch_size, training.learning_rate, training.weight_decay) == (4, 1e-4, 0)
@@ -133,10 +148,7 @@ def test_the_papers_network_runs_end_to_end(project, part, name):
     card = load(project, version, "card.json")
     assert card["backbone"]["backbone"] == "vgg19" and card["backbone"]["pooling"] == "max"
     assert card["image_score"] == {"rule": "maximum of the anomaly map", "sigma": 0.0}
-    weights = (
-        load_detector(project / "data/06_models/folder/disc/dfr/detector" / version / "detector", weights="random")
-        .autoencoder.linears[0]
-        .weight
-    )
+    path = project / "data/06_models/folder/disc/dfr/detector" / version / "detector"
+    widths = load_detector(path, weights="random").autoencoder.widths
     channels = {"paper": 5504, "head": 3456}[name]
-    assert weights.shape == ((channels + 16) // 2, channels)
+    assert widths == (channels, (channels + 16) // 2, 16, 8, 16, (channels + 16) // 2, channels)

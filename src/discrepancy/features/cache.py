@@ -173,7 +173,7 @@ class FeatureCache:
         if free < recipe.nbytes:
             raise InputError(
                 f"the features need {recipe.nbytes / 2**30:.1f} GiB, but {self.root} has {free / 2**30:.1f} GiB "
-                "free; expected more room, fewer layers, or dtype=float16"
+                "free; expected more room, fewer layers, or cache_dtype=float16"
             )
 
     @contextmanager
@@ -272,7 +272,7 @@ def _append(file: BinaryIO, maps: np.ndarray, table: ChannelStatistics, *, layer
         for image in rows:
             table.update(image)
     except FloatingPointError as error:
-        advice = " or dtype=float32" if recipe.dtype == "float16" else ""
+        advice = " or cache_dtype=float32" if recipe.dtype == "float16" else ""
         raise InputError(f"{layer}: {error} in {recipe.dtype}; expected other weights{advice}") from error
     file.write(np.ascontiguousarray(rows).data)
 

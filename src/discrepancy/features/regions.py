@@ -57,7 +57,7 @@ class Regions(nn.Module):
         shapes: (C, h, w) of each layer's map, in network order, as `Backbone.map_shapes` gives them.
         image_size: height and width of the images, px.
         region: side of a region, px: the common grid has a cell per region (4 in the paper). Where the image's side is
-            no multiple, the grid has the nearest number of cells and the windows differ by a pixel.
+            no multiple, the grid has the nearest number of cells, and windows overlap by a pixel (adaptive pooling).
         alignment: how maps are resized to the image: `nearest` (the paper), `bilinear`, or `bilinear_corners` with the
             corners' centres aligned (the authors' later code).
         padded: layers whose maps are padded by one reflected pixel before they are resized: a quirk of the authors'
@@ -154,7 +154,7 @@ class Regions(nn.Module):
             values: on the grid on which the group is kept, [N, h, w, C].
 
         Returns:
-            [N, grid rows, grid columns, C]; the same tensor where nothing is to be done.
+            [N, grid rows, grid columns, C], float32 at least; the same tensor where nothing is to be done.
         """
         return self._multiply("expand", group, values)
 
@@ -168,16 +168,24 @@ class Regions(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
     def _multiply(self, step: str, of: str, values: Tensor) -> Tensor:
-        """Rows, then columns, of values [N, h, w, C] multiplied by their matrix, where there is one."""
+        """Rows, then columns, of values [N, h, w, C] multiplied by their matrix, where there is one.
+
+        In float32 at least, whatever the values' type and under autocast too: rounded to bfloat16 the rows of a matrix
+        no longer sum to 1.
+        """
         rows, columns = (getattr(self, _buffer(step, of, axis), None) for axis in (0, 1))
+        if rows is None and columns is None:
+            return values
+        values = values.to(torch.promote_types(values.dtype, torch.float32))
         count, height, width, channels = values.shape
-        if rows is not None:
-            flat = values.reshape(count, height, width * channels)
-            values = (rows.to(values.dtype) @ flat).view(count, -1, width, channels)
-            height = values.shape[1]
-        if columns is not None:
-            flat = values.reshape(count * height, width, channels)
-            values = (columns.to(values.dtype) @ flat).view(count, height, -1, channels)
+        with torch.autocast(values.device.type, enabled=False):
+            if rows is not None:
+                flat = values.reshape(count, height, width * channels)
+                values = (rows.to(values.dtype) @ flat).view(count, -1, width, channels)
+                height = values.shape[1]
+            if columns is not None:
+                flat = values.reshape(count * height, width, channels)
+                values = (columns.to(values.dtype) @ flat).view(count, height, -1, channels)
         return values
 
 

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from discrepancy.features.regions import Regions
 
+ALIGNED = 8
+"""Widths are multiples of this many numbers: 32 bytes in float32, 16 in bfloat16."""
+
 
 class Autoencoder(nn.Module):
     """Six linear layers over positions: C -> h -> 2d -> d -> 2d -> h -> C, h = (C + 2d) // 2 (DFR, appendix B).
@@ -19,19 +22,31 @@ class Autoencoder(nn.Module):
     ReLU after all but the third and the last, batch normalisation before it where wanted. Biases and initialisation as
     PyTorch's convolutions have them. The paper's text says h = (C + d) // 2; published sizes of weights fit 2d.
 
+    Inside, widths are rounded up to a multiple of 8 by idle units: all their weights start at 0 and stay there, since
+    their gradients are 0. Matrix products are faster so: 2126 columns start on addresses that suit neither a CPU's
+    vectors nor a GPU's tensor cores, 2128 do.
+
     Args:
         channels: C, of the regional features.
         latent_dim: d.
         batch_norm: normalise over all positions of a batch.
+
+    Attributes:
+        widths: the seven widths from C to C, idle units left out.
     """
 
     def __init__(self, channels: int, latent_dim: int, *, batch_norm: bool) -> None:
         super().__init__()
         hidden, middle = (channels + 2 * latent_dim) // 2, 2 * latent_dim
-        widths = (channels, hidden, middle, latent_dim, middle, hidden, channels)
-        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.widths = (channels, hidden, middle, latent_dim, middle, hidden, channels)
+        inner = [-(-width // ALIGNED) * ALIGNED for width in self.widths[1:-1]]
+        padded = (channels, *inner, channels)
+        self.linears = nn.ModuleList(
+            _with_idle_units(nn.Linear(*true), *wider)
+            for true, wider in zip(pairwise(self.widths), pairwise(padded), strict=True)
+        )
         self.norms = nn.ModuleDict(
-            {str(index): nn.BatchNorm1d(widths[index + 1]) for index in (0, 1, 3, 4) if batch_norm}
+            {str(index): nn.BatchNorm1d(padded[index + 1]) for index in (0, 1, 3, 4) if batch_norm}
         )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -71,10 +86,11 @@ class Autoencoder(nn.Module):
         total = None
         for group, features, weight in zip(regions.groups, kept, linear.weight.split(regions.split, 1), strict=True):
             part = regions.expand(group.name, F.linear(features, weight, linear.bias if total is None else None))
-            total = part if total is None else total.add_(part)
+            total = part if total is None else total + part
         assert total is not None
         return total.flatten(0, 2)
 
+    @torch.no_grad()
     def residuals(self, kept: Sequence[Tensor], regions: Regions) -> Tensor:
         """Reconstruction minus regional features, [R, C], without gradients; arguments as of `first`."""
         result = self.output(self.hidden(self.first(kept, regions)))
@@ -87,6 +103,15 @@ class Autoencoder(nn.Module):
         targets = _aligned(kept, regions)
         loss: Tensor = _ReconstructionLoss.apply(hidden, linear.weight, linear.bias, regions.split, *targets)
         return loss
+
+
+def _with_idle_units(linear: nn.Linear, inputs: int, outputs: int) -> nn.Linear:
+    """The same layer with more inputs and outputs, whose weights and biases are 0."""
+    wider = nn.utils.skip_init(nn.Linear, inputs, outputs, device=linear.weight.device)
+    with torch.no_grad():
+        wider.weight.zero_()[: linear.out_features, : linear.in_features] = linear.weight
+        wider.bias.zero_()[: linear.out_features] = linear.bias
+    return wider
 
 
 def _aligned(kept: Sequence[Tensor], regions: Regions) -> list[Tensor]:

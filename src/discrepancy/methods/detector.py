@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -22,11 +22,13 @@ from torch import Tensor, nn
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone, build_backbone
 from discrepancy.methods.smoothing import gaussian_blur
+from discrepancy.parameters import Parameters
 
 CARD = "card.json"
 WEIGHTS = "weights.safetensors"
 
 Card = dict[str, Any]
+Group = TypeVar("Group", bound=Parameters)
 
 
 class Detector(nn.Module):
@@ -63,6 +65,20 @@ class Detector(nn.Module):
         """What was learnt: every tensor of the state dict outside the backbone, on the CPU."""
         state = self.state_dict()
         return {key: value.cpu().contiguous() for key, value in state.items() if not key.startswith("backbone.")}
+
+
+def stored_parameters(model: type[Group], card: Card) -> Group:
+    """The parameters on a card, but for the device: where it was trained says nothing of where it is used."""
+    return model.model_validate({**card["parameters"], "device": "auto"})
+
+
+def usable_deviation(deviation: NDArray) -> Tensor:
+    """Deviations [C] to divide by, float32: at least a tenth of their mean.
+
+    A channel that hardly stirs on good images would rule every map as soon as it does.
+    """
+    values = torch.as_tensor(deviation, dtype=torch.float32)
+    return values.clamp_min(max(0.1 * float(values.mean()), 1e-6))
 
 
 def new_card(

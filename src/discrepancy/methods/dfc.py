@@ -19,7 +19,7 @@ from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
 from discrepancy.features.cache import Features
 from discrepancy.methods.corruption import KINDS, Corruption, ImageSource, Strokes
-from discrepancy.methods.detector import Card, Detector
+from discrepancy.methods.detector import Card, Detector, stored_parameters, usable_deviation
 from discrepancy.methods.dfc_parameters import DFCParameters
 from discrepancy.methods.estimators import CompactEstimator, VGG19Estimator
 from discrepancy.methods.residuals import ResidualWeighing
@@ -69,14 +69,14 @@ class DFC(Detector):
     @classmethod
     def from_card(cls, card: Card, backbone: Backbone) -> DFC:
         """A DFC of this card's shape; its weights are still to be loaded."""
-        return cls(backbone, DFCParameters.model_validate(card["parameters"]), card)
+        return cls(backbone, stored_parameters(DFCParameters, card), card)
 
     def set_statistics(self, statistics: Mapping[str, tuple[NDArray, NDArray]]) -> None:
         """Standardise targets by mean [C] and deviation [C] of each layer's channels on good images."""
         for index, layer in enumerate(self.layers):
-            mean, deviation = (torch.as_tensor(values, dtype=torch.float32) for values in statistics[layer])
-            self.get_buffer(f"mean_{index}").copy_(mean.view(1, -1, 1, 1))
-            self.get_buffer(f"deviation_{index}").copy_(deviation.clamp_min(1e-6).view(1, -1, 1, 1))
+            mean, deviation = statistics[layer]
+            self.get_buffer(f"mean_{index}").copy_(torch.from_numpy(mean).view(1, -1, 1, 1))
+            self.get_buffer(f"deviation_{index}").copy_(usable_deviation(deviation).view(1, -1, 1, 1))
 
     def standardised(self, features: Mapping[str, Tensor]) -> list[Tensor]:
         """The targets of the estimation network, in the order of the layers.

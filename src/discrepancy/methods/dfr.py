@@ -20,18 +20,21 @@ from discrepancy.features.cache import Features
 from discrepancy.features.regions import Regions
 from discrepancy.features.vgg import fed_to_convolution
 from discrepancy.methods.autoencoder import Autoencoder
-from discrepancy.methods.detector import Card, Detector
+from discrepancy.methods.detector import Card, Detector, stored_parameters, usable_deviation
 from discrepancy.methods.dfr_parameters import DFRParameters
 from discrepancy.methods.latent import LatentDimension, latent_dimension
 from discrepancy.methods.residuals import ResidualWeighing
 from discrepancy.methods.smoothing import gaussian_blur
-from discrepancy.methods.training import Batch
+from discrepancy.methods.training import Batch, resolve_device
 
 VALIDATION_IMAGES = 64
 """The validation loss looks at no more images than this: it is drawn every epoch."""
 
-RESIDENT_SHARE = 0.6
+RESIDENT_SHARE = 0.5
 """Features stay on the GPU for the whole training if they take no more than this share of its free memory."""
+
+COPIED_AT_ONCE = 64
+"""Images whose features are in the host's memory at a time on their way there."""
 
 
 class DFR(Detector):
@@ -70,14 +73,14 @@ class DFR(Detector):
     @classmethod
     def from_card(cls, card: Card, backbone: Backbone) -> DFR:
         """A DFR of this card's shape; its weights are still to be loaded."""
-        return cls(backbone, DFRParameters.model_validate(card["parameters"]), card)
+        return cls(backbone, stored_parameters(DFRParameters, card), card)
 
     def set_statistics(self, statistics: Mapping[str, tuple[NDArray, NDArray]]) -> None:
         """Standardise features by mean [C] and deviation [C] of each group's channels on good images."""
         for index, group in enumerate(self.regions.groups):
-            mean, deviation = (torch.as_tensor(values, dtype=torch.float32) for values in statistics[group.name])
-            self.get_buffer(f"mean_{index}").copy_(mean)
-            self.get_buffer(f"deviation_{index}").copy_(deviation.clamp_min(1e-6))
+            mean, deviation = statistics[group.name]
+            self.get_buffer(f"mean_{index}").copy_(torch.from_numpy(mean))
+            self.get_buffer(f"deviation_{index}").copy_(usable_deviation(deviation))
 
     def standardised(self, kept: Mapping[str, Tensor]) -> list[Tensor]:
         """Features by group as the autoencoder sees them, float32 [N, h, w, C]; still on their own grids.
@@ -90,10 +93,11 @@ class DFR(Detector):
         rows = [kept[group.name].permute(0, 2, 3, 1).float() for group in self.regions.groups]
         if not self.parameters_used.standardise:
             return rows
-        return [
-            (values - self.get_buffer(f"mean_{index}")) / self.get_buffer(f"deviation_{index}")
-            for index, values in enumerate(rows)
-        ]
+        result = []
+        for index, values in enumerate(rows):
+            scale = 1 / self.get_buffer(f"deviation_{index}")
+            result.append(torch.addcmul(-self.get_buffer(f"mean_{index}") * scale, values, scale))
+        return result
 
     def loss(self, kept: Mapping[str, Tensor]) -> Tensor:
         """Mean squared error of the reconstruction, a scalar; arguments as of `standardised`."""
@@ -145,17 +149,28 @@ def build_regions(backbone: Backbone, parameters: DFRParameters, image_size: tup
     """The regional features that the parameters ask for.
 
     Raises:
-        InputError: `padded_maps` with a backbone that is not VGG19.
+        InputError: `padded_maps` with a backbone that is not VGG19 padded by reflection, or regions so large that the
+            image has hardly any.
     """
-    if parameters.padded_maps and backbone.name != "vgg19":
-        raise InputError(f"padded_maps: true is a quirk of vgg19, but backbone is {backbone.name}; expected false")
-    return Regions(
+    if parameters.padded_maps and (backbone.name != "vgg19" or parameters.padding != "reflect"):
+        raise InputError(
+            "padded_maps: true is a quirk of vgg19 with padding=reflect, but backbone is "
+            f"{backbone.name} and padding {parameters.padding}; expected false"
+        )
+    regions = Regions(
         backbone.map_shapes(*image_size),
         image_size,
         region=parameters.region,
         alignment=parameters.alignment,
         padded=fed_to_convolution() if parameters.padded_maps else (),
     )
+    if min(regions.grid) < 2:
+        height, width = image_size
+        raise InputError(
+            f"region: {parameters.region} px given; expected at most {min(image_size) * 2 // 3}, so that images of "
+            f"{height}x{width} px have two regions along each side"
+        )
+    return regions
 
 
 def choose_latent_dimension(
@@ -170,13 +185,16 @@ def choose_latent_dimension(
         parameters: wished share of the variance, and whether features are standardised.
     """
 
+    device = resolve_device(parameters.device)
+    regions.to(device)
+    statistics = features.channel_statistics()
+    deviation = torch.cat([usable_deviation(statistics[group.name][1]) for group in regions.groups]).to(device)
+
     def batches() -> Iterator[Tensor]:
-        statistics = features.channel_statistics()
-        deviations = np.concatenate([statistics[group.name][1] for group in regions.groups])
-        scale = 1 / torch.from_numpy(deviations).clamp_min(1e-6) if parameters.standardise else None
         for row in rows:
-            vectors = regions.joined(features.tensors([row])).flatten(0, 2)
-            yield vectors if scale is None else vectors * scale
+            kept = {name: values.to(device).float() for name, values in features.tensors([row]).items()}
+            vectors = regions.joined(kept).flatten(0, 2)
+            yield vectors / deviation if parameters.standardise else vectors
 
     return latent_dimension(batches(), explained=parameters.explained_variance)
 
@@ -188,25 +206,37 @@ class DFRProblem:
         detector: its autoencoder is trained; on the device already.
         features: cached features of good images: training images first, then validation images.
         examples: number of training images.
+        resident: keep all features on the device; by default on a GPU where they fit.
     """
 
-    def __init__(self, detector: DFR, features: Features, *, examples: int) -> None:
+    def __init__(self, detector: DFR, features: Features, *, examples: int, resident: bool | None = None) -> None:
         self.detector = detector
         self.features = features
         self.examples = examples
         self.device = detector.get_buffer("mean_0").device
-        self.resident = self._on_device() if self.device.type == "cuda" else None
+        self.resident = self._on_device() if (self._fits() if resident is None else resident) else None
 
-    def _on_device(self) -> dict[str, Tensor] | None:
-        """All features on the GPU, if they fit: an epoch then moves nothing but row numbers."""
+    def _fits(self) -> bool:
+        if self.device.type != "cuda":
+            return False
         free, _ = torch.cuda.mem_get_info(self.device)
-        if sum(array.nbytes for array in self.features.values()) > RESIDENT_SHARE * free:
-            return None
-        every = self.features.tensors(range(self.features.count))
-        return {name: values.permute(0, 2, 3, 1).to(self.device) for name, values in every.items()}
+        return sum(array.nbytes for array in self.features.values()) <= RESIDENT_SHARE * free
+
+    def _on_device(self) -> dict[str, Tensor]:
+        """All features on the device, [N, h, w, C] by group: an epoch then moves nothing but row numbers."""
+        first = self.features.tensors([0])
+        shapes = {name: (self.features.count, *values.permute(0, 2, 3, 1).shape[1:]) for name, values in first.items()}
+        every = {
+            name: torch.empty(shape, dtype=first[name].dtype, device=self.device) for name, shape in shapes.items()
+        }
+        for start in range(0, self.features.count, COPIED_AT_ONCE):
+            rows = range(start, min(start + COPIED_AT_ONCE, self.features.count))
+            for name, values in self.features.tensors(rows).items():
+                every[name][start : rows.stop] = values.permute(0, 2, 3, 1).to(self.device)
+        return every
 
     def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
-        """Features of each group, [n, C, h, w], channels last."""
+        """Features of each group, [n, C, h, w], channels last; on the device already where they are kept there."""
         del epoch
         if self.resident is None:
             return self.features.tensors(indices)
@@ -233,4 +263,5 @@ class DFRProblem:
 
 def describe(latent: Mapping[str, Any]) -> dict[str, Any]:
     """What the card says besides the parameters, of a latent dimension as JSON values."""
-    return {"latent_dim": latent["dimension"], "latent": dict(latent)}
+    found = {name: latent[name] for name in ("explained", "channels", "vectors")}
+    return {"latent_dim": latent["dimension"], "latent_chosen_from": found}

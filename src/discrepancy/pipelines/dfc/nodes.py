@@ -57,7 +57,7 @@ def train(
     """
     examples, held_out = counts(samples)
     backbone = frozen_network(parameters, ingestion)
-    check_features(features, backbone, samples, ingestion, images=images)
+    check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, images=images)
     detector = DFC(
         backbone, parameters, fresh_card(DFC.method, backbone, samples, parameters, ingestion, **describe(parameters))
     )

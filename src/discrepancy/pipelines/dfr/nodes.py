@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from discrepancy.errors import InputError
 from discrepancy.features.cache import Features
 from discrepancy.features.recipe import FeatureRecipe
 from discrepancy.inspection.parameters import IngestionParameters
@@ -50,13 +51,15 @@ def choose_latent_dim(
         ingestion: for category and image size.
 
     Returns:
-        `dimension`, `explained` (share of the variance), `channels`, `vectors`.
+        `dimension`, `explained` (share of the variance, None if not looked at), `channels`, `vectors`, and what these
+        were made from: `features` (fingerprint) and `parameters`.
     """
     backbone = frozen_network(parameters, ingestion)
     regions = build_regions(backbone, parameters, ingestion.image_size)
-    check_features(features, backbone, samples, ingestion, regions=regions)
+    check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, regions=regions)
+    origin = _origin(features, parameters)
     if parameters.latent_dim is not None:
-        return asdict(LatentDimension(parameters.latent_dim, float("nan"), regions.channels, 0)) | {"explained": None}
+        return asdict(LatentDimension(parameters.latent_dim, 0.0, regions.channels, 0)) | {"explained": None, **origin}
     rows = range(min(parameters.variance_images, counts(samples)[0]))  # the sample table is sorted by name
     latent = choose_latent_dimension(regions, features, rows, parameters)
     logger.info(
@@ -66,7 +69,13 @@ def choose_latent_dim(
         latent.channels,
         len(rows),
     )
-    return asdict(latent)
+    return asdict(latent) | origin
+
+
+def _origin(features: Features, parameters: DFRParameters) -> dict[str, Any]:
+    """What decides the latent dimension."""
+    deciding = ("latent_dim", "explained_variance", "variance_images", "standardise")
+    return {"features": features.fingerprint, "parameters": {name: getattr(parameters, name) for name in deciding}}
 
 
 def train(
@@ -92,9 +101,13 @@ def train(
     """
     examples, _ = counts(samples)
     backbone = frozen_network(parameters, ingestion)
-    check_features(
-        features, backbone, samples, ingestion, regions=build_regions(backbone, parameters, ingestion.image_size)
-    )
+    regions = build_regions(backbone, parameters, ingestion.image_size)
+    check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, regions=regions)
+    if any(latent.get(key) != value for key, value in _origin(features, parameters).items()):
+        raise InputError(
+            "the latent dimension on disk was chosen from other features or parameters; expected that of this run: "
+            "start it at the beginning, without --from-nodes"
+        )
     detector = DFR(
         backbone, parameters, fresh_card(DFR.method, backbone, samples, parameters, ingestion, **describe(latent))
     )
@@ -105,5 +118,6 @@ def train(
     problem = DFRProblem(detector, features, examples=examples)
     state = Checkpoint(checkpoint, parameters.fingerprint(features, examples=examples, latent=latent["dimension"]))
     history = fit(detector.autoencoder, problem, parameters.training, device=device, name="dfr", checkpoint=state)
+    del problem  # and the features that it may hold on a GPU
     detector.fit_weighing(features, range(examples))
     return detector, pd.DataFrame([asdict(epoch) for epoch in history])
