@@ -4,11 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
 os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
@@ -68,3 +71,16 @@ def kedro(project, *arguments, timeout=300):
         timeout=timeout,
         check=False,
     )
+
+
+def run_method(method, project, part, *, env=None, stages=None, seed=0, reporting=None, **parameters):
+    """A method's whole pipeline (or stages of it) on the part, in this process; returns the run's version."""
+    bootstrap_project(project)
+    given = {"dataset": "folder", "data_root": str(part), "category": "disc", "image_size": 96, "seed": seed}
+    for name in ("image_size", "weights", "preset"):
+        if name in parameters:
+            given[name] = parameters.pop(name)
+    given |= {method: parameters, "reporting": reporting or {}}
+    with chdir(project), KedroSession.create(project_path=project, env=env, runtime_params=given) as session:
+        session.run(pipeline_names=[method], namespaces=stages)
+        return session.session_id

@@ -169,15 +169,8 @@ def train(network, regional, tmp_path=None, **changes):
     detector = build(network, regional, **{"epochs": 30, **changes})
     problem = DFRProblem(detector, regional, examples=16)
     checkpoint = Checkpoint(tmp_path / "c.pt", "x") if tmp_path else None
-    history = fit(
-        detector.autoencoder,
-        problem,
-        detector.parameters_used.training,
-        device=CPU,
-        checkpoint=checkpoint,
-        progress=False,
-    )
-    return detector, history
+    settings = detector.parameters_used.training
+    return detector, fit(detector.autoencoder, problem, settings, device=CPU, checkpoint=checkpoint, progress=False)
 
 
 def test_it_learns_what_good_looks_like(network, regional, good_images):
@@ -216,15 +209,9 @@ def test_killed_training_resumes_with_the_same_bits(network, regional, tmp_path)
             raise Killed
 
     checkpoint.save = save_and_stop  # type: ignore[method-assign]
+    settings = detector.parameters_used.training
     with pytest.raises(Killed):
-        fit(
-            detector.autoencoder,
-            problem,
-            detector.parameters_used.training,
-            device=CPU,
-            checkpoint=checkpoint,
-            progress=False,
-        )
+        fit(detector.autoencoder, problem, settings, device=CPU, checkpoint=checkpoint, progress=False)
     resumed, history = train(network, regional, tmp_path, epochs=4)
     assert len(history) == 4
     state = resumed.autoencoder.state_dict()

@@ -14,25 +14,14 @@ from kedro.framework.startup import bootstrap_project
 from discrepancy.cli import run as run_command
 from discrepancy.methods.detector import load_detector
 from discrepancy.methods.dfr_parameters import DEFAULT_LAYERS, DFRParameters
-from tests.conftest import make_project
+from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 25, "device": "cpu"}
 COSTS = {"train_seconds", "images_per_second", "peak_memory_mib"}
 
 
-def run(project, part, *, env=None, seed=0, **dfr):
-    bootstrap_project(project)
-    parameters = {
-        "dataset": "folder",
-        "data_root": str(part),
-        "category": "disc",
-        "image_size": 96,
-        "seed": seed,
-        "dfr": dfr,
-    }
-    with chdir(project), KedroSession.create(project_path=project, env=env, runtime_params=parameters) as session:
-        session.run(pipeline_names=["dfr"])
-        return session.session_id
+def run(project, part, **changes):
+    return run_method("dfr", project, part, **{**QUICK, **changes})
 
 
 def load(project, version, name):
@@ -43,7 +32,7 @@ def load(project, version, name):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, part):
     project = make_project(tmp_path_factory.mktemp("run") / "project")
-    return project, run(project, part, **QUICK)
+    return project, run(project, part)
 
 
 def test_it_found_the_scratches(finished):
@@ -92,8 +81,8 @@ def test_equal_seeds_give_equal_metrics_and_others_do_not(finished, part, tmp_pa
     project, version = finished
     first = load(project, version, "metrics.json")
     again = make_project(tmp_path / "again")
-    second = load(again, run(again, part, **QUICK), "metrics.json")
-    other = load(again, run(again, part, seed=1, **QUICK), "metrics.json")
+    second = load(again, run(again, part), "metrics.json")
+    other = load(again, run(again, part, seed=1), "metrics.json")
     assert {k: v for k, v in first.items() if k not in COSTS} == {k: v for k, v in second.items() if k not in COSTS}
     assert first["pixel_ap"] != other["pixel_ap"]
 
@@ -132,19 +121,7 @@ def test_presets_are_the_papers(project, name, layers, alignment, batch_norm, ep
 @pytest.mark.parametrize("name", ["paper", "head"])
 def test_the_papers_network_runs_end_to_end(project, part, name):
     """VGG19 of random weights, one epoch: what the presets need is there and fits together."""
-    bootstrap_project(project)
-    parameters = {
-        "dataset": "folder",
-        "data_root": str(part),
-        "category": "disc",
-        "image_size": 48,
-        "weights": "random",
-        "preset": name,
-        "dfr": {"epochs": 1, "device": "cpu", "latent_dim": 8},
-    }
-    with chdir(project), KedroSession.create(project_path=project, env="paper", runtime_params=parameters) as session:
-        session.run(pipeline_names=["dfr"])
-        version = session.session_id
+    version = run(project, part, env="paper", preset=name, image_size=48, weights="random", epochs=1, latent_dim=8)
     card = load(project, version, "card.json")
     assert card["backbone"]["backbone"] == "vgg19" and card["backbone"]["pooling"] == "max"
     assert card["image_score"] == {"rule": "maximum of the anomaly map", "sigma": 0.0}

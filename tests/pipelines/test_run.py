@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from contextlib import chdir
 
 import cv2
 import mlflow
@@ -17,24 +16,13 @@ from PIL import Image
 from discrepancy.inspection.samples import data_digest
 from discrepancy.methods.detector import load_detector
 from discrepancy.metrics import auroc
-from tests.conftest import make_project
+from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 25, "width": 24, "device": "cpu", "learning_rate": 3e-3}
 
 
-def run(project, part, *, stages=None, reporting=None, **dfc):
-    bootstrap_project(project)
-    parameters = {
-        "dataset": "folder",
-        "data_root": str(part),
-        "category": "disc",
-        "image_size": 96,
-        "dfc": {**QUICK, **dfc},
-        "reporting": reporting or {},
-    }
-    with chdir(project), KedroSession.create(project_path=project, runtime_params=parameters) as session:
-        session.run(pipeline_names=["dfc"], namespaces=stages)
-        return session.session_id
+def run(project, part, **changes):
+    return run_method("dfc", project, part, **{**QUICK, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -219,18 +207,8 @@ def test_paper_settings_are_the_papers(project):
 
 def test_the_papers_network_runs_end_to_end(project, part):
     """VGG19 of random weights, one epoch: what the paper's settings need is there and fits together."""
-    bootstrap_project(project)
     small = {"epochs": 1, "batch_size": 2, "device": "cpu", "blocks": 1}
-    parameters = {
-        "dataset": "folder", "data_root": str(part), "category": "disc", "image_size": 80, "weights": "random",
-        "dfc": small,
-    }  # fmt: skip
-    with (
-        chdir(project),
-        KedroSession.create(project_path=project, env="paper", runtime_params=parameters) as session,
-    ):
-        session.run(pipeline_names=["dfc"])
-        version = session.session_id
+    version = run_method("dfc", project, part, env="paper", image_size=80, weights="random", **small)
     card = json.loads(report(project, version, "card.json").read_text())
     assert card["backbone"]["backbone"] == "vgg19" and card["backbone"]["pooling"] == "avg"
     assert card["backbone"]["layers"] == ["relu4_3", "relu4_4", "relu5_1", "relu5_2"]

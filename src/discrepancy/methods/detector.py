@@ -32,19 +32,21 @@ Group = TypeVar("Group", bound=Parameters)
 
 
 class Detector(nn.Module):
-    """A trained method: `forward(images) -> maps`, higher = more anomalous.
+    """A trained method: `forward(images) -> maps`, higher = more anomalous. Methods say how by `errors`.
 
     Attributes:
         backbone: the frozen pretrained network; not saved, named on the card by its digest.
         card: JSON values: method, parameters, backbone, image size, image score, thresholds, data digest, versions.
+        smoothing: sigma of the Gaussian on the maps, px; 0: none.
     """
 
     method: ClassVar[str]
 
-    def __init__(self, backbone: Backbone, card: Card) -> None:
+    def __init__(self, backbone: Backbone, card: Card, *, smoothing: float = 0.0) -> None:
         super().__init__()
         self.backbone = backbone
         self.card = card
+        self.smoothing = smoothing
 
     @classmethod
     def from_card(cls, card: Card, backbone: Backbone) -> Detector:
@@ -56,6 +58,27 @@ class Detector(nn.Module):
         """Height and width of the images it was trained on, px."""
         height, width = self.card["image_size"]
         return height, width
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Anomaly maps of images, smoothed if the parameters say so.
+
+        Args:
+            images: uint8 [N, 3, H, W], RGB, of the size it was trained on.
+
+        Returns:
+            float32 maps [N, H, W], 0 or larger, unbounded.
+
+        Raises:
+            InputError: images of another size.
+        """
+        if tuple(images.shape[-2:]) != self.image_size:
+            found, wanted = ("x".join(map(str, size)) for size in (images.shape[-2:], self.image_size))
+            raise InputError(f"images of {found} px given; this detector expects {wanted}")
+        return gaussian_blur(self.errors(images), self.smoothing)
+
+    def errors(self, images: Tensor) -> Tensor:
+        """The method's own maps [N, H, W] of images uint8 [N, 3, H, W]."""
+        raise TypeError(f"{type(self).__name__} does not say how it sees errors")
 
     def image_scores(self, maps: Tensor) -> Tensor:
         """Image-level scores [N] of anomaly maps [N, H, W], by the rule on the card."""

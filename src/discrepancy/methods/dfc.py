@@ -23,14 +23,10 @@ from discrepancy.methods.detector import Card, Detector, stored_parameters, usab
 from discrepancy.methods.dfc_parameters import DFCParameters
 from discrepancy.methods.estimators import CompactEstimator, VGG19Estimator
 from discrepancy.methods.residuals import ResidualWeighing
-from discrepancy.methods.smoothing import gaussian_blur
-from discrepancy.methods.training import Batch
+from discrepancy.methods.training import VALIDATION_IMAGES, Batch
 
 SMALLEST = 72
 """Shorter side of the images, px: at stride 8, MCRL's reflection by 8 px needs maps of 9."""
-
-VALIDATION_IMAGES = 64
-"""The validation loss looks at no more images than this: it is drawn every epoch."""
 
 
 class DFC(Detector):
@@ -46,10 +42,9 @@ class DFC(Detector):
     method = "dfc"
 
     def __init__(self, backbone: Backbone, parameters: DFCParameters, card: Card) -> None:
-        super().__init__(backbone, card)
+        super().__init__(backbone, card, smoothing=parameters.smoothing)
         check_estimator(backbone, parameters, self.image_size)
         self.parameters_used = parameters
-        self.smoothing = parameters.smoothing
         self.layers = [layer.name for layer in backbone.layers]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(parameters.seed)
@@ -95,22 +90,9 @@ class DFC(Detector):
         maps = self.estimator(scaled)
         return [maps[layer] for layer in self.layers]
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Anomaly maps of images: the errors of the layers' residuals, upsampled and summed (`ResidualWeighing`).
-
-        Args:
-            images: uint8 [N, 3, H, W], RGB, of the size it was trained on.
-
-        Returns:
-            float32 maps [N, H, W], 0 or larger, unbounded.
-
-        Raises:
-            InputError: images of another size.
-        """
-        if tuple(images.shape[-2:]) != self.image_size:
-            found, wanted = ("x".join(map(str, size)) for size in (images.shape[-2:], self.image_size))
-            raise InputError(f"images of {found} px given; this detector expects {wanted}")
-        return gaussian_blur(self.weighing(self._residuals(self.backbone(images), images)), self.smoothing)
+    def errors(self, images: Tensor) -> Tensor:
+        """The errors of the layers' residuals, upsampled and summed (`ResidualWeighing`): [N, 3, H, W] -> [N, H, W]."""
+        return self.weighing(self._residuals(self.backbone(images), images))
 
     def _residuals(self, features: Mapping[str, Tensor], images: Tensor) -> list[Tensor]:
         """Standardised features minus prediction, one map [N, C, h, w] per layer."""

@@ -24,11 +24,7 @@ from discrepancy.methods.detector import Card, Detector, stored_parameters, usab
 from discrepancy.methods.dfr_parameters import DFRParameters
 from discrepancy.methods.latent import LatentDimension, latent_dimension
 from discrepancy.methods.residuals import ResidualWeighing
-from discrepancy.methods.smoothing import gaussian_blur
-from discrepancy.methods.training import Batch, resolve_device
-
-VALIDATION_IMAGES = 64
-"""The validation loss looks at no more images than this: it is drawn every epoch."""
+from discrepancy.methods.training import VALIDATION_IMAGES, Batch, resolve_device
 
 RESIDENT_SHARE = 0.5
 """Features stay on the GPU for the whole training if they take no more than this share of its free memory."""
@@ -50,9 +46,8 @@ class DFR(Detector):
     method = "dfr"
 
     def __init__(self, backbone: Backbone, parameters: DFRParameters, card: Card) -> None:
-        super().__init__(backbone, card)
+        super().__init__(backbone, card, smoothing=parameters.smoothing)
         self.parameters_used = parameters
-        self.smoothing = parameters.smoothing
         self.regions = build_regions(backbone, parameters, self.image_size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(parameters.seed)
@@ -103,23 +98,9 @@ class DFR(Detector):
         """Mean squared error of the reconstruction, a scalar; arguments as of `standardised`."""
         return self.autoencoder.loss(self.standardised(kept), self.regions)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Anomaly maps of images: mean squared residual of each region, upsampled (`ResidualWeighing`).
-
-        Args:
-            images: uint8 [N, 3, H, W], RGB, of the size it was trained on.
-
-        Returns:
-            float32 maps [N, H, W], 0 or larger, unbounded.
-
-        Raises:
-            InputError: images of another size.
-        """
-        if tuple(images.shape[-2:]) != self.image_size:
-            found, wanted = ("x".join(map(str, size)) for size in (images.shape[-2:], self.image_size))
-            raise InputError(f"images of {found} px given; this detector expects {wanted}")
-        residuals = self._residuals(self.regions.reduced(self.backbone(images)))
-        return gaussian_blur(self.weighing([residuals]), self.smoothing)
+    def errors(self, images: Tensor) -> Tensor:
+        """Mean squared residual of each region, upsampled (`ResidualWeighing`): [N, 3, H, W] -> [N, H, W]."""
+        return self.weighing([self._residuals(self.regions.reduced(self.backbone(images)))])
 
     def _residuals(self, kept: Mapping[str, Tensor]) -> Tensor:
         """Reconstruction minus standardised features, [N, C, grid rows, grid columns], channels last."""

@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 Batch = Mapping[str, Tensor]
 
+VALIDATION_IMAGES = 64
+"""Validation losses look at no more images than this: they are drawn every epoch."""
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
