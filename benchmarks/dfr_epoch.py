@@ -10,8 +10,10 @@ those published), batches of 4. Four ways, interleaved, on the same images:
     cache, bf16         as the first in mixed precision, features cached in float16: approximate
     extract             the authors' way: VGG19 run to its end, layers resized to 256x256, windows unfolded and averaged
 
+    python benchmarks/dfr_epoch.py --widths         # only: what idle units bring, products at 2126 and 2128 columns
+
 Operations are counted by PyTorch, and compared with a large matrix product timed in between. On a GPU also images per
-second of training and of scoring. Writes benchmarks/results/dfr_epoch_<cpu or the GPU's name>.json.
+second of training and of scoring. Writes benchmarks/results/dfr_epoch_<cpu or the GPU's name>.json, or dfr_widths_....
 """
 
 from __future__ import annotations
@@ -173,6 +175,33 @@ def seconds(call: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - began
 
 
+def widths(device: torch.device, dtype: torch.dtype, repeats: int) -> list[dict[str, object]]:
+    """Rates of the last layer's three products at the published width and at the next multiple of 8, interleaved."""
+    rows, channels = 4 * 4096, 3456
+    calls: dict[tuple[str, int], Callable[[], Tensor]] = {}
+    for width in (2126, 2128):
+        hidden = torch.rand(rows, width, device=device, dtype=dtype)
+        weight = torch.rand(channels, width, device=device, dtype=dtype)
+        residual = torch.rand(rows, channels, device=device, dtype=dtype)
+        calls["output", width] = lambda z=hidden, w=weight: F.linear(z, w)
+        calls["gradient of input", width] = lambda r=residual, w=weight: r @ w
+        calls["gradient of weights", width] = lambda r=residual, z=hidden: r.T @ z
+    times: dict[tuple[str, int], list[float]] = {key: [] for key in calls}
+    for _ in range(repeats + 1):
+        for key, call in calls.items():
+            times[key].append(seconds(call, device))
+    rates = {key: 2 * rows * channels * key[1] / statistics.median(taken[1:]) / 1e9 for key, taken in times.items()}
+    return [
+        {
+            "product": name,
+            "type": str(dtype).removeprefix("torch."),
+            "2126": rates[name, 2126],
+            "2128": rates[name, 2128],
+        }
+        for name in dict.fromkeys(name for name, _ in calls)
+    ]
+
+
 def scoring(detector: DFR, device: torch.device) -> dict[str, float]:
     """Images per second at batch 1, and 32 on a GPU."""
     rates = {}
@@ -223,10 +252,15 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--images", type=int, default=8, help="in an epoch")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--widths", action="store_true", help="only the products at 2126 and 2128 columns")
     options = parser.parse_args()
     device = torch.device(options.device)
     images = np.random.default_rng(0).integers(0, 256, (options.images, 3, SIZE, SIZE), dtype=np.uint8)
     name = "cpu" if device.type == "cpu" else re.sub(r"\W+", "_", torch.cuda.get_device_name(device)).lower()
+    if options.widths:
+        rates = [row for dtype in (torch.float32, torch.bfloat16) for row in widths(device, dtype, options.repeats)]
+        (RESULTS / f"dfr_widths_{name}.json").write_text(json.dumps(rates, indent=2) + "\n", encoding="utf-8")
+        return
     report = {
         "device": name,
         "threads": torch.get_num_threads(),

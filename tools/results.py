@@ -131,6 +131,7 @@ TABLES = {
     "design study dfr": lambda: study_table("dfr_cable"),
     "design study dfr, real": lambda: study_table("dfr_kolektorsdd"),
     "dfr epoch": lambda: epoch_table("cpu"),
+    "dfr widths": lambda: markdown_table(pd.DataFrame(read("dfr_widths_cpu"))),
     "demo": lambda: run_table("demo"),
     "demo in short": lambda: run_table("demo", [*SHORT, "detection_rate", "false_alarm_rate", "train_seconds"]),
     "real": lambda: run_table("folder"),
