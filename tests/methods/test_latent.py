@@ -44,10 +44,10 @@ def test_float32_features_far_from_zero():
 
 
 def test_strictly_more_than_the_share():
-    """Ten alike components: nine explain exactly nine tenths, so a tenth is needed."""
-    signs = torch.eye(10, dtype=torch.float64)
-    assert latent_dimension([torch.cat([signs, -signs])], explained=0.9 - 1e-9).dimension == 9
-    assert latent_dimension([torch.cat([signs, -signs])], explained=0.9 + 1e-9).dimension == 10
+    """Four alike components, without rounding: two explain exactly a half, so more than a half takes a third."""
+    signs = torch.eye(4, dtype=torch.float64)
+    found = latent_dimension([torch.cat([signs, -signs])], explained=0.5)
+    assert (found.dimension, found.explained) == (3, 0.75)
 
 
 def test_nothing_to_look_at():
