@@ -17,6 +17,33 @@ def stripes(count, seed):
     return np.repeat(np.clip(noisy, 0, 255).astype(np.uint8)[:, None], 3, axis=1)
 
 
+def unseen_and_defective():
+    """Eight unseen images over copies with a turned patch, [16, 3, 96, 96], and the copies' masks [8, 96, 96]."""
+    unseen = stripes(8, seed=1)
+    defective, masks = unseen.copy(), np.zeros((8, 96, 96), bool)
+    for i, (y, x) in enumerate(np.random.default_rng(2).integers(20, 60, (8, 2))):
+        defective[i, :, y : y + 16, x : x + 16] = defective[i, :, y : y + 16, x : x + 16].transpose(0, 2, 1)
+        masks[i, y : y + 16, x : x + 16] = True
+    return np.concatenate([unseen, defective]), masks
+
+
+class Killed(BaseException):
+    """The end of a process, as far as the code under test can tell."""
+
+
+def killed_after(checkpoint, epochs):
+    """The checkpoint, which kills the training once it holds so many epochs."""
+    save = checkpoint.save
+
+    def save_and_stop(state):
+        save(state)
+        if len(state["history"]) == epochs:
+            raise Killed
+
+    checkpoint.save = save_and_stop
+    return checkpoint
+
+
 @pytest.fixture(scope="session")
 def good_images():
     return stripes(18, seed=0)

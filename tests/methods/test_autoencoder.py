@@ -36,10 +36,12 @@ def naive(channels, latent_dim, batch_norm):
 
 
 def used(values, like):
-    """The part [like's first sides] of weights that is not of idle units; the rest must be 0 (1 in a norm's scale)."""
-    part = values[tuple(slice(side) for side in like.shape[: values.ndim])]
-    assert bool((values == 0).sum() + part.numel() >= values.numel())
-    return part
+    """The part [like's first sides] of weights or gradients that is not of idle units; the rest must be 0."""
+    sides = tuple(slice(side) for side in like.shape[: values.ndim])
+    rest = values.clone()
+    rest[sides] = 0
+    assert not rest.any()
+    return values[sides]
 
 
 def take_over(ours, theirs):

@@ -44,6 +44,12 @@ def test_a_detector_comes_back_as_it_was(detector, good_images, tmp_path):
     assert loaded.image_size == (96, 96) and not loaded.training
 
 
+def test_a_detector_trained_on_a_gpu_loads_without_one(detector, tmp_path):
+    detector.card["parameters"]["device"] = "cuda"
+    save_detector(detector, tmp_path / "detector")
+    assert load_detector(tmp_path / "detector").card["parameters"]["device"] == "cuda"
+
+
 def test_only_the_trained_part_is_saved(detector, tmp_path):
     save_detector(detector, tmp_path / "detector")
     names = set(load_file(tmp_path / "detector" / "weights.safetensors"))

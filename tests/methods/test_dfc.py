@@ -8,12 +8,12 @@ from scipy.ndimage import gaussian_filter
 
 from discrepancy.errors import InputError
 from discrepancy.methods.corruption import Corruption
-from discrepancy.methods.detector import load_detector, new_card, save_detector
+from discrepancy.methods.detector import new_card
 from discrepancy.methods.dfc import DFC, DFCProblem, build_corruption, build_estimator
 from discrepancy.methods.dfc_parameters import DFCParameters
 from discrepancy.methods.training import Checkpoint, fit
 from discrepancy.metrics import auroc
-from tests.methods.conftest import stripes
+from tests.methods.conftest import Killed, killed_after, unseen_and_defective
 
 CPU = torch.device("cpu")
 SMALL = {"width": 16, "batch_size": 4, "image_smoothing": 0.0}
@@ -105,52 +105,26 @@ def test_it_learns_what_good_looks_like(backbone, features, good_images):
     detector.fit_weighing(good_images, features, range(16))
     assert history[-1].loss < 0.6 * history[0].loss
     assert history[-1].validation_loss < 0.8 * history[0].validation_loss
-    unseen = stripes(8, seed=1)
-    defective, masks = unseen.copy(), np.zeros((8, 96, 96), bool)
-    for i, (y, x) in enumerate(np.random.default_rng(2).integers(20, 60, (8, 2))):
-        defective[i, :, y : y + 16, x : x + 16] = defective[i, :, y : y + 16, x : x + 16].transpose(0, 2, 1)
-        masks[i, y : y + 16, x : x + 16] = True
+    images, masks = unseen_and_defective()
     with torch.no_grad():
-        maps = detector(torch.from_numpy(np.concatenate([unseen, defective])))
+        maps = detector(torch.from_numpy(images))
         scores = detector.image_scores(maps).numpy()
     assert auroc(scores, np.repeat([0, 1], 8)) > 0.9
     assert auroc(maps[8:].numpy(), masks) > 0.85
 
 
 def test_killed_training_resumes_with_the_same_bits(backbone, features, good_images, tmp_path):
-    def train(epochs_first):
+    def train(checkpoint):
         detector = build(backbone, features, epochs=4)
         problem = DFCProblem(detector, good_images, features, examples=16, corruption=Corruption())
         settings = detector.parameters_used.training
-        if epochs_first:
-
-            class Killed(BaseException):
-                pass
-
-            checkpoint = Checkpoint(tmp_path / "c.pt", "x")
-            save = checkpoint.save
-
-            def save_and_stop(state):
-                save(state)
-                if len(state["history"]) == epochs_first:
-                    raise Killed
-
-            checkpoint.save = save_and_stop
-            with pytest.raises(Killed):
-                fit(detector.estimator, problem, settings, device=CPU, checkpoint=checkpoint, progress=False)
-            detector = build(backbone, features, epochs=4, seed=0)
-            problem = DFCProblem(detector, good_images, features, examples=16, corruption=Corruption())
-        fit(
-            detector.estimator,
-            problem,
-            settings,
-            device=CPU,
-            checkpoint=Checkpoint(tmp_path / ("c.pt" if epochs_first else "d.pt"), "x"),
-            progress=False,
-        )
+        fit(detector.estimator, problem, settings, device=CPU, checkpoint=checkpoint, progress=False)
         return detector.estimator.state_dict()
 
-    whole, resumed = train(0), train(2)
+    whole = train(None)
+    with pytest.raises(Killed):
+        train(killed_after(Checkpoint(tmp_path / "c.pt", "x"), 2))
+    resumed = train(Checkpoint(tmp_path / "c.pt", "x"))
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
 
 
@@ -172,13 +146,6 @@ def test_fingerprints_tell_runs_apart(features):
     assert print_of(base) == print_of(DFCParameters(device="cpu", checkpoint_every=7, smoothing=2))
     for change in ({"epochs": 21}, {"seed": 1}, {"learning_rate": 2e-3}, {"corruptions": ["noise"]}, {"width": 32}):
         assert print_of(base) != print_of(DFCParameters(**change))
-
-
-def test_a_detector_trained_on_a_gpu_loads_without_one(backbone, tmp_path):
-    detector = build(backbone).eval()
-    detector.card["parameters"]["device"] = "cuda"
-    save_detector(detector, tmp_path / "detector")
-    assert load_detector(tmp_path / "detector").card["parameters"]["device"] == "cuda"
 
 
 def test_layers_by_category():

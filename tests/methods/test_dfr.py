@@ -17,7 +17,7 @@ from discrepancy.methods.dfr import DFR, DFRProblem, build_regions, choose_laten
 from discrepancy.methods.dfr_parameters import DEFAULT_LAYERS, DFRParameters
 from discrepancy.methods.training import Checkpoint, fit
 from discrepancy.metrics import auroc
-from tests.methods.conftest import stripes
+from tests.methods.conftest import Killed, killed_after, unseen_and_defective
 
 CPU = torch.device("cpu")
 LAYERS = ["blocks.1", "blocks.2", "blocks.4"]
@@ -165,10 +165,9 @@ def test_weighing_is_learnt_from_the_residuals_of_the_rows_asked_for(network, re
         torch.testing.assert_close(detector.weighing.state_dict()[name], value, rtol=5e-3, atol=5e-3)
 
 
-def train(network, regional, tmp_path=None, **changes):
+def train(network, regional, checkpoint=None, **changes):
     detector = build(network, regional, **{"epochs": 30, **changes})
     problem = DFRProblem(detector, regional, examples=16)
-    checkpoint = Checkpoint(tmp_path / "c.pt", "x") if tmp_path else None
     settings = detector.parameters_used.training
     return detector, fit(detector.autoencoder, problem, settings, device=CPU, checkpoint=checkpoint, progress=False)
 
@@ -179,13 +178,9 @@ def test_it_learns_what_good_looks_like(network, regional, good_images):
     detector.fit_weighing(regional, range(16))
     assert history[-1].loss < 0.3 * history[0].loss
     assert history[-1].validation_loss < 0.3 * history[0].validation_loss
-    unseen = stripes(8, seed=1)
-    defective, masks = unseen.copy(), np.zeros((8, 96, 96), bool)
-    for i, (y, x) in enumerate(np.random.default_rng(2).integers(20, 60, (8, 2))):
-        defective[i, :, y : y + 16, x : x + 16] = defective[i, :, y : y + 16, x : x + 16].transpose(0, 2, 1)
-        masks[i, y : y + 16, x : x + 16] = True
+    images, masks = unseen_and_defective()
     with torch.no_grad():
-        maps = detector(torch.from_numpy(np.concatenate([unseen, defective])))
+        maps = detector(torch.from_numpy(images))
         scores = detector.image_scores(maps).numpy()
     assert auroc(scores, np.repeat([0, 1], 8)) > 0.9
     assert auroc(maps[8:].numpy(), masks) > 0.9
@@ -194,25 +189,9 @@ def test_it_learns_what_good_looks_like(network, regional, good_images):
 def test_killed_training_resumes_with_the_same_bits(network, regional, tmp_path):
     """Running statistics of batch normalisation are part of the state."""
     whole, _ = train(network, regional, epochs=4)
-    detector = build(network, regional, epochs=4)
-    problem = DFRProblem(detector, regional, examples=16)
-
-    class Killed(BaseException):
-        pass
-
-    checkpoint = Checkpoint(tmp_path / "c.pt", "x")
-    save = checkpoint.save
-
-    def save_and_stop(state):
-        save(state)
-        if len(state["history"]) == 2:
-            raise Killed
-
-    checkpoint.save = save_and_stop  # type: ignore[method-assign]
-    settings = detector.parameters_used.training
     with pytest.raises(Killed):
-        fit(detector.autoencoder, problem, settings, device=CPU, checkpoint=checkpoint, progress=False)
-    resumed, history = train(network, regional, tmp_path, epochs=4)
+        train(network, regional, killed_after(Checkpoint(tmp_path / "c.pt", "x"), 2), epochs=4)
+    resumed, history = train(network, regional, Checkpoint(tmp_path / "c.pt", "x"), epochs=4)
     assert len(history) == 4
     state = resumed.autoencoder.state_dict()
     assert "norms.0.running_mean" in state
@@ -228,13 +207,6 @@ def test_saved_and_loaded_it_gives_the_same_maps(network, regional, good_images,
     assert torch.equal(loaded(images), detector(images))
     with pytest.raises(InputError, match="96x80"):
         loaded(images[..., :80])
-
-
-def test_a_detector_trained_on_a_gpu_loads_without_one(network, regional, tmp_path):
-    detector = build(network, regional).eval()
-    detector.card["parameters"]["device"] = "cuda"
-    save_detector(detector, tmp_path / "detector")
-    assert load_detector(tmp_path / "detector").card["parameters"]["device"] == "cuda"
 
 
 def test_the_seed_decides_the_start(network):

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -21,14 +21,13 @@ from torch import Tensor, nn
 
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone, build_backbone
+from discrepancy.methods.method_parameters import MethodParameters
 from discrepancy.methods.smoothing import gaussian_blur
-from discrepancy.parameters import Parameters
 
 CARD = "card.json"
 WEIGHTS = "weights.safetensors"
 
 Card = dict[str, Any]
-Group = TypeVar("Group", bound=Parameters)
 
 
 class Detector(nn.Module):
@@ -36,22 +35,26 @@ class Detector(nn.Module):
 
     Attributes:
         backbone: the frozen pretrained network; not saved, named on the card by its digest.
+        parameters_used: the method's.
         card: JSON values: method, parameters, backbone, image size, image score, thresholds, data digest, versions.
-        smoothing: sigma of the Gaussian on the maps, px; 0: none.
     """
 
     method: ClassVar[str]
+    parameters_type: ClassVar[type[MethodParameters]]
 
-    def __init__(self, backbone: Backbone, card: Card, *, smoothing: float = 0.0) -> None:
+    def __init__(self, backbone: Backbone, parameters: MethodParameters, card: Card) -> None:
         super().__init__()
         self.backbone = backbone
+        self.parameters_used = parameters
         self.card = card
-        self.smoothing = smoothing
 
     @classmethod
-    def from_card(cls, card: Card, backbone: Backbone) -> Detector:
-        """A detector of this card's shape; its weights are still to be loaded."""
-        raise TypeError(f"{cls.__name__} does not say how it is built from a card")
+    def from_card(cls, card: Card, backbone: Backbone) -> Self:
+        """A detector of this card's shape; its weights are still to be loaded.
+
+        The device on the card says where it was trained, which is nothing to the machine that uses it.
+        """
+        return cls(backbone, cls.parameters_type.model_validate({**card["parameters"], "device": "auto"}), card)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -74,7 +77,7 @@ class Detector(nn.Module):
         if tuple(images.shape[-2:]) != self.image_size:
             found, wanted = ("x".join(map(str, size)) for size in (images.shape[-2:], self.image_size))
             raise InputError(f"images of {found} px given; this detector expects {wanted}")
-        return gaussian_blur(self.errors(images), self.smoothing)
+        return gaussian_blur(self.errors(images), self.parameters_used.smoothing)
 
     def errors(self, images: Tensor) -> Tensor:
         """The method's own maps [N, H, W] of images uint8 [N, 3, H, W]."""
@@ -88,11 +91,6 @@ class Detector(nn.Module):
         """What was learnt: every tensor of the state dict outside the backbone, on the CPU."""
         state = self.state_dict()
         return {key: value.cpu().contiguous() for key, value in state.items() if not key.startswith("backbone.")}
-
-
-def stored_parameters(model: type[Group], card: Card) -> Group:
-    """The parameters on a card, but for the device: where it was trained says nothing of where it is used."""
-    return model.model_validate({**card["parameters"], "device": "auto"})
 
 
 def usable_deviation(deviation: NDArray) -> Tensor:

@@ -19,7 +19,7 @@ from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
 from discrepancy.features.cache import Features
 from discrepancy.methods.corruption import KINDS, Corruption, ImageSource, Strokes
-from discrepancy.methods.detector import Card, Detector, stored_parameters, usable_deviation
+from discrepancy.methods.detector import Card, Detector, usable_deviation
 from discrepancy.methods.dfc_parameters import DFCParameters
 from discrepancy.methods.estimators import CompactEstimator, VGG19Estimator
 from discrepancy.methods.residuals import ResidualWeighing
@@ -40,11 +40,12 @@ class DFC(Detector):
     """
 
     method = "dfc"
+    parameters_type = DFCParameters
+    parameters_used: DFCParameters
 
     def __init__(self, backbone: Backbone, parameters: DFCParameters, card: Card) -> None:
-        super().__init__(backbone, card, smoothing=parameters.smoothing)
+        super().__init__(backbone, parameters, card)
         check_estimator(backbone, parameters, self.image_size)
-        self.parameters_used = parameters
         self.layers = [layer.name for layer in backbone.layers]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(parameters.seed)
@@ -60,11 +61,6 @@ class DFC(Detector):
             by_position=parameters.by_position,
             align_corners=parameters.align_corners,
         )
-
-    @classmethod
-    def from_card(cls, card: Card, backbone: Backbone) -> DFC:
-        """A DFC of this card's shape; its weights are still to be loaded."""
-        return cls(backbone, stored_parameters(DFCParameters, card), card)
 
     def set_statistics(self, statistics: Mapping[str, tuple[NDArray, NDArray]]) -> None:
         """Standardise targets by mean [C] and deviation [C] of each layer's channels on good images."""

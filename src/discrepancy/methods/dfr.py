@@ -20,7 +20,7 @@ from discrepancy.features.cache import Features
 from discrepancy.features.regions import Regions
 from discrepancy.features.vgg import fed_to_convolution
 from discrepancy.methods.autoencoder import Autoencoder
-from discrepancy.methods.detector import Card, Detector, stored_parameters, usable_deviation
+from discrepancy.methods.detector import Card, Detector, usable_deviation
 from discrepancy.methods.dfr_parameters import DFRParameters
 from discrepancy.methods.latent import LatentDimension, latent_dimension
 from discrepancy.methods.residuals import ResidualWeighing
@@ -44,10 +44,11 @@ class DFR(Detector):
     """
 
     method = "dfr"
+    parameters_type = DFRParameters
+    parameters_used: DFRParameters
 
     def __init__(self, backbone: Backbone, parameters: DFRParameters, card: Card) -> None:
-        super().__init__(backbone, card, smoothing=parameters.smoothing)
-        self.parameters_used = parameters
+        super().__init__(backbone, parameters, card)
         self.regions = build_regions(backbone, parameters, self.image_size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(parameters.seed)
@@ -64,11 +65,6 @@ class DFR(Detector):
             by_position=parameters.by_position,
             align_corners=parameters.align_corners,
         )
-
-    @classmethod
-    def from_card(cls, card: Card, backbone: Backbone) -> DFR:
-        """A DFR of this card's shape; its weights are still to be loaded."""
-        return cls(backbone, stored_parameters(DFRParameters, card), card)
 
     def set_statistics(self, statistics: Mapping[str, tuple[NDArray, NDArray]]) -> None:
         """Standardise features by mean [C] and deviation [C] of each group's channels on good images."""

@@ -19,13 +19,13 @@ class LatentDimension:
 
     Attributes:
         dimension: the smallest number of components that explain more than the wished share of the variance.
-        explained: the share that they explain, in (0, 1].
+        explained: the share that they explain, in (0, 1]; None if the dimension was given.
         channels: of the features.
         vectors: number of feature vectors looked at.
     """
 
     dimension: int
-    explained: float
+    explained: float | None
     channels: int
     vectors: int
 

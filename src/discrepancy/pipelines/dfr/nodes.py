@@ -57,19 +57,19 @@ def choose_latent_dim(
     backbone = frozen_network(parameters, ingestion)
     regions = build_regions(backbone, parameters, ingestion.image_size)
     check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, regions=regions)
-    origin = _origin(features, parameters)
     if parameters.latent_dim is not None:
-        return asdict(LatentDimension(parameters.latent_dim, 0.0, regions.channels, 0)) | {"explained": None, **origin}
-    rows = range(min(parameters.variance_images, counts(samples)[0]))  # the sample table is sorted by name
-    latent = choose_latent_dimension(regions, features, rows, parameters)
-    logger.info(
-        "dfr: %d dimensions explain %.1f %% of the variance of %d channels (%d images)",
-        latent.dimension,
-        100 * latent.explained,
-        latent.channels,
-        len(rows),
-    )
-    return asdict(latent) | origin
+        latent = LatentDimension(parameters.latent_dim, None, regions.channels, 0)
+    else:
+        rows = range(min(parameters.variance_images, counts(samples)[0]))  # the sample table is sorted by name
+        latent = choose_latent_dimension(regions, features, rows, parameters)
+        logger.info(
+            "dfr: %d dimensions explain %.1f %% of the variance of %d channels (%d images)",
+            latent.dimension,
+            100 * (latent.explained or 0),
+            latent.channels,
+            len(rows),
+        )
+    return asdict(latent) | _origin(features, parameters)
 
 
 def _origin(features: Features, parameters: DFRParameters) -> dict[str, Any]:
@@ -101,16 +101,15 @@ def train(
     """
     examples, _ = counts(samples)
     backbone = frozen_network(parameters, ingestion)
-    regions = build_regions(backbone, parameters, ingestion.image_size)
-    check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, regions=regions)
+    detector = DFR(
+        backbone, parameters, fresh_card(DFR.method, backbone, samples, parameters, ingestion, **describe(latent))
+    )
+    check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, regions=detector.regions)
     if any(latent.get(key) != value for key, value in _origin(features, parameters).items()):
         raise InputError(
             "the latent dimension on disk was chosen from other features or parameters; expected that of this run: "
             "start it at the beginning, without --from-nodes"
         )
-    detector = DFR(
-        backbone, parameters, fresh_card(DFR.method, backbone, samples, parameters, ingestion, **describe(latent))
-    )
     if parameters.standardise:
         detector.set_statistics(features.channel_statistics())
     device = resolve_device(parameters.device)
