@@ -129,7 +129,7 @@ def train_dfr(
     backbone = build_backbone(parameters.backbone, layers=parameters.layers_of(""))
     entries = card_entries(images, parameters.image_smoothing)
     regions = build_regions(backbone, parameters, entries["image_size"])
-    recipe = feature_recipe(backbone, images, digests(images), regions=regions, dtype=parameters.cache_dtype)
+    recipe = feature_recipe(backbone, images, digests(images), reduction=regions, dtype=parameters.cache_dtype)
     features = FeatureCache(cache).get(recipe)
     latent = choose_latent_dimension(regions, features, range(min(parameters.variance_images, train)), parameters)
     detector = DFR(backbone, parameters, new_card("dfr", {}, backbone, latent_dim=latent.dimension, **entries))

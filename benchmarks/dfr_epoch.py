@@ -91,7 +91,7 @@ def prepare(images: np.ndarray, backbone: Backbone, parameters: DFRParameters, f
     regions = build_regions(backbone, parameters, (SIZE, SIZE))
     digests = [str(index) for index in range(len(images))]
     recipe = feature_recipe(
-        backbone, images, digests, regions=regions, dtype=parameters.cache_dtype, device=parameters.device
+        backbone, images, digests, reduction=regions, dtype=parameters.cache_dtype, device=parameters.device
     )
     features = FeatureCache(folder).get(recipe, progress=False)
     card = new_card("dfr", {}, backbone, image_size=(SIZE, SIZE), sigma=0.0, data_digest="", latent_dim=LATENT)

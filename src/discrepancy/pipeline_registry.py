@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from discrepancy.pipelines import dfc, dfr, ingestion, reporting, scoring
+from discrepancy.pipelines import dfc, dfr, fod, ingestion, reporting, scoring
 
-METHODS = {"dfc": dfc, "dfr": dfr}
+METHODS = {"dfc": dfc, "dfr": dfr, "fod": fod}
 
 
 def register_pipelines() -> dict[str, Pipeline]:

@@ -11,7 +11,7 @@ from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone, build_backbone
 from discrepancy.features.cache import Features
 from discrepancy.features.recipe import FeatureRecipe, feature_recipe
-from discrepancy.features.regions import Regions
+from discrepancy.features.reduction import Reduction
 from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.inspection.samples import data_digest
 from discrepancy.methods.detector import Card, new_card
@@ -31,7 +31,7 @@ def good_features(
     images: np.ndarray,
     samples: pd.DataFrame,
     parameters: MethodParameters,
-    regions: Regions | None = None,
+    reduction: Reduction | None = None,
 ) -> FeatureRecipe:
     """What the frozen network gives for the good images (training, then validation); computed if not in the cache.
 
@@ -40,14 +40,14 @@ def good_features(
         images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
         samples: the sample table.
         parameters: of the method.
-        regions: makes regional features of the maps; None keeps the maps.
+        reduction: what is kept of the maps; None keeps them.
     """
     good = int((samples["split"] != "test").sum())
     return feature_recipe(
         backbone,
         images[:good],
         list(samples["sha256"][:good]),
-        regions=regions,
+        reduction=reduction,
         preprocessing={"resample": "bilinear, antialiased"},
         dtype=parameters.cache_dtype,
         device=resolve_device(parameters.device),
@@ -92,7 +92,7 @@ def check_features(
     *,
     dtype: str,
     images: np.ndarray | None = None,
-    regions: Regions | None = None,
+    reduction: Reduction | None = None,
 ) -> None:
     """Refuse what an earlier run left behind, when a run starts in the middle with other parameters.
 
@@ -101,8 +101,8 @@ def check_features(
     """
     made = features.card["ingredients"]
     good = list(samples["sha256"][samples["split"] != "test"])
-    reduction = "none" if regions is None else regions.identity
-    wanted = {**backbone.identity, "reduction": reduction, "image_size": list(ingestion.image_size), "images": good}
+    kept = "none" if reduction is None else dict(reduction.identity)
+    wanted = {**backbone.identity, "reduction": kept, "image_size": list(ingestion.image_size), "images": good}
     differing = [key for key, value in wanted.items() if made.get(key) != value]
     if features.card["dtype"] != dtype:
         differing.append("cache_dtype")

@@ -159,7 +159,7 @@ def test_regional_features_are_cached_as_they_are_kept(tmp_path):
     backbone = build_backbone("vgg19", layers=["relu1_2", "relu3_1", "relu4_1"], weights="random")
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 48), np.uint8)
     regions = Regions(backbone.map_shapes(32, 48), (32, 48), alignment="bilinear_corners")
-    recipe = feature_recipe(backbone, images, ["a", "b", "c"], regions=regions, batch_size=2)
+    recipe = feature_recipe(backbone, images, ["a", "b", "c"], reduction=regions, batch_size=2)
     features = FeatureCache(tmp_path).get(recipe, progress=False)
     assert {name: features[name].shape for name in features} == {"8x12": (3, 320, 8, 12), "4x6": (3, 512, 4, 6)}
     expected = slow(backbone(torch.from_numpy(images)), (32, 48), 4, "bilinear_corners", ())
@@ -170,7 +170,7 @@ def test_regional_features_are_cached_as_they_are_kept(tmp_path):
         Regions(backbone.map_shapes(32, 48), (32, 48), alignment="bilinear_corners", region=8),
         Regions(backbone.map_shapes(32, 48), (32, 48), alignment="bilinear_corners", padded=("relu4_1",)),
     ]
-    prints = {feature_recipe(backbone, images, ["a", "b", "c"], regions=other).fingerprint for other in [*others, None]}
+    prints = {feature_recipe(backbone, images, ["a", "b", "c"], reduction=other).fingerprint for other in [*others, None]}
     assert len(prints) == 4 and recipe.fingerprint not in prints
 
 

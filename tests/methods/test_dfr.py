@@ -32,7 +32,7 @@ def network():
 def regional(good_images, network, tmp_path_factory):
     """Cached regional features of the good images by the default parameters."""
     regions = build_regions(network, DFRParameters(), (96, 96))
-    recipe = feature_recipe(network, good_images, [str(i) for i in range(len(good_images))], regions=regions)
+    recipe = feature_recipe(network, good_images, [str(i) for i in range(len(good_images))], reduction=regions)
     return FeatureCache(tmp_path_factory.mktemp("regional")).get(recipe, progress=False)
 
 

@@ -19,7 +19,7 @@ import torch
 
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
-from discrepancy.features.regions import Regions
+from discrepancy.features.reduction import Reduction
 
 # Raised when the same ingredients begin to give other numbers, or the files another form.
 FORMAT = 2
@@ -71,13 +71,13 @@ def feature_recipe(
     images: np.ndarray,
     image_digests: Sequence[str],
     *,
-    regions: Regions | None = None,
+    reduction: Reduction | None = None,
     preprocessing: Mapping[str, Any] | None = None,
     dtype: str = "float32",
     batch_size: int = 16,
     device: str | torch.device = "cpu",
 ) -> FeatureRecipe:
-    """The recipe for a backbone's maps of `images`, or for the regional features made of them.
+    """The recipe for a backbone's maps of `images`, or for what a reduction keeps of them.
 
     Batch size and device are no ingredients: they change the numbers by rounding only (on a GPU, PyTorch's default
     TF32 convolutions keep about three decimal digits).
@@ -86,7 +86,7 @@ def feature_recipe(
         backbone: moved to `device` when the computation starts.
         images: uint8 [N, 3, H, W] in RGB, memory-mapped or not; read only when the computation starts.
         image_digests: N digests that stand for the images, in order, such as the sha256 of their files.
-        regions: makes regional features of the maps, kept by group; None keeps the maps by layer, in full resolution.
+        reduction: what is kept of the maps; None keeps them by layer, in full resolution.
         preprocessing: how the arrays were made from what the digests stand for, if it can vary: JSON values, for
             example `{"interpolation": "bilinear"}`.
         dtype: `float32`, or `float16` for half the space.
@@ -108,25 +108,25 @@ def feature_recipe(
     if not len(images):
         raise InputError("there are no images to take features of; expected at least one")
     height, width = images.shape[2:]
-    each = backbone.map_shapes(height, width) if regions is None else regions.shapes
+    each = backbone.map_shapes(height, width) if reduction is None else reduction.shapes
     shapes = {name: (len(images), *shape) for name, shape in each.items()}
     ingredients = {
         **backbone.identity,
-        "reduction": "none" if regions is None else regions.identity,
+        "reduction": "none" if reduction is None else dict(reduction.identity),
         "image_size": [height, width],
         "preprocessing": dict(preprocessing or {}),
         "images": list(image_digests),
     }
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
-        return _maps(backbone, regions, images, dtype=dtype, batch_size=batch_size, device=torch.device(device))
+        return _maps(backbone, reduction, images, dtype=dtype, batch_size=batch_size, device=torch.device(device))
 
     return FeatureRecipe(ingredients=ingredients, shapes=shapes, dtype=dtype, batches=batches)
 
 
 def _maps(
     backbone: Backbone,
-    regions: Regions | None,
+    reduction: Reduction | None,
     images: np.ndarray,
     *,
     dtype: str,
@@ -134,8 +134,8 @@ def _maps(
     device: torch.device,
 ) -> Iterator[dict[str, np.ndarray]]:
     backbone.to(device)
-    if regions is not None:
-        regions.to(device)
+    if reduction is not None:
+        reduction.to(device)
     # One buffer for all batches, page-locked for a GPU: the images are read from disk into it, as bytes.
     shape = (min(batch_size, len(images)), *images.shape[1:])
     buffer = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
@@ -144,8 +144,8 @@ def _maps(
         count = min(batch_size, len(images) - start)
         pixels[:count] = images[start : start + count]
         maps = backbone(buffer[:count].to(device, non_blocking=True))
-        if regions is not None:
-            maps = regions.reduced(maps)
+        if reduction is not None:
+            maps = reduction.reduced(maps)
         # Bringing the maps back waits for the network, so the buffer is free again afterwards.
         kept = {
             name: value.to(getattr(torch, dtype), memory_format=torch.channels_last) for name, value in maps.items()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,15 +21,10 @@ from discrepancy.features.vgg import fed_to_convolution
 from discrepancy.methods.autoencoder import Autoencoder
 from discrepancy.methods.detector import Card, Detector, usable_deviation
 from discrepancy.methods.dfr_parameters import DFRParameters
+from discrepancy.methods.feature_problem import FeatureProblem
 from discrepancy.methods.latent import LatentDimension, latent_dimension
 from discrepancy.methods.residuals import ResidualWeighing
-from discrepancy.methods.training import VALIDATION_IMAGES, Batch, resolve_device
-
-RESIDENT_SHARE = 0.5
-"""Features stay on the GPU for the whole training if they take no more than this share of its free memory."""
-
-COPIED_AT_ONCE = 64
-"""Images whose features are in the host's memory at a time on their way there."""
+from discrepancy.methods.training import Batch, resolve_device
 
 
 class DFR(Detector):
@@ -176,7 +170,7 @@ def choose_latent_dimension(
     return latent_dimension(batches(), explained=parameters.explained_variance)
 
 
-class DFRProblem:
+class DFRProblem(FeatureProblem):
     """What the training loop is told: regional features of good images, to be reconstructed.
 
     Args:
@@ -187,55 +181,18 @@ class DFRProblem:
     """
 
     def __init__(self, detector: DFR, features: Features, *, examples: int, resident: bool | None = None) -> None:
+        super().__init__(
+            features,
+            examples=examples,
+            batch_size=detector.parameters_used.batch_size,
+            device=detector.get_buffer("mean_0").device,
+            resident=resident,
+        )
         self.detector = detector
-        self.features = features
-        self.examples = examples
-        self.device = detector.get_buffer("mean_0").device
-        self.resident = self._on_device() if (self._fits() if resident is None else resident) else None
-
-    def _fits(self) -> bool:
-        if self.device.type != "cuda":
-            return False
-        free, _ = torch.cuda.mem_get_info(self.device)
-        return sum(array.nbytes for array in self.features.values()) <= RESIDENT_SHARE * free
-
-    def _on_device(self) -> dict[str, Tensor]:
-        """All features on the device, [N, h, w, C] by group: an epoch then moves nothing but row numbers."""
-        first = self.features.tensors([0])
-        shapes = {name: (self.features.count, *values.permute(0, 2, 3, 1).shape[1:]) for name, values in first.items()}
-        every = {
-            name: torch.empty(shape, dtype=first[name].dtype, device=self.device) for name, shape in shapes.items()
-        }
-        for start in range(0, self.features.count, COPIED_AT_ONCE):
-            rows = range(start, min(start + COPIED_AT_ONCE, self.features.count))
-            for name, values in self.features.tensors(rows).items():
-                every[name][start : rows.stop] = values.permute(0, 2, 3, 1).to(self.device)
-        return every
-
-    def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
-        """Features of each group, [n, C, h, w], channels last; on the device already where they are kept there."""
-        del epoch
-        if self.resident is None:
-            return self.features.tensors(indices)
-        rows = torch.from_numpy(indices).to(self.device)
-        return {name: values.index_select(0, rows).permute(0, 3, 1, 2) for name, values in self.resident.items()}
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean over images, positions and channels of the squared residual."""
         return self.detector.loss(batch)
-
-    def validation_loss(self) -> float | None:
-        """The same loss on held-out good images, with the running statistics of batch normalisation."""
-        rows = np.arange(self.examples, min(self.features.count, self.examples + VALIDATION_IMAGES))
-        if not len(rows):
-            return None
-        size = self.detector.parameters_used.batch_size
-        total = 0.0
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            batch = {name: values.to(self.device) for name, values in self.batch(0, part).items()}
-            total += len(part) * float(self.loss(batch))
-        return total / len(rows)
 
 
 def describe(latent: Mapping[str, Any]) -> dict[str, Any]:

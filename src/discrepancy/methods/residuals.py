@@ -59,14 +59,17 @@ class ResidualWeighing(nn.Module):
 
     def forward(self, residuals: Residuals) -> Tensor:
         """Error maps of residuals, one [N, C, h, w] per layer -> [N, H, W], 0 or larger."""
-        maps = self._sum(residuals)
+        return self.relative(self._sum(residuals))
+
+    def relative(self, maps: Tensor) -> Tensor:
+        """Maps [N, H, W] divided by what is usual at each position, if that is wanted."""
         return maps / self.position if self.by_position else maps
 
     def _sum(self, residuals: Residuals) -> Tensor:
         """Mean squared residual per layer, upsampled, summed; maps of one size are summed first, which is the same."""
         sums: dict[tuple[int, ...], Tensor] = {}
         for index, residual in enumerate(residuals):
-            error = self._weighed(index, residual).square().mean(1, keepdim=True)
+            error = self.weighed(index, residual).square().mean(1, keepdim=True)
             size = tuple(error.shape[-2:])
             sums[size] = sums[size] + error if size in sums else error
         maps = [
@@ -75,7 +78,8 @@ class ResidualWeighing(nn.Module):
         ]
         return maps[0] if len(maps) == 1 else torch.stack(maps).sum(0)
 
-    def _weighed(self, index: int, residual: Tensor) -> Tensor:
+    def weighed(self, index: int, residual: Tensor) -> Tensor:
+        """The residual of a layer, [N, C, h, w], in units of what is usual on good images."""
         if self.kind == "raw":
             return residual
         return F.conv2d(residual, self.get_buffer(f"matrix_{index}")[:, :, None, None])
@@ -88,11 +92,13 @@ class ResidualWeighing(nn.Module):
             batches: starts a pass over the good images; yields their residuals. Called once or twice.
         """
         if self.kind != "raw":
-            self._fit_matrices(batches())
+            self.fit_matrices(batches())
         if self.by_position:
-            self._fit_position(batches())
+            self.fit_position(self._sum(residuals) for residuals in batches())
 
-    def _fit_matrices(self, batches: Iterable[Residuals]) -> None:
+    @torch.no_grad()
+    def fit_matrices(self, batches: Iterable[Residuals]) -> None:
+        """Learn what is usual in each channel, from the residuals of good images."""
         moments: dict[int, Tensor] = {}
         positions: dict[int, int] = {}
         for residuals in batches:
@@ -104,10 +110,11 @@ class ResidualWeighing(nn.Module):
         for index, moment in moments.items():
             self.get_buffer(f"matrix_{index}").copy_(weighing_matrix(moment / positions[index], self.kind))
 
-    def _fit_position(self, batches: Iterable[Residuals]) -> None:
+    @torch.no_grad()
+    def fit_position(self, batches: Iterable[Tensor]) -> None:
+        """Learn what is usual at each position, from maps [N, H, W] of good images, not yet divided by anything."""
         total, count = torch.zeros(self.image_size, dtype=torch.float64), 0
-        for residuals in batches:
-            maps = self._sum(residuals)
+        for maps in batches:
             total += maps.sum(0).double().cpu()
             count += len(maps)
         self.position.copy_(position_scale(total / count))

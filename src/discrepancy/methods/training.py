@@ -13,9 +13,9 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -76,19 +76,44 @@ class Problem(Protocol):
         """Loss on held-out good images, None where there is none. Never looks at test images."""
 
 
+@runtime_checkable
+class NotingProblem(Problem, Protocol):
+    """A problem that has more to tell of a batch than its loss."""
+
+    def noted(self) -> Mapping[str, Tensor]:
+        """Further values of the batch just trained on, scalars by name; the history gets their means over images."""
+
+    def after_epoch(self) -> Mapping[str, float]:
+        """Further values of the epoch just finished, for the history; must not change what is trained."""
+
+
 class DivergedError(RuntimeError):
     """The loss was not finite."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the training history; losses are means over the epoch's images."""
+    """One line of the training history; losses are means over the epoch's images.
+
+    Attributes:
+        epoch: counted from 1.
+        loss: of the training images, while they were trained on.
+        validation_loss: of held-out good images, after the epoch.
+        learning_rate: of the last step.
+        seconds: training and validation.
+        noted: what the problem or the caller noted besides, by name.
+    """
 
     epoch: int
     loss: float
     validation_loss: float | None
     learning_rate: float
     seconds: float
+    noted: dict[str, float] = field(default_factory=dict)
+
+    def line(self) -> dict[str, Any]:
+        """All values by name, for a table."""
+        return {name: value for name, value in asdict(self).items() if name != "noted"} | self.noted
 
 
 def resolve_device(device: str) -> torch.device:
@@ -168,9 +193,10 @@ def fit(
     device: torch.device,
     name: str = "training",
     checkpoint: Checkpoint | None = None,
+    optimiser: torch.optim.Optimizer | None = None,
     progress: bool = True,
 ) -> list[Epoch]:
-    """Train a module in place by Adam.
+    """Train a module in place, by Adam unless told otherwise.
 
     Args:
         module: its trainable parameters are trained; moved to the device.
@@ -179,6 +205,7 @@ def fit(
         device: where to train.
         name: shown beside the progress bar.
         checkpoint: where to keep the state; a run found there is taken up.
+        optimiser: of the module's parameters, in place of Adam; its learning rate is set by the settings.
         progress: draw a progress bar.
 
     Returns:
@@ -189,7 +216,7 @@ def fit(
     """
     module.to(device).train()
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(
+    optimiser = optimiser or torch.optim.Adam(
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=device.type == "cuda"
     )
     history = _resume(module, optimiser, checkpoint, name, settings.epochs)
@@ -200,11 +227,14 @@ def fit(
         for epoch in range(len(history), settings.epochs):
             began = time.perf_counter()
             rates = [learning_rate(epoch * steps + step, total, settings) for step in range(steps)]
-            mean = _train_epoch(problem, optimiser, rates, settings, device, epoch, bar)
+            mean, noted = _train_epoch(problem, optimiser, rates, settings, device, epoch, bar)
             validation = _validate(module, problem) if math.isfinite(mean) else None
             if not math.isfinite(mean) or not all(bool(p.isfinite().all()) for p in parameters):
                 raise DivergedError(_diverged(epoch, mean, checkpoint, history))
-            history.append(Epoch(epoch + 1, mean, validation, rates[-1], time.perf_counter() - began))
+            seconds = time.perf_counter() - began
+            if isinstance(problem, NotingProblem):
+                noted |= problem.after_epoch()
+            history.append(Epoch(epoch + 1, mean, validation, rates[-1], seconds, noted))
             last = epoch + 1 == settings.epochs
             if checkpoint and (last or (epoch + 1) % settings.checkpoint_every == 0):
                 state = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
@@ -263,13 +293,14 @@ def _train_epoch(
     device: torch.device,
     epoch: int,
     bar: tqdm,
-) -> float:
-    """One pass; the mean loss per image, or the first loss seen that is not finite.
+) -> tuple[float, dict[str, float]]:
+    """One pass; the mean loss per image, or the first loss seen that is not finite; and means of what was noted.
 
     The loss stays on the device and is looked at every few steps: each look makes the host wait for a GPU.
     """
     look_every = 1 if device.type == "cpu" else 16
     weighted = torch.zeros((), device=device, dtype=torch.float64)
+    sums: dict[str, Tensor] = {}
     for step, (count, batch) in enumerate(_batches(problem, epoch, settings, device)):
         for group in optimiser.param_groups:
             group["lr"] = rates[step]
@@ -279,13 +310,16 @@ def _train_epoch(
         loss.backward()
         optimiser.step()
         weighted += loss.detach() * count
+        for name, amount in problem.noted().items() if isinstance(problem, NotingProblem) else ():
+            sums[name] = sums.get(name, torch.zeros_like(weighted)) + amount.detach() * count
         if step % look_every == 0:
             value = float(loss.detach())
             if not math.isfinite(value):
-                return value
+                return value, {}
             bar.set_postfix(epoch=f"{epoch + 1}/{settings.epochs}", loss=f"{value:.4f}", refresh=False)
         bar.update()
-    return float(weighted) / problem.examples
+    means = {name: float(total) / problem.examples for name, total in sums.items()}
+    return float(weighted) / problem.examples, means
 
 
 def _validate(module: nn.Module, problem: Problem) -> float | None:

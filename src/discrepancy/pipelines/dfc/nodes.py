@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +70,7 @@ def train(
     state = Checkpoint(checkpoint, parameters.fingerprint(features, examples=examples))
     history = fit(detector.estimator, problem, parameters.training, device=device, name="dfc", checkpoint=state)
     detector.fit_weighing(good, features, range(examples))
-    return detector, pd.DataFrame([asdict(epoch) for epoch in history])
+    return detector, pd.DataFrame([epoch.line() for epoch in history])
 
 
 def _blend_images(parameters: DFCParameters, ingestion: IngestionParameters) -> ImageFolder | None:

@@ -56,7 +56,7 @@ def choose_latent_dim(
     """
     backbone = frozen_network(parameters, ingestion)
     regions = build_regions(backbone, parameters, ingestion.image_size)
-    check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, regions=regions)
+    check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, reduction=regions)
     if parameters.latent_dim is not None:
         latent = LatentDimension(parameters.latent_dim, None, regions.channels, 0)
     else:
@@ -104,7 +104,7 @@ def train(
     detector = DFR(
         backbone, parameters, fresh_card(DFR.method, backbone, samples, parameters, ingestion, **describe(latent))
     )
-    check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, regions=detector.regions)
+    check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, reduction=detector.regions)
     if any(latent.get(key) != value for key, value in _origin(features, parameters).items()):
         raise InputError(
             "the latent dimension on disk was chosen from other features or parameters; expected that of this run: "
@@ -119,4 +119,4 @@ def train(
     history = fit(detector.autoencoder, problem, parameters.training, device=device, name="dfr", checkpoint=state)
     del problem  # and the features that it may hold on a GPU
     detector.fit_weighing(features, range(examples))
-    return detector, pd.DataFrame([asdict(epoch) for epoch in history])
+    return detector, pd.DataFrame([epoch.line() for epoch in history])

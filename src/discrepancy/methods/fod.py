@@ -1,0 +1,352 @@
+"""FOD, Focus the Discrepancy (Yao, Li, Qian, Luo, Zhang, ICCV 2023).
+
+Transformers reconstruct the tokens of good images, one by one, and learn how each goes together with the others of its
+image (intra-correlations) and with those of a mean good image (inter-correlations). An image is anomalous where the
+reconstruction fails and the correlations are unusual. `docs/methods.md` lists what differs from the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from discrepancy.errors import InputError
+from discrepancy.features.backbones import Backbone
+from discrepancy.features.cache import Features
+from discrepancy.features.local_means import LocalMeans
+from discrepancy.methods.correlation import Roles
+from discrepancy.methods.correlation_transformer import (
+    INTER,
+    INTRA,
+    CorrelationTransformer,
+    Look,
+    Shape,
+    bare_look,
+)
+from discrepancy.methods.detector import Card, Detector, usable_deviation
+from discrepancy.methods.feature_problem import FeatureProblem
+from discrepancy.methods.fod_parameters import FODParameters
+from discrepancy.methods.looks import Comparison, Correlation, Game, Portrait
+from discrepancy.methods.residuals import ResidualWeighing
+from discrepancy.methods.training import Batch
+from discrepancy.methods.zero_gradient_adam import ZeroGradientAdam
+
+
+class FOD(Detector):
+    """The detector: frozen network, local means of its maps as tokens, one transformer per layer.
+
+    Buffers per layer: mean and deviation of each channel on good images (0 and 1 if not standardised), and the tokens
+    of the mean good image, [tokens, channels].
+
+    Example:
+        >>> detector = load_detector(folder)  # doctest: +SKIP
+        >>> maps = detector(images)  # uint8 [N, 3, H, W] -> float32 [N, H, W]  # doctest: +SKIP
+    """
+
+    method = "fod"
+    parameters_type = FODParameters
+    parameters_used: FODParameters
+
+    def __init__(self, backbone: Backbone, parameters: FODParameters, card: Card) -> None:
+        super().__init__(backbone, parameters, card)
+        self.tokens = build_tokens(backbone, parameters, self.image_size)
+        self.levels = list(self.tokens.shapes)
+        self.grids = [(height, width) for _, height, width in self.tokens.shapes.values()]
+        check_branches(parameters)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(parameters.seed)
+            self.transformers = nn.ModuleList(
+                CorrelationTransformer(shape, parameters.branches, as_figure=parameters.as_figure)
+                for shape in build_shapes(self.tokens, parameters)
+            )
+        for index, (channels, height, width) in enumerate(self.tokens.shapes.values()):
+            self.register_buffer(f"mean_{index}", torch.zeros(channels))
+            self.register_buffer(f"deviation_{index}", torch.ones(channels))
+            self.register_buffer(f"reference_{index}", torch.zeros(height * width, channels))
+        self.weighing = ResidualWeighing(
+            [channels for channels, _, _ in self.tokens.shapes.values()],
+            self.image_size,
+            kind=parameters.residuals,
+            by_position=parameters.by_position,
+            align_corners=parameters.align_corners,
+        )
+
+    def set_statistics(self, statistics: Mapping[str, tuple[NDArray, NDArray]]) -> None:
+        """Standardise tokens by mean [C] and deviation [C] of each layer's channels on good images."""
+        for index, level in enumerate(self.levels):
+            mean, deviation = statistics[level]
+            self.get_buffer(f"mean_{index}").copy_(torch.from_numpy(mean))
+            self.get_buffer(f"deviation_{index}").copy_(usable_deviation(deviation))
+
+    def set_reference(self, means: Mapping[str, Tensor]) -> None:
+        """Compare with the mean good image [1, C, h, w] by layer; call it after `set_statistics`."""
+        for index, tokens in enumerate(self.standardised(means)):
+            self.get_buffer(f"reference_{index}").copy_(tokens[0])
+
+    def standardised(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
+        """Tokens by level, float32 [N, tokens, C], of what the cache holds, [N, C, h, w] by layer."""
+        rows = [maps[level].permute(0, 2, 3, 1).flatten(1, 2).float() for level in self.levels]
+        if not self.parameters_used.standardise:
+            return rows
+        return [
+            (values - self.get_buffer(f"mean_{index}")) / self.get_buffer(f"deviation_{index}")
+            for index, values in enumerate(rows)
+        ]
+
+    def reconstructed(self, level: int, tokens: Tensor, look: Look = bare_look) -> Tensor:
+        """The transformer's reconstruction of a level's tokens, [N, tokens, C] -> [N, tokens, C], float32."""
+        result: Tensor = self.transformers[level](tokens, self.get_buffer(f"reference_{level}"), look)
+        return result.float()
+
+    def reconstruction_loss(self, maps: Mapping[str, Tensor], look: Look = bare_look) -> Tensor:
+        """L_rec summed over the levels, a scalar: mean squared error plus mean cosine distance; of [N, C, h, w]."""
+        losses = []
+        for level, tokens in enumerate(self.standardised(maps)):
+            reconstruction = self.reconstructed(level, tokens, look)
+            losses.append(F.mse_loss(reconstruction, tokens) + cosine_distances(reconstruction, tokens).mean())
+        return torch.stack(losses).sum()
+
+    def errors(self, images: Tensor) -> Tensor:
+        """Reconstruction x correlation score, upsampled, mean of the levels: [N, 3, H, W] -> [N, H, W]."""
+        return self.weighing.relative(self._scores(self.tokens.reduced(self.backbone(images))))
+
+    def _scores(self, maps: Mapping[str, Tensor]) -> Tensor:
+        """Anomaly maps [N, H, W] of cached maps [N, C, h, w], not yet divided by what is usual at each position."""
+        scored = self.parameters_used.scored
+        total = None
+        for level, tokens in enumerate(self.standardised(maps)):
+            comparison = Comparison([scored] if scored else [])
+            reconstruction = self.reconstructed(level, tokens, comparison)
+            residual = self.weighing.weighed(level, self._as_map(level, tokens - reconstruction))
+            score = residual.square().mean(1).flatten(1) + cosine_distances(reconstruction, tokens)
+            if scored:
+                unusual = correlation_scores(scored, comparison.mean(scored))
+                score = score * (unusual * unusual.shape[1] if self.parameters_used.balanced else unusual)
+            grid = score.unflatten(1, self.grids[level]).unsqueeze(1)
+            corners = self.parameters_used.align_corners
+            map_ = F.interpolate(grid, self.image_size, mode="bilinear", align_corners=corners).squeeze(1)
+            total = map_ if total is None else total + map_
+        if total is None:
+            raise TypeError("a detector without levels")
+        return total / len(self.levels)
+
+    def _as_map(self, level: int, tokens: Tensor) -> Tensor:
+        """Tokens [N, tokens, C] as a map [N, C, h, w]."""
+        return tokens.transpose(1, 2).unflatten(2, self.grids[level])
+
+    @torch.inference_mode()
+    def fit_weighing(self, features: Features, rows: Sequence[int]) -> None:
+        """Learn from good images, after training, which residuals and maps are usual.
+
+        Args:
+            features: cached tokens of good images.
+            rows: the images to look at.
+        """
+        device = self.get_buffer("mean_0").device
+
+        def batches() -> Iterator[dict[str, Tensor]]:
+            for start in range(0, len(rows), 16):
+                part = features.tensors(list(rows[start : start + 16]))
+                yield {name: values.to(device) for name, values in part.items()}
+
+        self.eval()
+        if self.parameters_used.residuals != "raw":
+            self.weighing.fit_matrices(self._residuals(maps) for maps in batches())
+        if self.parameters_used.by_position:
+            self.weighing.fit_position(self._scores(maps) for maps in batches())
+
+    def _residuals(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
+        """Tokens minus reconstruction, [N, C, h, w] per level, of cached maps."""
+        return [
+            self._as_map(level, tokens - self.reconstructed(level, tokens))
+            for level, tokens in enumerate(self.standardised(maps))
+        ]
+
+    @torch.inference_mode()
+    def correlations(self, image: Tensor, places: Sequence[tuple[float, float]]) -> list[dict[str, Correlation]]:
+        """Learnt correlations and targets of some places of an image, means over heads and layers.
+
+        Args:
+            image: uint8 [1, 3, H, W], of the size it was trained on.
+            places: rows and columns in px.
+
+        Returns:
+            By branch, for each level: [places, grid rows, grid columns] each; rows and columns sum to 1.
+        """
+        self.eval()
+        found = []
+        for level, tokens in enumerate(self.standardised(self.tokens.reduced(self.backbone(image)))):
+            grid = self.grids[level]
+            cells = [self.cell(level, place) for place in places]
+            portrait = Portrait(torch.tensor([row * grid[1] + column for row, column in cells], device=tokens.device))
+            self.reconstructed(level, tokens, portrait)
+            found.append(portrait.means(grid))
+        return found
+
+    def cell(self, level: int, place: tuple[float, float]) -> tuple[int, int]:
+        """Row and column of the token over a place, given by its row and column in px."""
+        sides = zip(place, self.grids[level], self.image_size, strict=True)
+        row, column = (min(int(at * cells / size), cells - 1) for at, cells, size in sides)
+        return row, column
+
+
+def cosine_distances(one: Tensor, other: Tensor) -> Tensor:
+    """1 - cos of the angle between vectors, [..., C] -> [...], in 0..2."""
+    return 1 - F.cosine_similarity(one, other, dim=-1)
+
+
+def correlation_scores(branch: str, divergences: Tensor) -> Tensor:
+    """How unusual the correlations of each token are, beside those of the image's other tokens.
+
+    Where correlations and targets were drawn together in training (inter), an unusual token has them far apart:
+    max_j softmax(-J)_j - softmax(-J)_i. Where they were kept apart (intra), it has them close: softmax(-J)_i.
+
+    Args:
+        branch: `intra` or `inter`.
+        divergences: J_i, [N, tokens].
+
+    Returns:
+        [N, tokens], 0 to 1; about 1 / tokens.
+    """
+    closeness = torch.softmax(-divergences, -1)
+    return closeness if branch == INTRA else closeness.amax(-1, keepdim=True) - closeness
+
+
+def roles(parameters: FODParameters) -> dict[str, Roles]:
+    """Who pulls where: the net effect of the paper's two losses with stopped gradients.
+
+    |       | S       | T       | entropy of S |
+    | ----- | ------- | ------- | ------------ |
+    | intra | climbs  | descends| climbs       |
+    | inter | descends| climbs  | descends     |
+    """
+    divergence, entropy = parameters.divergence_weight, parameters.entropy_weight
+    return {
+        INTRA: Roles(learnt=-divergence, target=divergence, entropy=-entropy),
+        INTER: Roles(learnt=divergence, target=-divergence, entropy=entropy),
+    }
+
+
+def build_tokens(backbone: Backbone, parameters: FODParameters, image_size: tuple[int, int]) -> LocalMeans:
+    """The tokens that the parameters ask for."""
+    return LocalMeans(backbone.map_shapes(*image_size), padding=parameters.padding)
+
+
+def build_shapes(tokens: LocalMeans, parameters: FODParameters) -> list[Shape]:
+    """The sizes of the transformers, one per layer.
+
+    Raises:
+        InputError: not as many widths as layers.
+    """
+    if len(parameters.widths) != len(tokens.shapes):
+        raise InputError(
+            f"widths: {len(parameters.widths)} given; expected {len(tokens.shapes)}, one for each of the layers "
+            f"{', '.join(tokens.shapes)}"
+        )
+    return [
+        Shape(channels, (rows, columns), width, parameters.heads, parameters.depth)
+        for (channels, rows, columns), width in zip(tokens.shapes.values(), parameters.widths, strict=True)
+    ]
+
+
+def check_branches(parameters: FODParameters) -> None:
+    """Refuse to score by a correlation that is not trained.
+
+    Raises:
+        InputError: `correlation` names a branch that is off.
+    """
+    if parameters.scored and parameters.scored not in parameters.branches:
+        raise InputError(
+            f"correlation: {parameters.correlation} given, but with_{parameters.correlation} is false; expected auto, "
+            f"{', '.join([*parameters.branches, 'none'])}"
+        )
+
+
+class FODProblem(FeatureProblem):
+    """What the training loop is told: tokens of good images, to be reconstructed while the correlations play.
+
+    The loss has the gradients of the paper's two, added up: twice L_rec, and the game (`contested_attention`). Its value
+    is twice L_rec: a game has nothing that goes down. What it is about is noted apart, means over levels and layers.
+
+    Args:
+        detector: its transformers are trained; on the device already.
+        features: cached tokens of good images: training images first, then validation images.
+        examples: number of training images.
+        watch: called after each epoch with the detector; what it returns goes to the history.
+        resident: keep all features on the device; by default on a GPU where they fit.
+    """
+
+    def __init__(
+        self,
+        detector: FOD,
+        features: Features,
+        *,
+        examples: int,
+        watch: Callable[[FOD], Mapping[str, float]] | None = None,
+        resident: bool | None = None,
+    ) -> None:
+        super().__init__(
+            features,
+            examples=examples,
+            batch_size=detector.parameters_used.batch_size,
+            device=detector.get_buffer("mean_0").device,
+            resident=resident,
+        )
+        self.detector = detector
+        self.watch = watch
+        self._game = Game({})
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Twice L_rec, and the game where there are gradients; summed over the levels."""
+        if not torch.is_grad_enabled():
+            return 2 * self.detector.reconstruction_loss(batch)
+        self._game = Game(roles(self.detector.parameters_used))
+        loss = 2 * self.detector.reconstruction_loss(batch, self._game)
+        return loss + self._game.pull / self.detector.parameters_used.depth
+
+    def noted(self) -> dict[str, Tensor]:
+        """J and H of each branch, of the batch just trained on."""
+        attentions = self.detector.parameters_used.depth * len(self.detector.levels)
+        return {
+            f"{branch}_{name}": tally[index] / attentions
+            for branch, tally in self._game.tallies.items()
+            for index, name in enumerate(("divergence", "entropy"))
+        }
+
+    def after_epoch(self) -> Mapping[str, float]:
+        """What the watcher says."""
+        return self.watch(self.detector) if self.watch else {}
+
+
+def build_optimiser(detector: FOD) -> torch.optim.Optimizer | None:
+    """The authors' accidental second step, if it is asked for; None: the training loop's own."""
+    parameters = detector.parameters_used
+    if not parameters.zero_gradient_steps:
+        return None
+    return ZeroGradientAdam(
+        list(detector.transformers), lr=parameters.learning_rate, weight_decay=parameters.weight_decay
+    )
+
+
+def describe(parameters: FODParameters) -> dict[str, Any]:
+    """What the card says in words of how the parameters were understood."""
+    form = (
+        "as the paper's figure draws it: skip connection, output projections"
+        if parameters.as_figure
+        else "as the authors' program computes it: no skip connection where both branches are on, no output projections"
+    )
+    factor = {INTER: "(max softmax(-J) - softmax(-J))", INTRA: "softmax(-J)", None: "1"}[parameters.scored]
+    which = f", J of the {parameters.scored}-correlations" if parameters.scored else ""
+    times = " x number of tokens" if parameters.scored and parameters.balanced else ""
+    return {
+        "model": form,
+        "score": f"(mean squared error + 1 - cosine) x {factor}{times}{which}; upsampled, mean of the levels",
+        "pixel_metrics": f"on maps smoothed by sigma {parameters.smoothing:g} px"
+        if parameters.smoothing
+        else "on raw maps",
+    }

@@ -1,0 +1,114 @@
+"""What becomes of FOD's correlations while the transformers run: played with, measured, or kept to be shown.
+
+Each class is a `Look`: it computes the attention that the transformer asks for, and notes what it is there for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from discrepancy.methods.correlation import (
+    Roles,
+    Targets,
+    attention,
+    attention_weights,
+    compared_attention,
+    contested_attention,
+)
+
+
+class Game:
+    """Training: learnt correlations and targets pull at each other.
+
+    Args:
+        roles: weights of the game, by branch.
+
+    Attributes:
+        pull: scalar of value 0 to be added to the loss; the sum over all attentions it saw.
+        tallies: by branch [2], sums over all attentions of the mean J and the mean H; filled by the backward pass.
+    """
+
+    def __init__(self, roles: Mapping[str, Roles]) -> None:
+        self.roles = roles
+        self.pull: Tensor | float = 0.0
+        self.tallies: dict[str, Tensor] = {}
+
+    def __call__(
+        self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
+    ) -> Tensor:
+        """See `Look`."""
+        tally = self.tallies.setdefault(branch, torch.zeros(2, device=queries.device, dtype=queries.dtype))
+        output, pull = contested_attention(queries, keys, values, targets(), self.roles[branch], tally)
+        self.pull = self.pull + pull
+        return output
+
+
+class Comparison:
+    """Scoring: how far the correlations of some branches lie from their targets.
+
+    Args:
+        branches: those to be compared; the others are only computed.
+    """
+
+    def __init__(self, branches: Collection[str]) -> None:
+        self.branches = branches
+        self.divergences: dict[str, list[Tensor]] = {branch: [] for branch in branches}
+
+    def __call__(
+        self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
+    ) -> Tensor:
+        """See `Look`."""
+        if branch not in self.branches:
+            return attention(queries, keys, values)
+        output, divergence = compared_attention(queries, keys, values, targets())
+        self.divergences[branch].append(divergence)
+        return output
+
+    def mean(self, branch: str) -> Tensor:
+        """J_i, mean over heads and layers, [N, tokens]."""
+        return torch.stack(self.divergences[branch]).mean(0)
+
+
+class Correlation(NamedTuple):
+    """Of some tokens with all tokens of a grid.
+
+    Attributes:
+        learnt: [chosen tokens, grid rows, grid columns], each sums to 1.
+        target: the same.
+    """
+
+    learnt: Tensor
+    target: Tensor
+
+
+class Portrait:
+    """Pictures: the correlations of a few tokens of one image, means over heads and layers.
+
+    Args:
+        tokens: their indices, int64 [chosen tokens].
+    """
+
+    def __init__(self, tokens: Tensor) -> None:
+        self.tokens = tokens
+        self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {}
+
+    def __call__(
+        self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
+    ) -> Tensor:
+        """See `Look`."""
+        chosen = queries[0].index_select(1, self.tokens)
+        learnt = attention_weights(chosen, keys[0])
+        rows, columns = (part[0].index_select(1, self.tokens) for part in targets())
+        self.seen.setdefault(branch, []).append((learnt.mean(0), Targets(rows, columns).dense().mean(0)))
+        return attention(queries, keys, values)
+
+    def means(self, grid: tuple[int, int]) -> dict[str, Correlation]:
+        """By branch, on a grid of rows and columns."""
+        return {
+            branch: Correlation(*(torch.stack(part).mean(0).unflatten(-1, grid) for part in zip(*pairs, strict=True)))
+            for branch, pairs in self.seen.items()
+        }

@@ -1,0 +1,181 @@
+"""Tokens, mean good image and training of FOD; what published numbers would have been; pictures of correlations."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from discrepancy.errors import InputError
+from discrepancy.features.cache import Features
+from discrepancy.features.recipe import FeatureRecipe
+from discrepancy.features.reference import mean_ingredients, mean_recipe
+from discrepancy.inspection.parameters import IngestionParameters
+from discrepancy.methods.detector import anomaly_maps
+from discrepancy.methods.fod import FOD, FODProblem, build_optimiser, build_tokens, describe
+from discrepancy.methods.fod_parameters import FODParameters
+from discrepancy.methods.training import Checkpoint, Epoch, fit, resolve_device
+from discrepancy.metrics import evaluate
+from discrepancy.steps import check_features, counts, fresh_card, frozen_network, good_features
+
+logger = logging.getLogger(__name__)
+
+ORACLE_METRICS = ("image_auroc", "pixel_auroc")
+
+
+def recipe_features(
+    images: np.ndarray, samples: pd.DataFrame, parameters: FODParameters, ingestion: IngestionParameters
+) -> FeatureRecipe:
+    """Tokens of the good images (training, then validation): local means of the frozen network's maps.
+
+    Args:
+        images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
+        samples: the sample table.
+        parameters: of FOD.
+        ingestion: for category and image size.
+    """
+    backbone = frozen_network(parameters, ingestion)
+    tokens = build_tokens(backbone, parameters, ingestion.image_size)
+    return good_features(backbone, images, samples, parameters, tokens)
+
+
+def recipe_reference(samples: pd.DataFrame, features: Features) -> FeatureRecipe:
+    """The mean good image: at each position the mean of the training images' tokens; computed if not in the cache.
+
+    Args:
+        samples: the sample table.
+        features: cached tokens of the good images.
+    """
+    return mean_recipe(features, counts(samples)[0])
+
+
+def train(
+    samples: pd.DataFrame,
+    features: Features,
+    reference: Features,
+    checkpoint: Path,
+    parameters: FODParameters,
+    ingestion: IngestionParameters,
+) -> tuple[FOD, pd.DataFrame]:
+    """Train the transformers on the tokens of the good training images; the last epoch's weights count.
+
+    Args:
+        samples: the sample table.
+        features: cached tokens.
+        reference: the mean good image.
+        checkpoint: where the state is kept meanwhile.
+        parameters: of FOD.
+        ingestion: for category and image size.
+
+    Returns:
+        The detector, its thresholds still empty, and the history: epoch, loss (twice L_rec), validation loss, rate,
+        seconds, divergence and entropy of the correlations.
+    """
+    detector = _untrained(samples, features, reference, parameters, ingestion)
+    problem = FODProblem(detector, features, examples=counts(samples)[0])
+    history = _fit(problem, checkpoint, "fod")
+    del problem  # and the features that it may hold on a GPU
+    detector.fit_weighing(features, range(counts(samples)[0]))
+    return detector, pd.DataFrame([epoch.line() for epoch in history])
+
+
+def consult_oracle(
+    images: np.ndarray,
+    masks: np.ndarray,
+    samples: pd.DataFrame,
+    features: Features,
+    reference: Features,
+    checkpoint: Path,
+    parameters: FODParameters,
+    ingestion: IngestionParameters,
+) -> dict[str, float]:
+    """What comes out if the best epoch is chosen by the test images, as published numbers were; nothing if not asked.
+
+    The same training once more (on a CPU bit for bit), with a look at the test images after each epoch. A step by
+    itself, so that no look at test images can reach the detector.
+
+    Args:
+        images: uint8 [N, 3, H, W]; the test images come last.
+        masks: bool [N_test, H, W].
+        samples: the sample table.
+        features: cached tokens.
+        reference: the mean good image.
+        checkpoint: where the state is kept meanwhile.
+        parameters: of FOD; `oracle` asks for it.
+        ingestion: for category and image size.
+
+    Returns:
+        `oracle_image_auroc`, `oracle_pixel_auroc`: each the best of all epochs, and these epochs.
+    """
+    if not parameters.oracle:
+        return {}
+    detector = _untrained(samples, features, reference, parameters, ingestion)
+    examples = counts(samples)[0]
+    labels = samples["label"][samples["split"] == "test"].to_numpy()
+    photographs, device = images[len(images) - len(labels) :], resolve_device(parameters.device)
+
+    def watch(detector: FOD) -> Mapping[str, float]:
+        detector.fit_weighing(features, range(examples))
+        maps = np.concatenate(list(anomaly_maps(detector, photographs, device=device)))
+        values = evaluate(maps, masks, labels, detector.image_scores(torch.from_numpy(maps)).numpy())
+        return {name: values[name] for name in ORACLE_METRICS}
+
+    problem = FODProblem(detector, features, examples=examples, watch=watch)
+    history = _fit(problem, checkpoint, "oracle")
+    return _best(history)
+
+
+def _best(history: Sequence[Epoch]) -> dict[str, float]:
+    """The best value of each metric over the epochs, and its epoch; without those that are not defined."""
+    found: dict[str, float] = {}
+    for name in ORACLE_METRICS:
+        defined = [entry for entry in history if not math.isnan(entry.noted[name])]
+        if defined:
+            best = max(defined, key=lambda entry: entry.noted[name])
+            found |= {f"oracle_{name}": best.noted[name], f"oracle_{name}_epoch": best.epoch}
+    logger.info("fod: chosen by the test images, as no honest number is: %s", found)
+    return found
+
+
+def _untrained(
+    samples: pd.DataFrame,
+    features: Features,
+    reference: Features,
+    parameters: FODParameters,
+    ingestion: IngestionParameters,
+) -> FOD:
+    """The detector as training finds it, on its device."""
+    backbone = frozen_network(parameters, ingestion)
+    detector = FOD(
+        backbone, parameters, fresh_card(FOD.method, backbone, samples, parameters, ingestion, **describe(parameters))
+    )
+    check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, reduction=detector.tokens)
+    if reference.card["ingredients"] != mean_ingredients(features, counts(samples)[0]):
+        raise InputError(
+            "the mean good image on disk is of other features; expected that of this run: start it at the beginning, "
+            "without --from-nodes"
+        )
+    if parameters.standardise:
+        detector.set_statistics(features.channel_statistics())
+    detector.set_reference(reference.tensors([0]))
+    return detector.to(resolve_device(parameters.device))
+
+
+def _fit(problem: FODProblem, checkpoint: Path, name: str) -> list[Epoch]:
+    """Train the transformers; the state on the way belongs to these parameters and features."""
+    detector = problem.detector
+    fingerprint = detector.parameters_used.fingerprint(problem.features, examples=problem.examples)
+    return fit(
+        detector.transformers,
+        problem,
+        detector.parameters_used.training,
+        device=problem.device,
+        name=name,
+        checkpoint=Checkpoint(checkpoint, fingerprint),
+        optimiser=build_optimiser(detector),
+    )

@@ -1,0 +1,30 @@
+"""Wiring of FOD's own steps."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from discrepancy.pipelines.fod.nodes import consult_oracle, recipe_features, recipe_reference, train
+
+
+def create_pipeline() -> Pipeline:
+    """Images -> fod.features -> fod.reference -> fod.trained and its history; and the oracle, which is off."""
+    given = ["params:fod", "params:ingestion"]
+    learnt_from = ["samples", "features", "reference"]
+    return Pipeline(
+        [
+            Node(recipe_features, ["images", "samples", *given], "features", name="extract_features"),
+            Node(recipe_reference, ["samples", "features"], "reference", name="average_features"),
+            Node(train, [*learnt_from, "checkpoint", *given], ["trained", "history"], name="train"),
+            Node(
+                consult_oracle,
+                ["images", "masks", *learnt_from, "oracle_checkpoint", *given],
+                "oracle",
+                name="consult_oracle",
+            ),
+        ],
+        namespace="fod",
+        inputs={"images", "samples", "masks"},
+        parameters={"params:fod", "params:ingestion"},
+        tags=["training"],
+    )
