@@ -2,6 +2,7 @@
 
     python benchmarks/design_study.py --method dfc [--part demo/cable] [--epochs 40]
     python benchmarks/design_study.py --method dfr [--part folder/kolektorsdd] [--images 100]
+    python benchmarks/design_study.py --method fod --epochs 8
 
 No test image is looked at. Of the good training images 60 % are trained on, 4 are for validation, the others are held
 out; each is judged as it is and in copies with a painted defect: a scratch, a displaced patch, a warp, a change of tone
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,15 @@ from numpy.typing import NDArray
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import feature_recipe
+from discrepancy.features.reference import mean_recipe
 from discrepancy.methods.detector import Detector, anomaly_maps, new_card
 from discrepancy.methods.dfc import DFC, DFCProblem, build_corruption
 from discrepancy.methods.dfc_parameters import DFCParameters
 from discrepancy.methods.dfr import DFR, DFRProblem, build_regions, choose_latent_dimension
 from discrepancy.methods.dfr_parameters import DFRParameters
-from discrepancy.methods.training import Epoch, fit
+from discrepancy.methods.fod import FOD, FODProblem, build_tokens
+from discrepancy.methods.fod_parameters import FODParameters
+from discrepancy.methods.training import Checkpoint, Epoch, fit
 from discrepancy.metrics import evaluate
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +72,31 @@ DFR_VARIANTS: Variants = {
     "rate 1e-2": {"learning_rate": 1e-2},
     "mixed precision": {"precision": "bf16"},
     "cached in float16": {"cache_dtype": "float16"},
+}
+FOD_VARIANTS: Variants = {
+    "default": {},
+    "times inter-correlations": {"correlation": "inter"},
+    "times those, levels balanced": {"correlation": "inter", "balanced": True},
+    "times intra-correlations": {"correlation": "intra"},
+    "raw residuals": {"residuals": "raw", "by_position": False},
+    "whitened, not by position": {"by_position": False},
+    "by position, not whitened": {"residuals": "raw"},
+    "smoothed by 4 px": {"smoothing": 4.0},
+    "trained without inter": {"with_inter": False},
+    "trained without intra": {"with_intra": False},
+    "trained without both": {"with_inter": False, "with_intra": False},
+    "as in the figure": {"as_figure": True},
+    "not standardised": {"standardise": False},
+    "batches of 4": {"batch_size": 4},
+    "rate 3e-4": {"learning_rate": 3e-4},
+    "rate 3e-3": {"learning_rate": 3e-3},
+    "1 layer": {"depth": 1},
+    "3 layers": {"depth": 3},
+    "2 heads": {"heads": 2},
+    "8 heads": {"heads": 8},
+    "widths 64": {"widths": [64, 64]},
+    "widths 256": {"widths": [256, 256]},
+    "mixed precision": {"precision": "bf16"},
 }
 
 
@@ -141,6 +171,27 @@ def train_dfr(
     return detector, history
 
 
+def train_fod(
+    images: NDArray[np.uint8], train: int, changes: dict[str, object], cache: Path
+) -> tuple[FOD, list[Epoch]]:
+    """FOD, likewise; variants that differ in their scoring only share a training."""
+    parameters = FODParameters.model_validate(changes)
+    backbone = build_backbone(parameters.backbone, layers=parameters.layers_of(""))
+    entries = card_entries(images, parameters.image_smoothing)
+    tokens = build_tokens(backbone, parameters, entries["image_size"])
+    features = FeatureCache(cache).get(feature_recipe(backbone, images, digests(images), reduction=tokens))
+    detector = FOD(backbone, parameters, new_card("fod", {}, backbone, **entries))
+    if parameters.standardise:
+        detector.set_statistics(features.channel_statistics())
+    detector.set_reference(FeatureCache(cache).get(mean_recipe(features, train)).tensors([0]))
+    state = Checkpoint(cache / "trained.pt", parameters.fingerprint(features, examples=train))
+    state.path = cache / f"{state.fingerprint}.pt"
+    problem = FODProblem(detector, features, examples=train)
+    history = fit(detector.transformers, problem, parameters.training, device=CPU, checkpoint=state)
+    detector.fit_weighing(features, range(train))
+    return detector, history
+
+
 def digests(images: NDArray[np.uint8]) -> list[str]:
     """Names of the images, good enough for a cache that lives as long as this program."""
     return [str(index) for index in range(len(images))]
@@ -151,6 +202,14 @@ def card_entries(images: NDArray[np.uint8], sigma: float) -> dict[str, Any]:
     return {"image_size": (images.shape[2], images.shape[3]), "sigma": sigma, "data_digest": ""}
 
 
+TRAINERS: dict[str, Callable[..., tuple[Detector, list[Epoch]]]] = {
+    "dfc": train_dfc,
+    "dfr": train_dfr,
+    "fod": train_fod,
+}
+VARIANTS = {"dfc": DFC_VARIANTS, "dfr": DFR_VARIANTS, "fod": FOD_VARIANTS}
+
+
 def judge(
     method: str, images: NDArray[np.uint8], changes: dict[str, object], paintings: int, cache: Path
 ) -> dict[str, object]:
@@ -159,8 +218,7 @@ def judge(
     held_out = images[train + 4 :]
     rng = np.random.default_rng(11)
     painted, masks = zip(*(paint(image, rng) for _ in range(paintings) for image in held_out), strict=True)
-    detector: Detector
-    trainer = {"dfc": train_dfc, "dfr": train_dfr}[method]
+    trainer = TRAINERS[method]
     detector, history = trainer(images[: train + 4], train, {**changes, "device": "cpu"}, cache)
     both = np.concatenate([held_out, np.stack(painted)])
     maps = np.concatenate(list(anomaly_maps(detector, both, device=CPU)))
@@ -175,7 +233,7 @@ def judge(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--method", choices=["dfc", "dfr"], default="dfc")
+    parser.add_argument("--method", choices=list(VARIANTS), default="dfc")
     parser.add_argument("--part", default="demo/cable", help="<dataset>/<category> of a finished run")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--images", type=int, help="take only so many of the good training images")
@@ -185,7 +243,7 @@ def main() -> None:
     samples = pd.read_csv(ROOT / f"data/02_intermediate/{options.part}/samples.csv", keep_default_na=False)
     stored = np.load(ROOT / f"data/03_primary/{options.part}/images.npy", mmap_mode="r")
     images = np.array(stored[: int((samples["split"] != "test").sum())][: options.images])
-    variants = DFC_VARIANTS if options.method == "dfc" else DFR_VARIANTS
+    variants = VARIANTS[options.method]
     report = RESULTS / f"design_study_{options.method}_{options.part.split('/')[1]}.json"
     with tempfile.TemporaryDirectory() as cache:
         rows = []

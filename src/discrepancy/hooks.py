@@ -216,8 +216,8 @@ class SummaryHooks:
 
 def _whereabouts(catalog: DataCatalog, method: str) -> str:
     lines = []
-    places = {"gallery": "gallery_figure", "pictures": "segmentations", "table": "table", "detector": "detector"}
-    for label, name in places.items():
+    places = {"gallery": "gallery_figure", "correlations": "correlation_figure", "pictures": "segmentations"}
+    for label, name in {**places, "table": "table", "detector": "detector"}.items():
         dataset: Any = catalog.get(f"{method}.{name}")
         if dataset.exists():
             lines.append(f"{label:<10}{os.path.relpath(dataset._get_load_path())}")

@@ -7,6 +7,8 @@ from kedro.pipeline import Pipeline
 from discrepancy.pipelines import dfc, dfr, fod, ingestion, reporting, scoring
 
 METHODS = {"dfc": dfc, "dfr": dfr, "fod": fod}
+REPORTS = {"fod": fod.create_reporting}
+"""What the report of single methods has besides."""
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -16,7 +18,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         name: first
         + _stage("training", method.create_pipeline())
         + _stage("scoring", scoring.create_pipeline(name))
-        + _stage("reporting", reporting.create_pipeline(name))
+        + _stage("reporting", reporting.create_pipeline(name) + REPORTS.get(name, _nothing)())
         for name, method in METHODS.items()
     }
     return {**pipelines, "ingestion": first, "__default__": pipelines["dfc"]}
@@ -25,3 +27,7 @@ def register_pipelines() -> dict[str, Pipeline]:
 def _stage(name: str, pipeline: Pipeline) -> Pipeline:
     """The same pipeline as one box of the graph, and `kedro run --namespaces=name`; its datasets keep their names."""
     return Pipeline(pipeline, namespace=name, prefix_datasets_with_namespace=False)
+
+
+def _nothing() -> Pipeline:
+    return Pipeline([])

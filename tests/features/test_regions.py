@@ -170,7 +170,9 @@ def test_regional_features_are_cached_as_they_are_kept(tmp_path):
         Regions(backbone.map_shapes(32, 48), (32, 48), alignment="bilinear_corners", region=8),
         Regions(backbone.map_shapes(32, 48), (32, 48), alignment="bilinear_corners", padded=("relu4_1",)),
     ]
-    prints = {feature_recipe(backbone, images, ["a", "b", "c"], reduction=other).fingerprint for other in [*others, None]}
+    prints = {
+        feature_recipe(backbone, images, ["a", "b", "c"], reduction=other).fingerprint for other in [*others, None]
+    }
     assert len(prints) == 4 and recipe.fingerprint not in prints
 
 

@@ -97,7 +97,7 @@ def test_only_the_autoencoder_is_trained(network, regional):
 
 
 def test_features_kept_on_the_device_are_those_of_the_cache(network, regional, monkeypatch):
-    monkeypatch.setattr("discrepancy.methods.dfr.COPIED_AT_ONCE", 5)
+    monkeypatch.setattr("discrepancy.methods.feature_problem.COPIED_AT_ONCE", 5)
     detector = build(network, regional)
     resident = DFRProblem(detector, regional, examples=16, resident=True)
     read = DFRProblem(detector, regional, examples=16)
@@ -126,7 +126,7 @@ def test_validation_loss_is_that_of_the_held_out_images(network, regional, monke
         expected = problem.loss(regional.tensors(range(11, 18))).item()
         assert problem.validation_loss() == pytest.approx(expected, rel=1e-5)
         assert DFRProblem(detector, regional, examples=18).validation_loss() is None
-        monkeypatch.setattr("discrepancy.methods.dfr.VALIDATION_IMAGES", 3)
+        monkeypatch.setattr("discrepancy.methods.feature_problem.VALIDATION_IMAGES", 3)
         expected = problem.loss(regional.tensors(range(11, 14))).item()
         assert problem.validation_loss() == pytest.approx(expected, rel=1e-5)
 

@@ -270,8 +270,9 @@ def check_branches(parameters: FODParameters) -> None:
 class FODProblem(FeatureProblem):
     """What the training loop is told: tokens of good images, to be reconstructed while the correlations play.
 
-    The loss has the gradients of the paper's two, added up: twice L_rec, and the game (`contested_attention`). Its value
-    is twice L_rec: a game has nothing that goes down. What it is about is noted apart, means over levels and layers.
+    The loss has the gradients of the paper's two, added up: twice L_rec, and the game (`contested_attention`). Its
+    value is twice L_rec: a game has nothing that goes down. What it is about is noted apart, means over levels and
+    layers.
 
     Args:
         detector: its transformers are trained; on the device already.

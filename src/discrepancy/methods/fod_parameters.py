@@ -20,7 +20,7 @@ DEFAULT_LAYERS = {
 class FODParameters(MethodParameters):
     """Parameters of FOD. The defaults suit the embedded backbone on two CPU cores; `conf/paper` holds the paper's."""
 
-    AFTER_TRAINING = MethodParameters.AFTER_TRAINING | {"correlation", "balanced"}
+    AFTER_TRAINING = MethodParameters.AFTER_TRAINING | {"correlation", "balanced", "pictured"}
 
     widths: list[int] = Field([128, 128], min_length=1, description="width of a token, for each layer, a+b")
     heads: int = Field(4, ge=1, description="heads of every attention")
@@ -37,12 +37,15 @@ class FODParameters(MethodParameters):
         False, description="train once more and look at the test images after each epoch, as published numbers do"
     )
 
-    epochs: int = Field(20, ge=1)
+    epochs: int = Field(12, ge=1)
     batch_size: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
 
     correlation: Literal["auto", "inter", "intra", "none"] = Field(
-        "auto", description="what errors of reconstruction are multiplied with; auto: inter, else intra, as trained"
+        "none", description="what errors of reconstruction are multiplied with; auto: inter, else intra, as trained"
+    )
+    pictured: str = Field(
+        "auto", description="test image whose correlations the report shows, its path; auto: the clearest defect"
     )
     balanced: bool = Field(False, description="make up for the levels' numbers of tokens, so that all weigh alike")
 

@@ -18,6 +18,7 @@ from discrepancy.methods.correlation import (
     attention_weights,
     compared_attention,
     contested_attention,
+    divergence,
 )
 
 
@@ -64,8 +65,8 @@ class Comparison:
         """See `Look`."""
         if branch not in self.branches:
             return attention(queries, keys, values)
-        output, divergence = compared_attention(queries, keys, values, targets())
-        self.divergences[branch].append(divergence)
+        output, divergences = compared_attention(queries, keys, values, targets())
+        self.divergences[branch].append(divergences)
         return output
 
     def mean(self, branch: str) -> Tensor:
@@ -79,10 +80,12 @@ class Correlation(NamedTuple):
     Attributes:
         learnt: [chosen tokens, grid rows, grid columns], each sums to 1.
         target: the same.
+        divergence: J between the two, [chosen tokens].
     """
 
     learnt: Tensor
     target: Tensor
+    divergence: Tensor
 
 
 class Portrait:
@@ -94,7 +97,7 @@ class Portrait:
 
     def __init__(self, tokens: Tensor) -> None:
         self.tokens = tokens
-        self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self.seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
 
     def __call__(
         self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
@@ -103,12 +106,15 @@ class Portrait:
         chosen = queries[0].index_select(1, self.tokens)
         learnt = attention_weights(chosen, keys[0])
         rows, columns = (part[0].index_select(1, self.tokens) for part in targets())
-        self.seen.setdefault(branch, []).append((learnt.mean(0), Targets(rows, columns).dense().mean(0)))
+        target = Targets(rows, columns).dense()
+        entry = (learnt.mean(0), target.mean(0), divergence(learnt, target).mean(0))
+        self.seen.setdefault(branch, []).append(entry)
         return attention(queries, keys, values)
 
     def means(self, grid: tuple[int, int]) -> dict[str, Correlation]:
         """By branch, on a grid of rows and columns."""
-        return {
-            branch: Correlation(*(torch.stack(part).mean(0).unflatten(-1, grid) for part in zip(*pairs, strict=True)))
-            for branch, pairs in self.seen.items()
-        }
+        found = {}
+        for branch, entries in self.seen.items():
+            learnt, target, divergences = (torch.stack(part).mean(0) for part in zip(*entries, strict=True))
+            found[branch] = Correlation(learnt.unflatten(-1, grid), target.unflatten(-1, grid), divergences)
+        return found

@@ -1,5 +1,5 @@
 """Features and training of FOD."""
 
-from discrepancy.pipelines.fod.pipeline import create_pipeline
+from discrepancy.pipelines.fod.pipeline import create_pipeline, create_reporting
 
-__all__ = ["create_pipeline"]
+__all__ = ["create_pipeline", "create_reporting"]

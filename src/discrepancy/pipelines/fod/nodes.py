@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
 from discrepancy.errors import InputError
 from discrepancy.features.cache import Features
 from discrepancy.features.recipe import FeatureRecipe
 from discrepancy.features.reference import mean_ingredients, mean_recipe
+from discrepancy.figures.correlations import Correlations, Level, choose_patches, correlation_figure
 from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.methods.detector import anomaly_maps
 from discrepancy.methods.fod import FOD, FODProblem, build_optimiser, build_tokens, describe
@@ -26,6 +28,11 @@ from discrepancy.steps import check_features, counts, fresh_card, frozen_network
 logger = logging.getLogger(__name__)
 
 ORACLE_METRICS = ("image_auroc", "pixel_auroc")
+
+SUBTITLE = (
+    "With which patches a patch goes together: mean over heads and layers, brightest where most. J: how far learnt and "
+    "target lie apart."
+)
 
 
 def recipe_features(
@@ -128,6 +135,54 @@ def consult_oracle(
     problem = FODProblem(detector, features, examples=examples, watch=watch)
     history = _fit(problem, checkpoint, "oracle")
     return _best(history)
+
+
+def draw_correlations(
+    detector: FOD,
+    images: np.ndarray,
+    masks: np.ndarray,
+    maps: np.ndarray,
+    scores: pd.DataFrame,
+    parameters: FODParameters,
+) -> Figure:
+    """Learnt correlations and their targets for a good and an anomalous patch of one test image.
+
+    Args:
+        detector: the detector.
+        images: uint8 [N, 3, H, W]; the test images come last.
+        masks: bool [N_test, H, W].
+        maps: float32 [N_test, H, W].
+        scores: one line per test image.
+        parameters: of FOD; `pictured` names the image.
+    """
+    row = _pictured(scores, masks, parameters.pictured)
+    image = np.array(images[len(images) - len(maps) + row])
+    patches = choose_patches(maps[row], masks[row])
+    device = resolve_device(parameters.device)
+    found = detector.to(device).correlations(torch.from_numpy(image)[None].to(device), [p.place for p in patches])
+    levels = [
+        Level(
+            name,
+            [detector.cell(index, patch.place) for patch in patches],
+            {branch: Correlations(*(part.cpu().numpy() for part in values)) for branch, values in branches.items()},
+        )
+        for index, (name, branches) in enumerate(zip(detector.levels, found, strict=True))
+        if branches
+    ]
+    line = scores.iloc[row]
+    title = f"Correlations learnt by FOD: {line['image']} ({line['defect']})"
+    return correlation_figure(image, patches, levels, title=title, subtitle=SUBTITLE)
+
+
+def _pictured(scores: pd.DataFrame, masks: np.ndarray, wanted: str) -> int:
+    """The row of the test image that is asked for; `auto`: the highest score that has a mask, else the highest."""
+    if wanted == "auto":
+        marked = masks.any((1, 2))
+        return int(scores["score"].where(marked if marked.any() else True).argmax())
+    matching = np.flatnonzero(scores["image"] == wanted)
+    if not len(matching):
+        raise InputError(f"fod.pictured: {wanted!r} is no test image; expected auto or one like {scores['image'][0]!r}")
+    return int(matching[0])
 
 
 def _best(history: Sequence[Epoch]) -> dict[str, float]:

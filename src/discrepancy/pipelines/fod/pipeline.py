@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from discrepancy.pipelines.fod.nodes import consult_oracle, recipe_features, recipe_reference, train
+from discrepancy.pipelines.fod.nodes import (
+    consult_oracle,
+    draw_correlations,
+    recipe_features,
+    recipe_reference,
+    train,
+)
 
 
 def create_pipeline() -> Pipeline:
@@ -27,4 +33,22 @@ def create_pipeline() -> Pipeline:
         inputs={"images", "samples", "masks"},
         parameters={"params:fod", "params:ingestion"},
         tags=["training"],
+    )
+
+
+def create_reporting() -> Pipeline:
+    """What FOD's report has besides: pictures of its correlations."""
+    return Pipeline(
+        [
+            Node(
+                draw_correlations,
+                ["detector", "images", "masks", "maps", "scores", "params:fod"],
+                "correlation_figure",
+                name="draw_correlations",
+            )
+        ],
+        namespace="fod",
+        inputs={"images", "masks"},
+        parameters={"params:fod"},
+        tags=["reporting"],
     )

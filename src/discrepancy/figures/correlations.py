@@ -1,0 +1,168 @@
+"""Which other patches of an image a patch goes together with: what FOD learnt, and the targets it learnt them by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from discrepancy.figures import page as layout
+from discrepancy.figures import style
+from discrepancy.figures.overlays import to_picture
+
+_TALLEST = 240  # pixels of one picture
+_HEAD = 84
+_CAPTION = 20
+_BRANCHES = {"intra": "intra, with this image", "inter": "inter, with the mean good image"}
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A patch whose correlations are shown.
+
+    Attributes:
+        name: what it is.
+        place: row and column in the image, px.
+        colour: of its mark.
+    """
+
+    name: str
+    place: tuple[int, int]
+    colour: str
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """Of the patches with all cells of one grid; each map sums to 1.
+
+    Attributes:
+        learnt: [patches, rows, columns].
+        target: [patches, rows, columns].
+        divergence: between the two, [patches].
+    """
+
+    learnt: NDArray[np.floating]
+    target: NDArray[np.floating]
+    divergence: NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One grid of patches.
+
+    Attributes:
+        name: of the layer.
+        cells: row and column of each patch on the grid.
+        branches: `intra` and `inter`, or those that were trained.
+    """
+
+    name: str
+    cells: Sequence[tuple[int, int]]
+    branches: Mapping[str, Correlations]
+
+
+def choose_patches(anomaly_map: NDArray[np.floating], mask: NDArray[np.bool_]) -> list[Patch]:
+    """A typical and an anomalous patch of an image.
+
+    Args:
+        anomaly_map: [H, W].
+        mask: ground truth [H, W]; may be empty.
+
+    Returns:
+        The place of the median score outside the mask, and that of the highest score in the mask (in the whole image if
+        the mask is empty).
+    """
+    outside = np.flatnonzero(~mask) if not mask.all() else np.arange(mask.size)
+    inside = np.flatnonzero(mask) if mask.any() else np.arange(mask.size)
+    values = anomaly_map.ravel()
+    order = outside[np.argsort(values[outside], kind="stable")]
+    width = mask.shape[1]
+    typical, worst = (divmod(int(i), width) for i in (order[len(order) // 2], inside[np.argmax(values[inside])]))
+    name = "anomalous patch" if mask.any() else "highest score"
+    return [Patch("good patch", typical, style.GOOD), Patch(name, worst, style.FOUND)]
+
+
+def correlation_figure(
+    image: NDArray[np.uint8], patches: Sequence[Patch], levels: Sequence[Level], *, title: str, subtitle: str = ""
+) -> Figure:
+    """Draw a row per level and patch: the patch in the photograph, then learnt correlations and targets by branch.
+
+    Each map has its own colour scale from 0 to its highest value, which stands below it.
+
+    Args:
+        image: photograph, uint8 [3, H, W].
+        patches: whose correlations are shown.
+        levels: the grids, with the patches' correlations.
+        title: heading of the page.
+        subtitle: the line below it.
+
+    Returns:
+        A figure 1100 pixels wide. The gid of a map's axes is `<branch>-<learnt or target>-<level>-<patch>`, counted
+        from 0; that of a photograph's is `photograph-<level>-<patch>`.
+    """
+    branches = list(levels[0].branches) if levels else []
+    columns = 1 + 2 * len(branches)
+    room = (layout.WIDTH - 2 * layout.MARGIN - (columns - 1) * layout.GAP) / columns
+    height = min(_TALLEST, room * image.shape[1] / image.shape[2])
+    width = height * image.shape[2] / image.shape[1]
+    step = height + layout.LINE + _CAPTION
+    page = layout.Page(_HEAD + len(levels) * (layout.SECTION + len(patches) * step) + layout.MARGIN)
+    page.write(layout.MARGIN, 34, title, **style.text(style.LARGE, bold=True))
+    page.write(layout.MARGIN, 60, subtitle, **style.text())
+    lefts = [layout.MARGIN + column * (room + layout.GAP) for column in range(columns)]
+    top: float = _HEAD
+    for index, level in enumerate(levels):
+        _head(page, lefts, top, level, branches)
+        top += layout.SECTION
+        for row, patch in enumerate(patches):
+            axes = page.axes(lefts[0], top, width, height)
+            axes.set_gid(f"photograph-{index}-{row}")
+            _photograph(axes, image, patch)
+            page.write(lefts[0], top + height + 14, patch.name, **style.text(style.SMALL, colour=patch.colour))
+            for number, branch in enumerate(branches):
+                found = level.branches[branch]
+                for offset, name in enumerate(("learnt", "target")):
+                    left = lefts[1 + 2 * number + offset]
+                    axes = page.axes(left, top, width, height)
+                    axes.set_gid(f"{branch}-{name}-{index}-{row}")
+                    values = getattr(found, name)[row]
+                    _map(axes, values, level.cells[row])
+                    words = f"{name}, at most {style.number(float(values.max()))}"
+                    if name == "target":
+                        words += f" · J {style.number(float(found.divergence[row]))}"
+                    page.write(left, top + height + 14, words, **style.text(style.SMALL, colour=style.QUIET))
+            top += step
+    return page.figure
+
+
+def _head(page: layout.Page, lefts: Sequence[float], top: float, level: Level, branches: Sequence[str]) -> None:
+    """Name a level and its columns."""
+    rows, columns = next(iter(level.branches.values())).learnt.shape[1:]
+    words = f"{level.name}, {rows}x{columns} patches"
+    page.write(lefts[0], top + 24, words, **style.text(style.NORMAL, bold=True))
+    for number, branch in enumerate(branches):
+        page.write(lefts[1 + 2 * number], top + 24, _BRANCHES[branch], **style.text(style.NORMAL))
+
+
+def _photograph(axes: Axes, image: NDArray[np.uint8], patch: Patch) -> None:
+    """The photograph with a mark around the patch."""
+    side = max(image.shape[1:]) / 16
+    axes.imshow(to_picture(image))
+    y, x = patch.place
+    corner = (x - side / 2, y - side / 2)
+    axes.add_patch(Rectangle(corner, side, side, facecolor="none", edgecolor="white", linewidth=3.2))
+    axes.add_patch(Rectangle(corner, side, side, facecolor="none", edgecolor=patch.colour, linewidth=1.8))
+    axes.set_axis_off()
+
+
+def _map(axes: Axes, values: NDArray[np.floating], cell: tuple[int, int]) -> None:
+    """Correlations [rows, columns] in colours, with a mark around the patch's own cell."""
+    axes.imshow(values, cmap=style.colour_table(), vmin=0, vmax=float(values.max()) or 1.0, aspect="auto")
+    corner = (cell[1] - 0.5, cell[0] - 0.5)
+    axes.add_patch(Rectangle(corner, 1, 1, facecolor="none", edgecolor="white", linewidth=1.2))
+    axes.set_axis_off()
