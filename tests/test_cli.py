@@ -146,6 +146,24 @@ def test_wrong_parameters_of_dfr(shared_project, part, params, said):
     refuse_parameters(shared_project, part, params, said, pipeline="dfr")
 
 
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ("fod.widths=128", ["widths", "1 given", "blocks.2, blocks.4"]),
+        ("fod.widths=128+130", ["130", "multiples of 4", "heads, 4"]),
+        ("fod.widths=wide", ["widths", "wide", "integer"]),
+        ("fod.heads=0", ["heads", "0"]),
+        ("fod.correlation=both", ["correlation", "both", "auto", "inter"]),
+        ("fod.correlation=inter,fod.with_inter=false", ["inter", "with_inter", "intra, none"]),
+        ("fod.with_intra=perhaps", ["with_intra", "perhaps", "boolean"]),
+        ("fod.layer=blocks.2", ["layer", "did you mean 'layers'"]),
+        ("fod.layers=blocks.9+blocks.2", ["blocks.9", "blocks.4"]),
+    ],
+)
+def test_wrong_parameters_of_fod(shared_project, part, params, said):
+    refuse_parameters(shared_project, part, params, said, pipeline="fod")
+
+
 def test_unknown_presets_are_refused(shared_project):
     bootstrap_project(shared_project)
     with chdir(shared_project):

@@ -47,9 +47,13 @@ def collect() -> None:
         facts = {"images": card["images"], "image_size": card["image_size"], "epochs": card["parameters"]["epochs"]}
         runs.append({"dataset": dataset, "category": category, "method": method, **facts, **metrics, "table": table})
         if dataset == "demo":
-            target = ROOT / f"docs/pictures/{method}_{category}.png"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(latest(folder / "gallery.png"), target)
+            pictures = {
+                "gallery.png": f"{method}_{category}.png",
+                "correlation.png": f"{method}_{category}_correlations.png",
+            }
+            for name, target in pictures.items():
+                if (folder / name).is_dir():
+                    shutil.copy(latest(folder / name), ROOT / "docs/pictures" / target)
     (RESULTS / "runs.json").write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
 
 
@@ -100,8 +104,8 @@ def study_table(name: str) -> str:
     report = read(f"design_study_{name}")
     if not report:
         return ""
-    frame = pd.DataFrame(report["variants"])  # DFR's was timed beside other work
-    return markdown_table(frame.drop(columns="train_seconds") if name.startswith("dfr") else frame)
+    frame = pd.DataFrame(report["variants"])  # only DFC's had the machine for itself
+    return markdown_table(frame if name.startswith("dfc") else frame.drop(columns="train_seconds"))
 
 
 def epoch_table(device: str) -> str:
@@ -125,7 +129,16 @@ def step_table() -> str:
     )
 
 
+def fod_step_table(device: str) -> str:
+    """What a training step of FOD takes, ours and the naive way."""
+    report = read(f"fod_step_{device}")
+    return markdown_table(pd.DataFrame(report["steps"])) if report else ""
+
+
 TABLES = {
+    "fod step": lambda: fod_step_table("cpu"),
+    "design study fod": lambda: study_table("fod_cable"),
+    "cable by FOD": lambda: defect_table("demo/cable", "fod"),
     "training step": step_table,
     "design study dfc": lambda: study_table("dfc_cable"),
     "design study dfr": lambda: study_table("dfr_cable"),

@@ -220,7 +220,7 @@ def _whereabouts(catalog: DataCatalog, method: str) -> str:
     for label, name in {**places, "table": "table", "detector": "detector"}.items():
         dataset: Any = catalog.get(f"{method}.{name}")
         if dataset.exists():
-            lines.append(f"{label:<10}{os.path.relpath(dataset._get_load_path())}")
-    lines.append("compare   mlflow ui --backend-store-uri sqlite:///mlflow.db")
-    lines.append(f"graph     kedro viz run --pipeline={method}")
+            lines.append(f"{label:<13}{os.path.relpath(dataset._get_load_path())}")
+    lines.append("compare      mlflow ui --backend-store-uri sqlite:///mlflow.db")
+    lines.append(f"graph        kedro viz run --pipeline={method}")
     return "\n".join(lines) + "\n"

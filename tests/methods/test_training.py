@@ -57,6 +57,40 @@ def settings(**changes):
     return TrainingSettings(**{"epochs": 6, "batch_size": 4, "learning_rate": 0.05, **changes})
 
 
+class Talking(Line):
+    """Notes the mean index of each batch, and after each epoch how many batches it has seen."""
+
+    def loss(self, batch):
+        self.index = batch["x"].mean() * self.examples
+        return super().loss(batch)
+
+    def noted(self):
+        return {"index": self.index}
+
+    def after_epoch(self):
+        return {"batches": len(self.seen)}
+
+
+def test_what_a_problem_notes_is_in_the_history_as_means_over_images(tmp_path):
+    """Over images, not over batches: the last batch of ten images by fours is smaller."""
+    module = line()
+    history = fit(module, Talking(module), settings(epochs=2), device=CPU, checkpoint=Checkpoint(tmp_path / "c", "x"))
+    assert [entry.noted["index"] for entry in history] == pytest.approx([4.5, 4.5])
+    assert [entry.noted["batches"] for entry in history] == [3, 6]
+    assert history[1].line()["batches"] == 6 and history[1].line()["epoch"] == 2 and "noted" not in history[1].line()
+    taken_up = fit(line(), Talking(module), settings(epochs=2), device=CPU, checkpoint=Checkpoint(tmp_path / "c", "x"))
+    assert taken_up == history
+
+
+def test_another_optimiser_can_train():
+    module = line()
+    before = module.weight.item()
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.0)
+    fit(module, Line(module), settings(epochs=1), device=CPU, optimiser=optimiser)
+    assert module.weight.item() != before  # by the settings' rate
+    assert optimiser.param_groups[0]["lr"] == 0.05
+
+
 def test_it_learns_and_tells_the_history():
     module = line()
     history = fit(module, Line(module), settings(epochs=150), device=CPU, progress=False)

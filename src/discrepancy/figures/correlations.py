@@ -67,24 +67,27 @@ class Level:
 
 
 def choose_patches(anomaly_map: NDArray[np.floating], mask: NDArray[np.bool_]) -> list[Patch]:
-    """A typical and an anomalous patch of an image.
+    """A good and an anomalous patch of an image.
 
     Args:
         anomaly_map: [H, W].
         mask: ground truth [H, W]; may be empty.
 
     Returns:
-        The place of the median score outside the mask, and that of the highest score in the mask (in the whole image if
-        the mask is empty).
+        A place outside the mask: opposite the anomalous one through the image's centre, so about as far from the part's
+        border, or else that of the median score; and the place of the highest score in the mask, or in the whole image
+        if the mask is empty.
     """
-    outside = np.flatnonzero(~mask) if not mask.all() else np.arange(mask.size)
+    height, width = mask.shape
     inside = np.flatnonzero(mask) if mask.any() else np.arange(mask.size)
-    values = anomaly_map.ravel()
-    order = outside[np.argsort(values[outside], kind="stable")]
-    width = mask.shape[1]
-    typical, worst = (divmod(int(i), width) for i in (order[len(order) // 2], inside[np.argmax(values[inside])]))
+    y, x = divmod(int(inside[np.argmax(anomaly_map.ravel()[inside])]), width)
+    good = (height - 1 - y, width - 1 - x)
+    if mask[good] or good == (y, x):
+        outside = np.flatnonzero(~mask) if not mask.all() else np.arange(mask.size)
+        order = outside[np.argsort(anomaly_map.ravel()[outside], kind="stable")]
+        good = divmod(int(order[len(order) // 2]), width)
     name = "anomalous patch" if mask.any() else "highest score"
-    return [Patch("good patch", typical, style.GOOD), Patch(name, worst, style.FOUND)]
+    return [Patch("good patch", good, style.GOOD), Patch(name, (y, x), style.FOUND)]
 
 
 def correlation_figure(

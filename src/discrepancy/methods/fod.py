@@ -57,13 +57,9 @@ class FOD(Detector):
         self.tokens = build_tokens(backbone, parameters, self.image_size)
         self.levels = list(self.tokens.shapes)
         self.grids = [(height, width) for _, height, width in self.tokens.shapes.values()]
-        check_branches(parameters)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(parameters.seed)
-            self.transformers = nn.ModuleList(
-                CorrelationTransformer(shape, parameters.branches, as_figure=parameters.as_figure)
-                for shape in build_shapes(self.tokens, parameters)
-            )
+            self.transformers = build_transformers(self.tokens, parameters)
         for index, (channels, height, width) in enumerate(self.tokens.shapes.values()):
             self.register_buffer(f"mean_{index}", torch.zeros(channels))
             self.register_buffer(f"deviation_{index}", torch.ones(channels))
@@ -237,34 +233,36 @@ def build_tokens(backbone: Backbone, parameters: FODParameters, image_size: tupl
     return LocalMeans(backbone.map_shapes(*image_size), padding=parameters.padding)
 
 
-def build_shapes(tokens: LocalMeans, parameters: FODParameters) -> list[Shape]:
-    """The sizes of the transformers, one per layer.
+def build_transformers(tokens: LocalMeans, parameters: FODParameters) -> nn.ModuleList:
+    """One transformer per layer, randomly initialised from PyTorch's global generator.
 
     Raises:
-        InputError: not as many widths as layers.
-    """
-    if len(parameters.widths) != len(tokens.shapes):
-        raise InputError(
-            f"widths: {len(parameters.widths)} given; expected {len(tokens.shapes)}, one for each of the layers "
-            f"{', '.join(tokens.shapes)}"
-        )
-    return [
-        Shape(channels, (rows, columns), width, parameters.heads, parameters.depth)
-        for (channels, rows, columns), width in zip(tokens.shapes.values(), parameters.widths, strict=True)
-    ]
-
-
-def check_branches(parameters: FODParameters) -> None:
-    """Refuse to score by a correlation that is not trained.
-
-    Raises:
-        InputError: `correlation` names a branch that is off.
+        InputError: not as many widths as layers, a width that the heads cannot share, or a score by a correlation that
+            is not trained.
     """
     if parameters.scored and parameters.scored not in parameters.branches:
         raise InputError(
             f"correlation: {parameters.correlation} given, but with_{parameters.correlation} is false; expected auto, "
             f"{', '.join([*parameters.branches, 'none'])}"
         )
+    if len(parameters.widths) != len(tokens.shapes):
+        raise InputError(
+            f"widths: {len(parameters.widths)} given; expected {len(tokens.shapes)}, one for each of the layers "
+            f"{', '.join(tokens.shapes)}"
+        )
+    shapes = [
+        Shape(channels, (rows, columns), width, parameters.heads, parameters.depth)
+        for (channels, rows, columns), width in zip(tokens.shapes.values(), parameters.widths, strict=True)
+    ]
+    return nn.ModuleList(
+        CorrelationTransformer(shape, parameters.branches, as_figure=parameters.as_figure) for shape in shapes
+    )
+
+
+def check_parameters(tokens: LocalMeans, parameters: FODParameters) -> None:
+    """Refuse, before any work is done, what `build_transformers` would refuse."""
+    with torch.device("meta"):
+        build_transformers(tokens, parameters)
 
 
 class FODProblem(FeatureProblem):

@@ -19,7 +19,7 @@ from discrepancy.features.reference import mean_ingredients, mean_recipe
 from discrepancy.figures.correlations import Correlations, Level, choose_patches, correlation_figure
 from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.methods.detector import anomaly_maps
-from discrepancy.methods.fod import FOD, FODProblem, build_optimiser, build_tokens, describe
+from discrepancy.methods.fod import FOD, FODProblem, build_optimiser, build_tokens, check_parameters, describe
 from discrepancy.methods.fod_parameters import FODParameters
 from discrepancy.methods.training import Checkpoint, Epoch, fit, resolve_device
 from discrepancy.metrics import evaluate
@@ -48,6 +48,7 @@ def recipe_features(
     """
     backbone = frozen_network(parameters, ingestion)
     tokens = build_tokens(backbone, parameters, ingestion.image_size)
+    check_parameters(tokens, parameters)
     return good_features(backbone, images, samples, parameters, tokens)
 
 
@@ -170,7 +171,8 @@ def draw_correlations(
         if branches
     ]
     line = scores.iloc[row]
-    title = f"Correlations learnt by FOD: {line['image']} ({line['defect']})"
+    synthetic = ", synthetic image" if detector.card.get("dataset") == "demo" else ""
+    title = f"Correlations learnt by FOD: {line['image']} ({line['defect']}{synthetic})"
     return correlation_figure(image, patches, levels, title=title, subtitle=SUBTITLE)
 
 

@@ -1,0 +1,200 @@
+"""FOD's whole run, through Kedro, on a part that takes seconds, and the paper's settings."""
+
+import json
+import logging
+from contextlib import chdir
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from PIL import Image
+
+from discrepancy.cli import run as run_command
+from discrepancy.methods.detector import load_detector
+from discrepancy.methods.fod_parameters import FODParameters
+from tests.conftest import make_project, run_method
+
+QUICK = {"epochs": 12, "widths": [32, 32], "heads": 2, "device": "cpu"}
+COSTS = {"train_seconds", "images_per_second", "peak_memory_mib"}
+
+
+def run(project, part, **changes):
+    return run_method("fod", project, part, **{**QUICK, **changes})
+
+
+def report(project, version, name):
+    return project / "data/08_reporting/folder/disc/fod" / name / version / name
+
+
+def load(project, version, name):
+    return json.loads(report(project, version, name).read_text(encoding="utf-8"))
+
+
+def weights(project, version):
+    folder = project / "data/06_models/folder/disc/fod/detector" / version / "detector"
+    return load_detector(folder).trained_state()
+
+
+def metrics_of(project, version):
+    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
+    runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    (found,) = [one for one in runs if one.data.tags["kedro_run_id"] == version]
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, part):
+    project = make_project(tmp_path_factory.mktemp("run") / "project")
+    return project, run(project, part)
+
+
+def test_it_found_the_scratches(finished):
+    metrics = load(*finished, "metrics.json")
+    assert metrics["image_auroc"] == 1.0
+    assert metrics["pixel_auroc"] > 0.9 and metrics["aupro_0.30"] > 0.7
+
+
+def test_the_card_says_what_was_built_and_how_it_scores(finished):
+    card = load(*finished, "card.json")
+    assert card["method"] == "fod" and "no skip connection" in card["model"]
+    assert card["score"].startswith("(mean squared error + 1 - cosine)") and card["pixel_metrics"] == "on raw maps"
+    assert card["image_score"] == {
+        "rule": "maximum of the anomaly map, smoothed by a Gaussian of sigma 4 px",
+        "sigma": 4.0,
+    }
+
+
+def test_the_game_is_in_the_history_and_in_mlflow(finished):
+    project, version = finished
+    path = project / "data/06_models/folder/disc/fod/history.csv" / version / "history.csv"
+    history = pd.read_csv(path)
+    names = {f"{branch}_{amount}" for branch in ("intra", "inter") for amount in ("divergence", "entropy")}
+    assert names <= set(history.columns) and len(history) == QUICK["epochs"]
+    logged = metrics_of(project, version).data.metrics
+    assert logged["training/inter_entropy"] == pytest.approx(history["inter_entropy"].iloc[-1])
+    assert not [name for name in logged if "oracle" in name]
+
+
+def test_the_correlations_are_drawn_and_in_mlflow(finished, part):
+    project, version = finished
+    with Image.open(report(project, version, "correlation.png")) as picture:
+        assert picture.width == 1100 and picture.height > 600
+    run_id = metrics_of(project, version).info.run_id
+    names = [entry.path for entry in mlflow.MlflowClient().list_artifacts(run_id, "figures")]
+    assert "figures/correlation.png" in names
+
+
+def test_the_reference_is_a_step_of_its_own_and_cached(finished, part, caplog):
+    project, _ = finished
+    entry = json.loads((project / "data/04_feature/folder/disc/fod_reference.json").read_text())
+    assert entry["images"] == 1 and entry["layers"] == {"blocks.2": [1, 40, 12, 12], "blocks.4": [1, 112, 6, 6]}
+    with caplog.at_level(logging.INFO, logger="discrepancy"):
+        run(project, part, epochs=1)
+    assert f"1 images from the cache {project / 'data/04_feature/cache' / entry['folder']}" in caplog.text
+
+
+def test_the_saved_detector_draws_the_maps(part, tmp_path):
+    project = make_project(tmp_path / "project")
+    version = run(project, part, epochs=1, correlation="auto")
+    detector = load_detector(project / "data/06_models/folder/disc/fod/detector" / version / "detector")
+    images = np.load(project / "data/03_primary/folder/disc/images.npy", mmap_mode="r")
+    maps = np.load(project / "data/07_model_output/folder/disc/fod/maps.npy")
+    with torch.inference_mode():
+        drawn = detector(torch.from_numpy(np.array(images[-len(maps) :])))
+    np.testing.assert_allclose(drawn.numpy(), maps, rtol=1e-3, atol=1e-5)
+
+
+def test_equal_seeds_give_equal_metrics_and_the_oracle_changes_nothing(finished, part, tmp_path):
+    """It trains once more and looks at the test images; the detector and its metrics are those without it."""
+    project, version = finished
+    first = load(project, version, "metrics.json")
+    again = make_project(tmp_path / "again")
+    asked = run(again, part, oracle=True)
+    second = load(again, asked, "metrics.json")
+    assert {k: v for k, v in first.items() if k not in COSTS} == {k: v for k, v in second.items() if k not in COSTS}
+    theirs = weights(again, asked)
+    assert all(torch.equal(value, theirs[name]) for name, value in weights(project, version).items())
+
+    found = load(again, asked, "oracle.json")
+    assert load(project, version, "oracle.json") == {}
+    assert set(found) == {f"oracle_{name}_auroc{end}" for name in ("image", "pixel") for end in ("", "_epoch")}
+    assert found["oracle_pixel_auroc"] >= second["pixel_auroc"] and 1 <= found["oracle_pixel_auroc_epoch"] <= 12
+    logged = metrics_of(again, asked).data.metrics
+    assert logged["oracle_pixel_auroc"] == found["oracle_pixel_auroc"]
+    assert not (again / "data/06_models/folder/disc/fod/oracle_checkpoint.pt").exists()  # the run ended well
+
+    other = load(again, run(again, part, seed=1), "metrics.json")
+    assert first["pixel_ap"] != other["pixel_ap"]
+
+
+def refused(project, part, *arguments, **parameters):
+    bootstrap_project(project)
+    given = {"dataset": "folder", "data_root": part, "category": "disc", "image_size": 96, "fod.device": "cpu"}
+    given |= {"fod.epochs": 1, "fod.widths": "32+32", "fod.heads": 2, **parameters}
+    text = ",".join(f"{name}={value}" for name, value in given.items())
+    with chdir(project):
+        result = CliRunner().invoke(run_command, ["--pipelines=fod", f"--params={text}", *arguments])
+    assert result.exit_code == 1
+    return result.output
+
+
+def test_a_run_from_the_middle_refuses_another_runs_reference(finished, part):
+    project, _ = finished
+    path = project / "data/04_feature/folder/disc/fod_reference.json"
+    kept = path.read_text()
+    try:
+        path.write_text((project / "data/04_feature/folder/disc/fod.json").read_text())
+        message = refused(project, part, "--from-nodes=training.fod.train")
+    finally:
+        path.write_text(kept)
+    assert "mean good image" in message and "--from-nodes" in message
+
+
+def test_another_image_can_be_pictured_and_an_unknown_one_is_named(finished, part):
+    project, version = finished
+    names = pd.read_csv(report(project, version, "scores.csv"))["image"]
+    later = run(project, part, stages=["reporting"], pictured=names[0])
+    assert (
+        report(project, later, "correlation.png").read_bytes()
+        != report(project, version, "correlation.png").read_bytes()
+    )
+    message = refused(project, part, "--namespaces=reporting", **{"fod.pictured": "nobody.png"})
+    assert "nobody.png" in message and names[0] in message
+
+
+def paper(project):
+    bootstrap_project(project)
+    with KedroSession.create(project_path=project, env="paper") as session:
+        group = session.load_context().params["fod"]
+    return FODParameters.model_validate(group if isinstance(group, dict) else group.model_dump())
+
+
+def test_conf_paper_is_the_papers(project):
+    parameters = paper(project)
+    assert (parameters.backbone, parameters.weights, parameters.padding) == ("wide_resnet50_2", "racm", "zeros")
+    assert parameters.layers == ["layer2", "layer3"] and parameters.widths == [256, 512]
+    assert (parameters.heads, parameters.depth, parameters.as_figure) == (8, 3, False)
+    assert (parameters.divergence_weight, parameters.entropy_weight) == (0.5, 0.5)
+    assert parameters.branches == ["intra", "inter"] and parameters.scored == "inter" and not parameters.balanced
+    training = parameters.training
+    assert (training.epochs, training.batch_size, training.learning_rate, training.weight_decay) == (100, 1, 1e-4, 0)
+    assert (training.schedule, training.precision, parameters.zero_gradient_steps) == ("constant", "fp32", True)
+    assert (parameters.residuals, parameters.by_position, parameters.standardise) == ("raw", False, False)
+    assert (parameters.smoothing, parameters.image_smoothing, parameters.align_corners) == (0, 4, True)
+    assert not parameters.oracle
+
+
+def test_the_papers_networks_run_end_to_end(project, part):
+    """WRN-50-2 of random weights, one epoch: what conf/paper needs is there and fits together."""
+    version = run_method("fod", project, part, env="paper", image_size=48, weights="random", epochs=1, device="cpu")
+    card = load(project, version, "card.json")
+    assert card["backbone"]["backbone"] == "wide_resnet50_2" and card["backbone"]["padding"] == "zeros"
+    assert card["score"].endswith("J of the inter-correlations; upsampled, mean of the levels")
+    folder = project / "data/06_models/folder/disc/fod/detector" / version / "detector"
+    transformers = load_detector(folder, weights="random").transformers
+    assert sum(parameter.numel() for parameter in transformers.parameters()) == 3_578_208 + 14_234_208 - 1_970_688
