@@ -18,19 +18,17 @@ import json
 import statistics
 import sys
 import time
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from tests.live_bytes import LiveBytes  # noqa: E402
 from tests.methods import naive_fod  # noqa: E402
 
 from discrepancy.methods.correlation_transformer import CorrelationTransformer, Shape  # noqa: E402
@@ -41,37 +39,6 @@ from discrepancy.methods.looks import Game  # noqa: E402
 RESULTS = ROOT / "benchmarks/results"
 SHAPES = [Shape(512, (32, 32), 256, 8, 3), Shape(1024, (16, 16), 512, 8, 3)]
 MIB = 2**20
-
-
-class LiveBytes(TorchDispatchMode):
-    """Adds up the storages that operations make, while they live."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-        self.known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation and look at what it made."""
-        given = {id(t.untyped_storage()) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
-        result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                if id(storage) not in given | self.known:
-                    self._add(storage)
-        return result
-
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        key, size = id(storage), storage.nbytes()
-        self.known.add(key)
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._remove, key, size)
-
-    def _remove(self, key: int, size: int) -> None:
-        self.known.discard(key)
-        self.now -= size
 
 
 def ours(transformer: CorrelationTransformer, tokens: Tensor, reference: Tensor) -> None:
@@ -163,8 +130,11 @@ def main() -> None:
     side = 2048
     matrix = torch.rand(side, side, device=device)
     product = min(seconds(lambda: torch.mm(matrix, matrix), device) for _ in range(10))
+    rate = 2 * side**3 / product / 1e9
     lines = [line for shape in SHAPES for line in measure(shape, options.repeats, device)]
-    report = {"matrix_product_gflops": 2 * side**3 / product / 1e9, "steps": lines}
+    for line in lines:
+        line["products_share"] = line["gflop"] / rate / line["seconds"]
+    report = {"matrix_product_gflops": rate, "steps": lines}
     path = RESULTS / f"fod_step_{device.type}.json"
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=2))  # noqa: T201 (a command)

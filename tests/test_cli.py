@@ -150,7 +150,7 @@ def test_wrong_parameters_of_dfr(shared_project, part, params, said):
     ("params", "said"),
     [
         ("fod.widths=128", ["widths", "1 given", "blocks.2, blocks.4"]),
-        ("fod.widths=128+130", ["130", "multiples of 4", "heads, 4"]),
+        ("fod.widths=128+130", ["130", "multiples of 4", "heads, 2"]),
         ("fod.widths=wide", ["widths", "wide", "integer"]),
         ("fod.heads=0", ["heads", "0"]),
         ("fod.correlation=both", ["correlation", "both", "auto", "inter"]),

@@ -1,4 +1,4 @@
-"""What the training steps of all methods share: the frozen network, the good images, the features checked."""
+"""What the steps of several pipelines share: the frozen network, the good images, features checked, image scores."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone, build_backbone
@@ -14,7 +15,7 @@ from discrepancy.features.recipe import FeatureRecipe, feature_recipe
 from discrepancy.features.reduction import Reduction
 from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.inspection.samples import data_digest
-from discrepancy.methods.detector import Card, new_card
+from discrepancy.methods.detector import Card, image_scores, new_card
 from discrepancy.methods.method_parameters import MethodParameters
 from discrepancy.methods.training import resolve_device
 
@@ -113,3 +114,9 @@ def check_features(
             f"the features on disk were made with other {', '.join(dict.fromkeys(differing))}; expected those of this "
             "run: start it at the beginning, without --from-nodes"
         )
+
+
+def score_images(maps: np.ndarray, card: Card) -> np.ndarray:
+    """Image scores of maps [N, H, W] by the card's rule, in pieces: float32 [N]."""
+    pieces = (torch.from_numpy(np.array(maps[start : start + 64])) for start in range(0, len(maps), 64))
+    return np.concatenate([image_scores(piece, card).numpy() for piece in pieces])

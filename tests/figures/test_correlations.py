@@ -70,22 +70,33 @@ def test_one_branch_alone_takes_three_columns():
 
 
 def test_patches_are_the_worst_in_the_mask_and_the_one_opposite():
-    scores = np.zeros((10, 12))
-    scores[2, 3], scores[7, 9] = 5, 9
-    mask = np.zeros((10, 12), bool)
+    scores = np.zeros((40, 48))
+    scores[2, 3], scores[27, 9] = 5, 9
+    mask = np.zeros((40, 48), bool)
     mask[1:4, 2:5] = True
     good, worst = choose_patches(scores, mask)
     assert worst.place == (2, 3) and worst.name == "anomalous patch"  # not the higher score outside the mask
-    assert good.place == (7, 8) and good.name == "good patch"
+    assert good.place == (37, 44) and good.name == "good patch"
 
 
-def test_a_good_patch_never_lies_in_the_mask():
-    scores = np.arange(100.0).reshape(10, 10)
-    mask = np.zeros((10, 10), bool)
-    mask[3:7, 3:7] = True
+@pytest.mark.parametrize("defect", [(slice(30, 34), slice(10, 50)), (slice(28, 36), slice(28, 36))])
+def test_a_good_patch_lies_well_away_from_a_defect_in_the_middle(defect):
+    scores = np.arange(64.0 * 60).reshape(64, 60)
+    mask = np.zeros((64, 60), bool)
+    mask[defect] = True
     good, worst = choose_patches(scores, mask)
-    assert worst.place == (6, 6) and not mask[good.place]
-    assert good.place == divmod(int(np.sort(scores[~mask])[42]), 10)  # the median outside
+    rows, columns = np.nonzero(mask)
+    distances = {(y, x): np.hypot(rows - y, columns - x).min() for y in range(64) for x in range(60) if not mask[y, x]}
+    far = sorted(scores[place] for place, distance in distances.items() if distance >= 8)
+    assert mask[worst.place] and distances[good.place] >= 8
+    assert scores[good.place] == far[len(far) // 2]  # the median there
+
+
+def test_where_hardly_anything_is_good_the_farthest_place_is_taken():
+    scores, mask = np.zeros((32, 32)), np.ones((32, 32), bool)
+    mask[:3, 29:] = False
+    good, _ = choose_patches(scores, mask)
+    assert good.place == (0, 31)
 
 
 def test_without_a_mask_the_highest_score_is_taken():

@@ -11,6 +11,7 @@ from discrepancy.methods.correlation_transformer import CorrelationTransformer, 
 from discrepancy.methods.fod import roles
 from discrepancy.methods.fod_parameters import FODParameters
 from discrepancy.methods.looks import Game
+from tests.live_bytes import LiveBytes
 from tests.methods import naive_fod
 
 GRID = (4, 5)
@@ -49,6 +50,35 @@ def test_one_backward_pass_has_the_gradients_of_the_papers_two(branches, as_figu
     for (name, ours), theirs in zip(transformer.named_parameters(), naive.parameters(), strict=True):
         assert ours.grad is not None, name
         assert (ours.grad - theirs.grad).abs().max() <= 1e-12 * largest, name
+
+
+@pytest.mark.parametrize("branches", SWITCHES)
+def test_in_float32_the_gradients_are_those_of_float64(branches):
+    naive = build(branches)
+    transformer = copy.deepcopy(naive).float()
+    naive_fod.accumulate_gradients(naive, tokens(2), REFERENCE, GRID)
+    game = Game(roles(FODParameters()))
+    batch = tokens(2).float()
+    reconstruction = transformer(batch, REFERENCE.float(), game)
+    (2 * naive_fod.reconstruction_loss(reconstruction, batch) + game.pull / len(transformer.layers)).backward()
+    largest = max(float(p.grad.abs().max()) for p in naive.parameters())
+    for ours, theirs in zip(transformer.parameters(), naive.parameters(), strict=True):
+        assert (ours.grad - theirs.grad).abs().max() <= 1e-5 * largest
+
+
+def test_the_papers_largest_level_trains_in_little_memory():
+    """32x32 tokens at batch 1: less than 1.5 GiB by far; the matrices of tokens x tokens alone would take more."""
+    shape = Shape(512, (32, 32), 256, 8, 3)
+    transformer = CorrelationTransformer(shape, ("intra", "inter"))
+    for parameter in transformer.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    batch, reference = torch.randn(1, 1024, 512), torch.randn(1024, 512)
+    with LiveBytes() as live:
+        game = Game(roles(FODParameters()))
+        reconstruction = transformer(batch, reference, game)
+        (2 * naive_fod.reconstruction_loss(reconstruction, batch) + game.pull / 3).backward()
+    matrices = 6 * 8 * 1024**2 * 4  # S of every attention and head
+    assert 20 * 2**20 < live.peak < matrices < 1.5 * 2**30
 
 
 @pytest.mark.parametrize("as_figure", [False, True])
@@ -157,7 +187,7 @@ def test_the_embedding_starts_as_the_papers():
     torch.manual_seed(0)
     transformer = CorrelationTransformer(Shape(400, (2, 2), 200, 4, 1), ("inter",))
     for layer in (transformer.embedding, transformer.reference_embedding):
-        assert math.isclose(layer.weight.std(), math.sqrt(2 / 400), rel_tol=0.02)
+        assert math.isclose(layer.weight.std().item(), math.sqrt(2 / 400), rel_tol=0.02)
 
 
 def test_under_autocast_correlations_stay_in_float32():

@@ -11,7 +11,7 @@ from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import feature_recipe
 from discrepancy.features.reference import mean_recipe
 from discrepancy.methods.detector import load_detector, new_card, save_detector
-from discrepancy.methods.fod import FOD, FODProblem, build_optimiser, build_tokens, describe
+from discrepancy.methods.fod import FOD, FODProblem, build_optimiser, build_tokens, build_transformers, describe
 from discrepancy.methods.fod_parameters import DEFAULT_LAYERS, FODParameters
 from discrepancy.methods.training import Checkpoint, fit
 from discrepancy.methods.zero_gradient_adam import ZeroGradientAdam
@@ -201,7 +201,8 @@ def test_the_oracle_watches_and_changes_nothing(build, train, tokens):
         return {"image_auroc": len(seen) / 10}
 
     problem = FODProblem(watched, tokens, examples=16, watch=watch)
-    history = fit(watched.transformers, problem, watched.parameters_used.training, device=CPU, progress=False)
+    settings, optimiser = watched.parameters_used.training, build_optimiser(watched)
+    history = fit(watched.transformers, problem, settings, device=CPU, optimiser=optimiser, progress=False)
     assert [entry.noted["image_auroc"] for entry in history] == [0.1, 0.2, 0.3]
     assert not torch.equal(seen[0], seen[1])  # it saw each epoch's state
     state = watched.transformers.state_dict()
@@ -304,22 +305,39 @@ def test_zero_gradient_steps_are_those_of_two_optimiser_steps_per_batch(build):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
 
 
-def test_the_card_says_how_it_was_understood():
-    assert "no skip connection" in describe(FODParameters())["model"]
-    assert "figure" in describe(FODParameters(as_figure=True))["model"]
-    assert "inter-correlations" in describe(FODParameters(correlation="auto"))["score"]
-    assert "intra-correlations" in describe(FODParameters(correlation="auto", with_inter=False))["score"]
-    assert "x 1;" in describe(FODParameters())["score"]
-    assert (
-        describe(FODParameters(smoothing=2))["pixel_metrics"] != describe(FODParameters(smoothing=0))["pixel_metrics"]
-    )
+@pytest.mark.parametrize(
+    ("changes", "model", "score"),
+    [
+        ({}, "no skip connection, no output", "whitened squared error + 1 - cosine; upsampled"),
+        ({"as_figure": True}, "as the paper's figure", "divided by what is usual at the position"),
+        ({"with_intra": False}, "inter-correlations alone: skip connection", ""),
+        ({"with_intra": False, "with_inter": False}, "no correlations", ""),
+        ({"residuals": "raw"}, "", "mean squared error + 1 - cosine"),
+        ({"residuals": "diagonal"}, "", "squared error by channels' deviations"),
+        ({"correlation": "auto"}, "", "x (max softmax(-J) - softmax(-J)), J of the inter-correlations"),
+        ({"correlation": "auto", "with_inter": False}, "", "x softmax(-J), J of the intra-correlations"),
+        ({"correlation": "inter", "balanced": True}, "", "x number of tokens"),
+    ],
+)
+def test_the_card_says_how_it_was_understood(changes, model, score):
+    found = describe(FODParameters(**changes))
+    assert model in found["model"] and score in found["score"] and found["pixel_metrics"] == "on raw maps"
+    assert "sigma 2 px" in describe(FODParameters(**changes, smoothing=2))["pixel_metrics"]
+    assert "position" not in describe(FODParameters(**changes, by_position=False))["score"]
+
+
+def test_widths_belong_to_the_layers_as_they_were_named(backbone):
+    """In whatever order these are; the network gives them in its own."""
+    parameters = FODParameters(layers="blocks.4+blocks.2", widths="64+32", heads=2)
+    transformers = build_transformers(build_tokens(backbone, parameters, (96, 96)), parameters)
+    assert [transformer.embedding.out_features for transformer in transformers] == [32, 64]  # blocks.2, blocks.4
 
 
 def test_fingerprints_tell_runs_apart(tokens):
     def print_of(**changes):
         return FODParameters(**changes).fingerprint(tokens, examples=16)
 
-    assert print_of() == print_of(correlation="inter", balanced=True, smoothing=2, device="cpu")
+    assert print_of() == print_of(correlation="inter", balanced=True, smoothing=2, oracle=True, device="cpu")
     for change in (
         {"widths": "64+64"},
         {"heads": 2},

@@ -15,8 +15,13 @@ from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
 from discrepancy.cli import run as run_command
+from discrepancy.errors import InputError
+from discrepancy.features.cache import FeatureCache
+from discrepancy.figures.correlations import choose_patches
+from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.methods.detector import load_detector
 from discrepancy.methods.fod_parameters import FODParameters
+from discrepancy.pipelines.fod.nodes import consult_oracle, draw_correlations
 from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 12, "widths": [32, 32], "heads": 2, "device": "cpu"}
@@ -62,7 +67,7 @@ def test_it_found_the_scratches(finished):
 def test_the_card_says_what_was_built_and_how_it_scores(finished):
     card = load(*finished, "card.json")
     assert card["method"] == "fod" and "no skip connection" in card["model"]
-    assert card["score"].startswith("(mean squared error + 1 - cosine)") and card["pixel_metrics"] == "on raw maps"
+    assert card["score"].startswith("whitened squared error + 1 - cosine; ") and card["pixel_metrics"] == "on raw maps"
     assert card["image_score"] == {
         "rule": "maximum of the anomaly map, smoothed by a Gaussian of sigma 4 px",
         "sigma": 4.0,
@@ -155,16 +160,79 @@ def test_a_run_from_the_middle_refuses_another_runs_reference(finished, part):
     assert "mean good image" in message and "--from-nodes" in message
 
 
-def test_another_image_can_be_pictured_and_an_unknown_one_is_named(finished, part):
+def drawn(finished, masks=None, **changes):
+    """`draw_correlations` on what a run left on disk."""
     project, version = finished
-    names = pd.read_csv(report(project, version, "scores.csv"))["image"]
-    later = run(project, part, stages=["reporting"], pictured=names[0])
-    assert (
-        report(project, later, "correlation.png").read_bytes()
-        != report(project, version, "correlation.png").read_bytes()
+    folder = project / "data"
+    detector = load_detector(folder / "06_models/folder/disc/fod/detector" / version / "detector")
+    images = np.load(folder / "03_primary/folder/disc/images.npy")
+    masks = np.load(folder / "03_primary/folder/disc/masks.npy") if masks is None else masks
+    maps = np.load(folder / "07_model_output/folder/disc/fod/maps.npy")
+    scores = pd.read_csv(report(project, version, "scores.csv"))
+    figure = draw_correlations(detector, images, masks, maps, scores, FODParameters(**QUICK, **changes))
+    return {axes.get_gid(): axes for axes in figure.axes}, detector, images[-len(maps) :], maps, masks, scores
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory, part):
+    """A short run that no other test runs again, so that maps and detector on disk belong together."""
+    project = make_project(tmp_path_factory.mktemp("fresh") / "project")
+    return project, run(project, part, epochs=2)
+
+
+@pytest.mark.parametrize("wanted", ["auto", 4])
+def test_the_chosen_image_its_patches_and_their_correlations_are_drawn(fresh, wanted):
+    names = pd.read_csv(report(*fresh, "scores.csv"))["image"]
+    pictured = wanted if wanted == "auto" else names[wanted]
+    axes, detector, images, maps, masks, scores = drawn(fresh, pictured=pictured)
+    row = int(scores["score"].where(scores["label"] == 1).argmax()) if wanted == "auto" else wanted
+    np.testing.assert_array_equal(axes["photograph-0-0"].images[0].get_array(), images[row].transpose(1, 2, 0))
+    patches = choose_patches(maps[row], masks[row])
+    levels = detector.correlations(torch.from_numpy(images[row])[None], [patch.place for patch in patches])
+    for index, branches in enumerate(levels):
+        for branch, found in branches.items():
+            for name in ("learnt", "target"):
+                for patch in (0, 1):
+                    shown = axes[f"{branch}-{name}-{index}-{patch}"].images[0].get_array()
+                    np.testing.assert_allclose(shown, getattr(found, name)[patch], rtol=1e-5)
+
+
+def test_without_any_mask_the_highest_score_is_drawn(fresh):
+    """As when the test images are all good, or every mask vanished when it was resized."""
+    masks = np.zeros_like(np.load(fresh[0] / "data/03_primary/folder/disc/masks.npy"))
+    axes, _, images, _, _, scores = drawn(fresh, masks)
+    row = int(scores["score"].argmax())
+    np.testing.assert_array_equal(axes["photograph-0-0"].images[0].get_array(), images[row].transpose(1, 2, 0))
+
+
+def test_an_unknown_image_is_named(fresh):
+    with pytest.raises(InputError, match=r"fod.pictured: 'nobody.png' is no test image; expected auto or one like"):
+        drawn(fresh, pictured="nobody.png")
+
+
+def test_an_oracle_of_another_score_starts_anew(fresh, tmp_path):
+    """Its history holds test metrics: a checkpoint by another score is not taken up, one by the same is."""
+    project, _ = fresh
+    data = project / "data"
+    images, masks = (np.load(data / f"03_primary/folder/disc/{name}.npy") for name in ("images", "masks"))
+    samples = pd.read_csv(data / "02_intermediate/folder/disc/samples.csv", keep_default_na=False)
+    cache = FeatureCache(data / "04_feature/cache")
+    features, reference = (
+        cache.open(json.loads((data / f"04_feature/folder/disc/{name}.json").read_text())["fingerprint"])
+        for name in ("fod", "fod_reference")
     )
-    message = refused(project, part, "--namespaces=reporting", **{"fod.pictured": "nobody.png"})
-    assert "nobody.png" in message and names[0] in message
+    ingestion = IngestionParameters(dataset="folder", category="disc", image_size=96)
+
+    def ask(checkpoint, **changes):
+        parameters = FODParameters(**{**QUICK, "epochs": 2, "oracle": True, **changes})
+        return consult_oracle(images, masks, samples, features, reference, checkpoint, parameters, ingestion)
+
+    by_error, anew = ask(tmp_path / "one.pt"), ask(tmp_path / "two.pt", correlation="inter")
+    assert by_error["oracle_pixel_auroc"] != anew["oracle_pixel_auroc"]
+    assert ask(tmp_path / "one.pt", correlation="inter") == anew
+    assert ask(tmp_path / "two.pt", correlation="inter") == anew
+    masks[:] = False
+    assert set(ask(tmp_path / "two.pt", correlation="inter")) == {"oracle_image_auroc", "oracle_image_auroc_epoch"}
 
 
 def paper(project):
@@ -186,7 +254,7 @@ def test_conf_paper_is_the_papers(project):
     assert (training.schedule, training.precision, parameters.zero_gradient_steps) == ("constant", "fp32", True)
     assert (parameters.residuals, parameters.by_position, parameters.standardise) == ("raw", False, False)
     assert (parameters.smoothing, parameters.image_smoothing, parameters.align_corners) == (0, 4, True)
-    assert not parameters.oracle
+    assert not parameters.oracle and parameters.seed == 3407
 
 
 def test_the_papers_networks_run_end_to_end(project, part):
@@ -194,7 +262,9 @@ def test_the_papers_networks_run_end_to_end(project, part):
     version = run_method("fod", project, part, env="paper", image_size=48, weights="random", epochs=1, device="cpu")
     card = load(project, version, "card.json")
     assert card["backbone"]["backbone"] == "wide_resnet50_2" and card["backbone"]["padding"] == "zeros"
-    assert card["score"].endswith("J of the inter-correlations; upsampled, mean of the levels")
+    assert card["score"].startswith(
+        "(mean squared error + 1 - cosine) x (max softmax(-J) - softmax(-J)), J of the inter"
+    )
     folder = project / "data/06_models/folder/disc/fod/detector" / version / "detector"
     transformers = load_detector(folder, weights="random").transformers
     assert sum(parameter.numel() for parameter in transformers.parameters()) == 3_578_208 + 14_234_208 - 1_970_688

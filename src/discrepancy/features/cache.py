@@ -85,6 +85,14 @@ class Features(Mapping[str, np.ndarray]):
         stored = {layer: array.transpose(0, 2, 3, 1) for layer, array in self._arrays.items()}
         return {layer: torch.from_numpy(np.asarray(a[index])).permute(0, 3, 1, 2) for layer, a in stored.items()}
 
+    def batches(
+        self, rows: Sequence[int], device: torch.device, *, size: int = 16
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        """The features of many images, `size` images at a time, as `tensors` gives them, on a device."""
+        for start in range(0, len(rows), size):
+            part = self.tensors(list(rows[start : start + size]))
+            yield {layer: values.to(device) for layer, values in part.items()}
+
     def channel_statistics(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean [C] and standard deviation [C] (population) per layer over all images and positions, float64.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -74,17 +75,24 @@ def choose_patches(anomaly_map: NDArray[np.floating], mask: NDArray[np.bool_]) -
         mask: ground truth [H, W]; may be empty.
 
     Returns:
-        A place outside the mask: opposite the anomalous one through the image's centre, so about as far from the part's
-        border, or else that of the median score; and the place of the highest score in the mask, or in the whole image
-        if the mask is empty.
+        A place at least an eighth of the longer side away from the mask: opposite the anomalous one through the
+        image's centre, so about as far from the part's border; where that is too near, the place of the median score;
+        where the mask leaves no such place, the farthest. And the place of the highest score in the mask, or in the
+        whole image if the mask is empty.
     """
     height, width = mask.shape
     inside = np.flatnonzero(mask) if mask.any() else np.arange(mask.size)
     y, x = divmod(int(inside[np.argmax(anomaly_map.ravel()[inside])]), width)
+    marked = mask.copy()
+    marked[y, x] = True
+    distances = cv2.distanceTransform((~marked).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    far = distances >= max(mask.shape) / 8
     good = (height - 1 - y, width - 1 - x)
-    if mask[good] or good == (y, x):
-        outside = np.flatnonzero(~mask) if not mask.all() else np.arange(mask.size)
-        order = outside[np.argsort(anomaly_map.ravel()[outside], kind="stable")]
+    if not far.any():
+        good = divmod(int(distances.argmax()), width)
+    elif not far[good]:
+        places = np.flatnonzero(far)
+        order = places[np.argsort(anomaly_map.ravel()[places], kind="stable")]
         good = divmod(int(order[len(order) // 2]), width)
     name = "anomalous patch" if mask.any() else "highest score"
     return [Patch("good patch", good, style.GOOD), Patch(name, (y, x), style.FOUND)]

@@ -100,7 +100,7 @@ class CorrelationLayer(nn.Module):
 
     Args:
         shape: of the network.
-        branches: those that are there, out of `intra` and `inter`.
+        branches: those that are there, out of `intra` and `inter`, in this order.
         as_figure: add x, and project the attentions' output.
     """
 
@@ -109,8 +109,7 @@ class CorrelationLayer(nn.Module):
         self.attentions = nn.ModuleDict(
             {branch: CorrelationAttention(branch, shape, with_output=as_figure) for branch in branches}
         )
-        self.signs = {INTRA: 1, INTER: -1 if INTRA in branches else 1}
-        self.with_skip = as_figure or len(branches) < 2
+        self.as_figure = as_figure
         width = shape.width
         self.first_norm, self.second_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
@@ -118,9 +117,16 @@ class CorrelationLayer(nn.Module):
     def forward(self, tokens: Tensor, reference: Tensor, look: Look) -> Tensor:
         """Tokens [N, tokens, width] and reference [1, tokens, width], both embedded -> [N, tokens, width]."""
         others = {INTRA: tokens, INTER: reference}
-        found = [self.signs[name] * layer(tokens, others[name], look) for name, layer in self.attentions.items()]
-        mixed = self.first_norm(torch.stack([tokens, *found][not self.with_skip :]).sum(0))
+        found = [layer(tokens, others[name], look) for name, layer in self.attentions.items()]
+        mixed = self.first_norm(self._mixed(tokens, found))
         return self.second_norm(mixed + self.feed_forward(mixed))
+
+    def _mixed(self, tokens: Tensor, found: Sequence[Tensor]) -> Tensor:
+        """z, of the tokens and what each branch found for them; all [N, tokens, width]."""
+        if len(found) < len((INTRA, INTER)):
+            return tokens + found[0] if found else tokens
+        difference = found[0] - found[1]
+        return tokens + difference if self.as_figure else difference
 
 
 class CorrelationTransformer(nn.Module):

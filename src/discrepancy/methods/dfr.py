@@ -106,14 +106,8 @@ class DFR(Detector):
             rows: the images to look at.
         """
         device = self.get_buffer("mean_0").device
-
-        def batches() -> Iterator[list[Tensor]]:
-            for start in range(0, len(rows), 16):
-                part = features.tensors(list(rows[start : start + 16]))
-                yield [self._residuals({name: values.to(device) for name, values in part.items()})]
-
         self.eval()
-        self.weighing.fit(batches)
+        self.weighing.fit(lambda: ([self._residuals(kept)] for kept in features.batches(rows, device)))
 
 
 def build_regions(backbone: Backbone, parameters: DFRParameters, image_size: tuple[int, int]) -> Regions:

@@ -7,7 +7,7 @@ reconstruction fails and the correlations are unusual. `docs/methods.md` lists w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -144,17 +144,11 @@ class FOD(Detector):
             rows: the images to look at.
         """
         device = self.get_buffer("mean_0").device
-
-        def batches() -> Iterator[dict[str, Tensor]]:
-            for start in range(0, len(rows), 16):
-                part = features.tensors(list(rows[start : start + 16]))
-                yield {name: values.to(device) for name, values in part.items()}
-
         self.eval()
         if self.parameters_used.residuals != "raw":
-            self.weighing.fit_matrices(self._residuals(maps) for maps in batches())
+            self.weighing.fit_matrices(self._residuals(maps) for maps in features.batches(rows, device))
         if self.parameters_used.by_position:
-            self.weighing.fit_position(self._scores(maps) for maps in batches())
+            self.weighing.fit_position(self._scores(maps) for maps in features.batches(rows, device))
 
     def _residuals(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
         """Tokens minus reconstruction, [N, C, h, w] per level, of cached maps."""
@@ -250,9 +244,10 @@ def build_transformers(tokens: LocalMeans, parameters: FODParameters) -> nn.Modu
             f"widths: {len(parameters.widths)} given; expected {len(tokens.shapes)}, one for each of the layers "
             f"{', '.join(tokens.shapes)}"
         )
+    widths = dict(zip(parameters.layers_of("") or tokens.shapes, parameters.widths, strict=True))  # as they were named
     shapes = [
-        Shape(channels, (rows, columns), width, parameters.heads, parameters.depth)
-        for (channels, rows, columns), width in zip(tokens.shapes.values(), parameters.widths, strict=True)
+        Shape(channels, (rows, columns), widths[layer], parameters.heads, parameters.depth)
+        for layer, (channels, rows, columns) in tokens.shapes.items()
     ]
     return nn.ModuleList(
         CorrelationTransformer(shape, parameters.branches, as_figure=parameters.as_figure) for shape in shapes
@@ -322,30 +317,47 @@ class FODProblem(FeatureProblem):
         return self.watch(self.detector) if self.watch else {}
 
 
-def build_optimiser(detector: FOD) -> torch.optim.Optimizer | None:
-    """The authors' accidental second step, if it is asked for; None: the training loop's own."""
+def build_optimiser(detector: FOD) -> torch.optim.Optimizer:
+    """Adam, or what the authors' program makes of it with PyTorch 1 (`zero_gradient_steps`)."""
     parameters = detector.parameters_used
-    if not parameters.zero_gradient_steps:
-        return None
-    return ZeroGradientAdam(
-        list(detector.transformers), lr=parameters.learning_rate, weight_decay=parameters.weight_decay
-    )
+    options: dict[str, Any] = {
+        "lr": parameters.learning_rate,
+        "weight_decay": parameters.weight_decay,
+        "fused": True,
+    }
+    if parameters.zero_gradient_steps:
+        return ZeroGradientAdam(list(detector.transformers), **options)
+    return torch.optim.Adam(detector.transformers.parameters(), **options)
 
 
 def describe(parameters: FODParameters) -> dict[str, Any]:
     """What the card says in words of how the parameters were understood."""
-    form = (
-        "as the paper's figure draws it: skip connection, output projections"
-        if parameters.as_figure
-        else "as the authors' program computes it: no skip connection where both branches are on, no output projections"
-    )
-    factor = {INTER: "(max softmax(-J) - softmax(-J))", INTRA: "softmax(-J)", None: "1"}[parameters.scored]
-    which = f", J of the {parameters.scored}-correlations" if parameters.scored else ""
-    times = " x number of tokens" if parameters.scored and parameters.balanced else ""
     return {
-        "model": form,
-        "score": f"(mean squared error + 1 - cosine) x {factor}{times}{which}; upsampled, mean of the levels",
-        "pixel_metrics": f"on maps smoothed by sigma {parameters.smoothing:g} px"
+        "model": _model_in_words(parameters),
+        "score": _score_in_words(parameters),
+        "pixel_metrics": f"on maps smoothed by a Gaussian of sigma {parameters.smoothing:g} px"
         if parameters.smoothing
         else "on raw maps",
     }
+
+
+def _model_in_words(parameters: FODParameters) -> str:
+    branches = " and ".join(parameters.branches)
+    if not branches:
+        return "no correlations: each token is reconstructed by itself"
+    if parameters.as_figure:
+        return f"{branches}-correlations, as the paper's figure draws them: skip connection, output projections"
+    if len(parameters.branches) == 1:
+        return f"{branches}-correlations alone: skip connection, no output projections"
+    return f"{branches}-correlations, as the authors' program computes them: no skip connection, no output projections"
+
+
+def _score_in_words(parameters: FODParameters) -> str:
+    kind = {"raw": "mean squared error", "diagonal": "squared error by channels' deviations"}
+    error = kind.get(parameters.residuals, "whitened squared error") + " + 1 - cosine"
+    if parameters.scored:
+        closeness = "softmax(-J)" if parameters.scored == INTRA else "(max softmax(-J) - softmax(-J))"
+        times = " x number of tokens" if parameters.balanced else ""
+        error = f"({error}) x {closeness}{times}, J of the {parameters.scored}-correlations"
+    place = ", divided by what is usual at the position" if parameters.by_position else ""
+    return f"{error}; upsampled, mean of the levels{place}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from discrepancy.methods.correlation_transformer import INTER, INTRA
 from discrepancy.methods.method_parameters import MethodParameters, split_names
@@ -20,14 +20,18 @@ DEFAULT_LAYERS = {
 class FODParameters(MethodParameters):
     """Parameters of FOD. The defaults suit the embedded backbone on two CPU cores; `conf/paper` holds the paper's."""
 
-    AFTER_TRAINING = MethodParameters.AFTER_TRAINING | {"correlation", "balanced", "pictured"}
+    AFTER_TRAINING = MethodParameters.AFTER_TRAINING | {"correlation", "balanced", "pictured", "oracle"}
 
-    widths: list[int] = Field([128, 128], min_length=1, description="width of a token, for each layer, a+b")
-    heads: int = Field(4, ge=1, description="heads of every attention")
+    widths: list[PositiveInt] = Field(
+        [128, 128], min_length=1, description="width of a token, for each layer in their order, a+b"
+    )
+    heads: int = Field(2, ge=1, description="heads of every attention")
     depth: int = Field(2, ge=1, description="layers of each transformer")
     with_intra: bool = Field(True, description="correlations with the other tokens of the image")
     with_inter: bool = Field(True, description="correlations with the mean good image")
-    as_figure: bool = Field(False, description="skip connection and output projection as in the paper's figure")
+    as_figure: bool = Field(
+        False, description="attentions with skip connection and output projection as in the paper's figure"
+    )
     divergence_weight: float = Field(0.5, ge=0, description="lambda 1: of learnt correlations against their targets")
     entropy_weight: float = Field(0.5, ge=0, description="lambda 2: of the entropy of learnt correlations")
     zero_gradient_steps: bool = Field(
@@ -47,7 +51,7 @@ class FODParameters(MethodParameters):
     pictured: str = Field(
         "auto", description="test image whose correlations the report shows, its path; auto: the clearest defect"
     )
-    balanced: bool = Field(False, description="make up for the levels' numbers of tokens, so that all weigh alike")
+    balanced: bool = Field(False, description="with a correlation: make up for the levels' numbers of tokens")
 
     @field_validator("widths", mode="before")
     @classmethod

@@ -42,8 +42,9 @@ class Game:
         self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
     ) -> Tensor:
         """See `Look`."""
-        tally = self.tallies.setdefault(branch, torch.zeros(2, device=queries.device, dtype=queries.dtype))
-        output, pull = contested_attention(queries, keys, values, targets(), self.roles[branch], tally)
+        if branch not in self.tallies:
+            self.tallies[branch] = queries.new_zeros(2)
+        output, pull = contested_attention(queries, keys, values, targets(), self.roles[branch], self.tallies[branch])
         self.pull = self.pull + pull
         return output
 

@@ -84,7 +84,7 @@ class NotingProblem(Problem, Protocol):
         """Further values of the batch just trained on, scalars by name; the history gets their means over images."""
 
     def after_epoch(self) -> Mapping[str, float]:
-        """Further values of the epoch just finished, for the history; must not change what is trained."""
+        """Further values of the epoch just finished, for the history; must not change weights."""
 
 
 class DivergedError(RuntimeError):
@@ -234,6 +234,7 @@ def fit(
             seconds = time.perf_counter() - began
             if isinstance(problem, NotingProblem):
                 noted |= problem.after_epoch()
+                module.train()
             history.append(Epoch(epoch + 1, mean, validation, rates[-1], seconds, noted))
             last = epoch + 1 == settings.epochs
             if checkpoint and (last or (epoch + 1) % settings.checkpoint_every == 0):
@@ -299,6 +300,7 @@ def _train_epoch(
     The loss stays on the device and is looked at every few steps: each look makes the host wait for a GPU.
     """
     look_every = 1 if device.type == "cpu" else 16
+    noting = problem if isinstance(problem, NotingProblem) else None
     weighted = torch.zeros((), device=device, dtype=torch.float64)
     sums: dict[str, Tensor] = {}
     for step, (count, batch) in enumerate(_batches(problem, epoch, settings, device)):
@@ -310,8 +312,9 @@ def _train_epoch(
         loss.backward()
         optimiser.step()
         weighted += loss.detach() * count
-        for name, amount in problem.noted().items() if isinstance(problem, NotingProblem) else ():
-            sums[name] = sums.get(name, torch.zeros_like(weighted)) + amount.detach() * count
+        for name, amount in noting.noted().items() if noting else ():
+            part = amount.detach().double() * count
+            sums[name] = sums[name] + part if name in sums else part
         if step % look_every == 0:
             value = float(loss.detach())
             if not math.isfinite(value):

@@ -25,6 +25,7 @@ class ZeroGradientAdam(torch.optim.Adam):
 
     def __init__(self, levels: Sequence[nn.Module], **options: Any) -> None:
         super().__init__([{"params": list(level.parameters())} for level in levels], **options)
+        self._zeros: dict[nn.Parameter, torch.Tensor] = {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -39,4 +40,8 @@ class ZeroGradientAdam(torch.optim.Adam):
 
     def _zero(self, parameter: nn.Parameter) -> torch.Tensor | None:
         """What PyTorch 1 left of a cleared gradient: zeros, or none before the first backward pass."""
-        return torch.zeros_like(parameter) if parameter in self.state else None
+        if parameter not in self.state:
+            return None
+        if parameter not in self._zeros:
+            self._zeros[parameter] = torch.zeros_like(parameter)
+        return self._zeros[parameter]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,12 +20,13 @@ from discrepancy.features.recipe import FeatureRecipe
 from discrepancy.features.reference import mean_ingredients, mean_recipe
 from discrepancy.figures.correlations import Correlations, Level, choose_patches, correlation_figure
 from discrepancy.inspection.parameters import IngestionParameters
+from discrepancy.inspection.samples import data_digest
 from discrepancy.methods.detector import anomaly_maps
 from discrepancy.methods.fod import FOD, FODProblem, build_optimiser, build_tokens, check_parameters, describe
 from discrepancy.methods.fod_parameters import FODParameters
 from discrepancy.methods.training import Checkpoint, Epoch, fit, resolve_device
-from discrepancy.metrics import evaluate
-from discrepancy.steps import check_features, counts, fresh_card, frozen_network, good_features
+from discrepancy.metrics import auroc
+from discrepancy.steps import check_features, counts, fresh_card, frozen_network, good_features, score_images
 
 logger = logging.getLogger(__name__)
 
@@ -130,11 +133,15 @@ def consult_oracle(
     def watch(detector: FOD) -> Mapping[str, float]:
         detector.fit_weighing(features, range(examples))
         maps = np.concatenate(list(anomaly_maps(detector, photographs, device=device)))
-        values = evaluate(maps, masks, labels, detector.image_scores(torch.from_numpy(maps)).numpy())
-        return {name: values[name] for name in ORACLE_METRICS}
+        scores = score_images(maps, detector.card)
+        pairs = {"image_auroc": (scores, labels), "pixel_auroc": (maps, masks)}
+        return {name: auroc(*pair) if 0 < pair[1].mean() < 1 else math.nan for name, pair in pairs.items()}
 
+    # Its history holds test metrics: all that decides these decides whether a checkpoint is taken up.
+    scoring = {name: getattr(parameters, name) for name in sorted(FODParameters.AFTER_TRAINING)}
+    seen = {"test": data_digest(samples), "masks": hashlib.sha256(np.packbits(masks).tobytes()).hexdigest()}
     problem = FODProblem(detector, features, examples=examples, watch=watch)
-    history = _fit(problem, checkpoint, "oracle")
+    history = _fit(problem, checkpoint, "oracle", scoring=scoring, **seen)
     return _best(history)
 
 
@@ -179,8 +186,8 @@ def draw_correlations(
 def _pictured(scores: pd.DataFrame, masks: np.ndarray, wanted: str) -> int:
     """The row of the test image that is asked for; `auto`: the highest score that has a mask, else the highest."""
     if wanted == "auto":
-        marked = masks.any((1, 2))
-        return int(scores["score"].where(marked if marked.any() else True).argmax())
+        marked = masks.any((1, 2)) & (scores["label"] == 1).to_numpy()
+        return int(np.where(marked | ~marked.any(), scores["score"], -np.inf).argmax())
     matching = np.flatnonzero(scores["image"] == wanted)
     if not len(matching):
         raise InputError(f"fod.pictured: {wanted!r} is no test image; expected auto or one like {scores['image'][0]!r}")
@@ -223,10 +230,10 @@ def _untrained(
     return detector.to(resolve_device(parameters.device))
 
 
-def _fit(problem: FODProblem, checkpoint: Path, name: str) -> list[Epoch]:
-    """Train the transformers; the state on the way belongs to these parameters and features."""
+def _fit(problem: FODProblem, checkpoint: Path, name: str, **more: Any) -> list[Epoch]:
+    """Train the transformers; the state on the way belongs to these parameters and features, and to what is more."""
     detector = problem.detector
-    fingerprint = detector.parameters_used.fingerprint(problem.features, examples=problem.examples)
+    fingerprint = detector.parameters_used.fingerprint(problem.features, examples=problem.examples, **more)
     return fit(
         detector.transformers,
         problem,

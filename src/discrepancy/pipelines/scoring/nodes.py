@@ -13,10 +13,11 @@ import pandas as pd
 import torch
 
 from discrepancy.inspection.chunks import ChunkedArray
-from discrepancy.methods.detector import Card, Detector, ScoringClock, anomaly_maps, image_scores
+from discrepancy.methods.detector import Card, Detector, ScoringClock, anomaly_maps
 from discrepancy.methods.training import resolve_device
 from discrepancy.metrics import best_iou, evaluate, threshold_at_fpr
 from discrepancy.pipelines.scoring.parameters import ScoringParameters
+from discrepancy.steps import score_images
 
 logger = logging.getLogger(__name__)
 
@@ -108,12 +109,6 @@ def evaluate_test(
         score=scores.astype(float), decision=np.where(anomalous, "anomalous", "good")
     )
     return {name: float(value) if math.isfinite(value) else None for name, value in values.items()}, table
-
-
-def score_images(maps: np.ndarray, card: Card) -> np.ndarray:
-    """Image scores of maps [N, H, W] by the card's rule, in pieces: float32 [N]."""
-    pieces = (torch.from_numpy(np.array(maps[start : start + 64])) for start in range(0, len(maps), 64))
-    return np.concatenate([image_scores(piece, card).numpy() for piece in pieces])
 
 
 def _maps(
