@@ -55,6 +55,19 @@ def test_the_words_say_which_is_which():
     assert any(word.startswith("target") and word.endswith(f"J {divergence:.2f}") for word in words)
 
 
+def test_long_names_are_cut():
+    image = np.zeros((3, 64, 96), np.uint8)
+    level = Level("layer" * 20, [(2, 3)], {"intra": correlations(1, 8, 12, 0)})
+    figure = correlation_figure(
+        image, [Patch("one", (1, 2), "blue")], [level], title="folder/" * 40, subtitle="s" * 400
+    )
+    renderer = figure.canvas.get_renderer()
+    heading = next(text for text in figure.texts if text.get_text().startswith("layer"))
+    next_column = next(text for text in figure.texts if text.get_text().startswith("intra"))
+    assert heading.get_window_extent(renderer).x1 < next_column.get_window_extent(renderer).x0
+    assert all(text.get_window_extent(renderer).x1 <= 1100 for text in figure.texts)
+
+
 def test_nothing_overlaps():
     figure, _, _ = draw((96, 64))
     boxes = [axes.get_position() for axes in figure.axes]

@@ -123,8 +123,11 @@ def correlation_figure(
     width = height * image.shape[2] / image.shape[1]
     step = height + layout.LINE + _CAPTION
     page = layout.Page(_HEAD + len(levels) * (layout.SECTION + len(patches) * step) + layout.MARGIN)
-    page.write(layout.MARGIN, 34, title, **style.text(style.LARGE, bold=True))
-    page.write(layout.MARGIN, 60, subtitle, **style.text())
+    across = layout.WIDTH - 2 * layout.MARGIN
+    page.write(
+        layout.MARGIN, 34, style.fit(title, across, style.LARGE, bold=True), **style.text(style.LARGE, bold=True)
+    )
+    page.write(layout.MARGIN, 60, style.fit(subtitle, across), **style.text())
     lefts = [layout.MARGIN + column * (room + layout.GAP) for column in range(columns)]
     top: float = _HEAD
     for index, level in enumerate(levels):
@@ -154,7 +157,7 @@ def correlation_figure(
 def _head(page: layout.Page, lefts: Sequence[float], top: float, level: Level, branches: Sequence[str]) -> None:
     """Name a level and its columns."""
     rows, columns = next(iter(level.branches.values())).learnt.shape[1:]
-    words = f"{level.name}, {rows}x{columns} patches"
+    words = style.fit(f"{level.name}, {rows}x{columns} patches", lefts[1] - lefts[0] - 8, style.NORMAL, bold=True)
     page.write(lefts[0], top + 24, words, **style.text(style.NORMAL, bold=True))
     for number, branch in enumerate(branches):
         page.write(lefts[1 + 2 * number], top + 24, _BRANCHES[branch], **style.text(style.NORMAL))

@@ -178,8 +178,8 @@ def draw_correlations(
         if branches
     ]
     line = scores.iloc[row]
-    synthetic = ", synthetic image" if detector.card.get("dataset") == "demo" else ""
-    title = f"Correlations learnt by FOD: {line['image']} ({line['defect']}{synthetic})"
+    synthetic = " (synthetic image)" if detector.card.get("dataset") == "demo" else ""
+    title = f"Correlations learnt by FOD{synthetic}: {line['image']}"
     return correlation_figure(image, patches, levels, title=title, subtitle=SUBTITLE)
 
 
