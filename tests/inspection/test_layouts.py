@@ -7,6 +7,7 @@ import struct
 import unicodedata
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from PIL import Image
 
 from discrepancy.errors import InputError
 from discrepancy.inspection import samples as samples_module
-from discrepancy.inspection.layouts import LAYOUTS, find_category, read_mvtec, read_samples, scan_mvtec
+from discrepancy.inspection.layouts import LAYOUTS, find_category, read_mvtec, read_samples
+from discrepancy.inspection.layouts.mvtec import scan_mvtec
 from discrepancy.inspection.samples import SAMPLE_COLUMNS
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data"
@@ -81,7 +83,8 @@ def test_each_dataset_is_read(part, dataset, monkeypatch):
     pd.testing.assert_frame_equal(read_samples(dataset, part.parent, "part"), read(part))
     monkeypatch.chdir(part.parent)
     pd.testing.assert_frame_equal(read_samples(dataset, Path("."), "part"), read(part))
-    monkeypatch.setitem(LAYOUTS, dataset, lambda folder: scan_mvtec(folder / "elsewhere"))
+    elsewhere = replace(LAYOUTS[dataset], scan=lambda folder: scan_mvtec(folder / "elsewhere"))
+    monkeypatch.setitem(LAYOUTS, dataset, elsewhere)
     with pytest.raises(InputError, match="elsewhere"):
         read_samples(dataset, part.parent, "part")
 
@@ -145,12 +148,11 @@ def test_what_is_not_used_is_logged_once_by_name(part, caplog):
     with caplog.at_level(logging.WARNING):
         assert len(read(part)) == 4
     (record,) = caplog.records
-    assert record.getMessage().startswith("10 entries are not used: part/ground_truth/crack/999_mask.png (a mask with")
+    assert record.getMessage().startswith("9 entries are not used: part/ground_truth/crack/999_mask.png (a mask with")
     expected = {
         "ground_truth/crack/999_mask.png": "a mask without an image of a defect",
         "ground_truth/crack/notes.md.png": "a mask without an image of a defect",
         "ground_truth/crack/readme": "not an image by its suffix",
-        "ground_truth/good/000_mask.png": "a mask without an image of a defect",
         "test/empty": "an empty folder",
         "test/loose.png": "not in test/<defect>",
         "train/good/more": "a folder among images",
@@ -159,6 +161,7 @@ def test_what_is_not_used_is_logged_once_by_name(part, caplog):
         "validation": "not part of the layout",
     }
     assert scan_mvtec(part).ignored == {part / name: reason for name, reason in expected.items()}
+    assert scan_mvtec(part).unneeded == {part / "ground_truth/good": "masks of good parts"}
     for name, reason in expected.items():
         assert f"part/{name} ({reason})" in record.getMessage()
 
@@ -191,7 +194,7 @@ def test_missing_folders(part, tmp_path):
 
 
 def test_unknown_dataset(tmp_path):
-    with pytest.raises(InputError, match=r"Unknown dataset 'mvtec': expected one of demo, folder, mvtec_ad"):
+    with pytest.raises(InputError, match=r"Unknown dataset 'mvtec': expected one of btad, demo, folder, .*mvtec_ad"):
         read_samples("mvtec", tmp_path, "part")
 
 

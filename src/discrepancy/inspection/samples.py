@@ -51,10 +51,17 @@ class Found:
 
 @dataclass(frozen=True)
 class Scan:
-    """All that a reader found in a folder: every file on disk is an image, a mask, or ignored for a reason."""
+    """All that a reader found in a folder: every file on disk is an image, a mask, or left out for a reason.
+
+    Attributes:
+        found: the images, with their masks.
+        ignored: what has no place in the layout, and why; the user hears of it.
+        unneeded: what belongs to the data set but is not used here, and why; files, or whole folders.
+    """
 
     found: list[Found] = field(default_factory=list)
     ignored: dict[Path, str] = field(default_factory=dict)
+    unneeded: dict[Path, str] = field(default_factory=dict)
 
 
 def sample_table(scan: Scan, *, root: Path, workers: int | None = None) -> pd.DataFrame:

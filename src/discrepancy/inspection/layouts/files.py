@@ -1,0 +1,78 @@
+"""What every reader needs to know about folders: what counts as an image, what is passed over, what is missing."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from discrepancy.errors import InputError
+from discrepancy.inspection.reading import IMAGE_SUFFIXES
+from discrepancy.inspection.samples import Scan, name_some
+
+_LITTER: Final = frozenset({"thumbs.db", "desktop.ini"})
+_NO_IMAGE: Final = "not an image by its suffix"
+
+
+def visible(folder: Path) -> Iterator[Path]:
+    """What lies in `folder`, sorted by name, without hidden files and the litter of file managers."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}): expected a readable folder.") from error
+    for entry in entries:
+        if not entry.name.startswith(".") and entry.name.lower() not in _LITTER:
+            yield entry
+
+
+def is_image(path: Path) -> bool:
+    """Whether the suffix, in upper or lower case, is one of an image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def key(stem: str) -> str:
+    """Names are compared composed: archives packed on macOS hold an umlaut as two characters."""
+    return unicodedata.normalize("NFC", stem)
+
+
+def folders(folder: Path, scan: Scan, *, only: str | None = None) -> list[Path]:
+    """The folders (of defects, or of good parts) in `folder`; all else there is ignored."""
+    found = []
+    for entry in visible(folder):
+        if entry.is_dir() and only in {None, entry.name}:
+            found.append(entry)
+        else:
+            scan.ignored[entry] = f"not in {folder.name}/{only or '<defect>'}"
+    return found
+
+
+def images(folder: Path, scan: Scan) -> list[Path]:
+    """The image files directly in `folder`; all else there is ignored."""
+    found = []
+    entries = list(visible(folder))
+    for entry in entries:
+        if entry.is_dir():
+            scan.ignored[entry] = "a folder among images"
+        elif is_image(entry):
+            found.append(entry)
+        else:
+            scan.ignored[entry] = _NO_IMAGE
+    if not entries:
+        scan.ignored[folder] = "an empty folder"
+    return found
+
+
+def existing(folder: Path, expected: str) -> Path:
+    """`folder` if it exists; else an `InputError` that says what was expected and what lies there instead."""
+    if folder.is_dir():
+        return folder
+    # The nearest folder that exists says most about what went wrong.
+    near = next(parent for parent in folder.parents if parent.is_dir())
+    inside = name_some(entry.name for entry in visible(near)) or "nothing"
+    raise InputError(f"The folder {folder} does not exist: {expected}. In {near} lies: {inside}.")
+
+
+def suffixes() -> str:
+    """The suffixes of images, for messages."""
+    return ", ".join(sorted(IMAGE_SUFFIXES))

@@ -1,0 +1,73 @@
+"""KolektorSDD as published (Tabernik et al., Journal of Intelligent Manufacturing 2020): folders of one item each.
+
+The data set has no split for learning from good parts alone; the one made here is drawn once and for all.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from discrepancy.errors import InputError
+from discrepancy.inspection.layouts.files import is_image, key, visible
+from discrepancy.inspection.layouts.masks import refuse_missing
+from discrepancy.inspection.reading import read_mask
+from discrepancy.inspection.samples import Found, Scan
+
+ITEM: Final = re.compile(r"kos\d+", re.IGNORECASE)
+TEST_SHARE: Final = 0.2
+SEED: Final = 0
+_LABEL: Final = "_label"
+
+
+def scan_kolektor_sdd(folder: Path) -> Scan:
+    """Images and masks of `<item>/<part>.jpg` with `<item>/<part>_label.bmp`, items being `kos01`, `kos02`, ...
+
+    Here alone the label comes from the mask: nothing else says which parts are cracked. All cracked parts are in
+    `test`, as defect `crack`. A fifth of the items, drawn with a fixed seed from their names, gives its good parts to
+    `test`, all others give theirs to `train`. (Nearly every item has a cracked part, so no split keeps items apart.)
+
+    Raises `InputError` when there are no items, an image has no label file, or no good part is left for training.
+    """
+    scan = Scan()
+    items = []
+    for entry in visible(folder):
+        if entry.is_dir() and ITEM.fullmatch(entry.name):
+            items.append(entry)
+        elif entry.is_dir() or is_image(entry):
+            scan.ignored[entry] = "not part of the layout"
+    if not items:
+        raise InputError(f"{folder} holds no items: expected folders kos01, kos02, ... with Part0.jpg and its like.")
+    drawn = np.random.default_rng(SEED).permutation(len(items))[: max(1, round(TEST_SHARE * len(items)))]
+    missing: list[str] = []
+    for index, item in enumerate(items):
+        _scan_item(item, "test" if index in drawn else "train", scan, missing)
+    refuse_missing(missing)
+    if not any(sample.split == "train" for sample in scan.found):
+        raise InputError(f"{folder} holds no good part to train on: expected parts whose label file is black.")
+    return scan
+
+
+def _scan_item(item: Path, split: str, scan: Scan, missing: list[str]) -> None:
+    """Adds the parts of one item: good ones to `split`, cracked ones to `test`."""
+    parts, labels = [], {}
+    for entry in visible(item):
+        if not is_image(entry) or entry.is_dir():
+            scan.ignored[entry] = "not an image by its suffix"
+        elif entry.stem.endswith(_LABEL):
+            labels[key(entry.stem.removesuffix(_LABEL))] = entry
+        else:
+            parts.append(entry)
+    for part in parts:
+        label = labels.pop(key(part.stem), None)
+        if label is None:
+            missing.append(f"{part} (expected {item / part.stem}{_LABEL}.bmp)")
+        elif read_mask(label).any():
+            scan.found.append(Found(part, label, "test", 1, "crack"))
+        else:
+            scan.found.append(Found(part, None, split, 0, "good"))
+            scan.unneeded[label] = "the black label of a good part"
+    scan.ignored.update((label, "a label without an image") for label in labels.values())

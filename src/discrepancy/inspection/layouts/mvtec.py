@@ -1,0 +1,58 @@
+"""MVTec AD's layout (Bergmann et al., CVPR 2019), and BTAD's (Mishra et al., ISIE 2021), which has other names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from discrepancy.errors import InputError
+from discrepancy.inspection.layouts.files import existing, folders, images, is_image, suffixes, visible
+from discrepancy.inspection.layouts.masks import Wanted, find_masks
+from discrepancy.inspection.samples import Found, Scan
+
+PHOTOGRAPHS = "expected a folder of photographs of good parts"
+
+
+def scan_mvtec(folder: Path, *, good: str = "good") -> Scan:
+    """Images and masks of a category folder in MVTec AD's layout.
+
+    `train/good/*`, `test/<defect>/*` (`good` among them), and `ground_truth/<defect>/<stem>_mask.*` or `<stem>.*`
+    for every image of a defect. Images are told by their suffix, in upper or lower case. Hidden files, `Thumbs.db`
+    and `desktop.ini` are passed over; all else that is no sample is listed as ignored.
+
+    Args:
+        folder: of the category.
+        good: the name of the folders of good parts; in the sample table it is `good` all the same.
+
+    Raises `InputError` when `train/good` or `test` is missing or without images, an image of a defect has no mask
+    or more than one, or two images share one.
+    """
+    scan = Scan()
+    for entry in visible(folder):
+        if entry.name not in {"train", "test", "ground_truth"} and (entry.is_dir() or is_image(entry)):
+            scan.ignored[entry] = "not part of the layout"
+    train = existing(folder / "train" / good, PHOTOGRAPHS)
+    folders(folder / "train", scan, only=good)
+    test = existing(folder / "test", f"expected test/{good} and test/<defect> with photographs to be judged")
+    found = images(train, scan)
+    if not found:
+        raise InputError(f"{train} holds no images: {PHOTOGRAPHS} ({suffixes()}).")
+    scan.found.extend(Found(image, None, "train", 0, "good") for image in found)
+    wanted: list[Wanted] = []
+    for defect in folders(test, scan):
+        found = images(defect, scan)
+        if defect.name == good:
+            scan.found.extend(Found(image, None, "test", 0, "good") for image in found)
+        else:
+            wanted.extend(Wanted(image, defect.name) for image in found)
+    find_masks(folder / "ground_truth", wanted, scan, good=good)
+    if not any(sample.split == "test" for sample in scan.found):
+        raise InputError(f"{test} holds no images: expected test/{good} or test/<defect> with images ({suffixes()}).")
+    return scan
+
+
+def scan_btad(folder: Path) -> Scan:
+    """Images and masks of a category folder (`01`, `02`, `03`) of BTAD: `scan_mvtec` with `ok` for good, `ko` for bad.
+
+    Its masks are named as their images, `.png` or `.bmp`.
+    """
+    return scan_mvtec(folder, good="ok")

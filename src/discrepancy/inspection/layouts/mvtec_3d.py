@@ -1,0 +1,60 @@
+"""MVTec 3D-AD's layout (Bergmann et al., VISAPP 2022), its colour photographs only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from discrepancy.errors import InputError
+from discrepancy.inspection.layouts.files import existing, folders, images, is_image, key, suffixes, visible
+from discrepancy.inspection.layouts.masks import refuse_missing
+from discrepancy.inspection.samples import Found, Scan
+
+_SPLITS = ("train", "validation", "test")
+
+
+def scan_mvtec_3d(folder: Path) -> Scan:
+    """Images and masks of a category folder of MVTec 3D-AD.
+
+    `{train,validation}/good/rgb/*`, `test/<defect>/rgb/*` (`good` among them), and `test/<defect>/gt/<stem>.*`, in
+    which any value above 0 is anomalous. The data set's own validation split is used. The point clouds (`xyz`) and the
+    empty masks of good parts are not needed; all else that is no sample is listed as ignored.
+
+    Raises `InputError` when a split is missing or without images, or an image of a defect has no mask.
+    """
+    scan = Scan()
+    for entry in visible(folder):
+        if entry.name not in _SPLITS and (entry.is_dir() or is_image(entry)):
+            scan.ignored[entry] = "not part of the layout"
+    missing: list[str] = []
+    for split in _SPLITS:
+        inside = existing(folder / split, f"expected {split}/good/rgb with photographs")
+        before = len(scan.found)
+        for defect in folders(inside, scan, only=None if split == "test" else "good"):
+            _scan_defect(defect, split, scan, missing)
+        if len(scan.found) == before:
+            raise InputError(f"{inside} holds no images: expected {split}/good/rgb with images ({suffixes()}).")
+    refuse_missing(missing)
+    return scan
+
+
+def _scan_defect(defect: Path, split: str, scan: Scan, missing: list[str]) -> None:
+    """Adds what lies in `<split>/<defect>`: colour photographs, and masks beside them."""
+    for entry in visible(defect):
+        if entry.name == "xyz" and entry.is_dir():
+            scan.unneeded[entry] = "point clouds; colour photographs only are used"
+        elif entry.name not in {"rgb", "gt"} or not entry.is_dir():
+            scan.ignored[entry] = "not part of the layout"
+    photographs = images(defect / "rgb", scan) if (defect / "rgb").is_dir() else []
+    if defect.name == "good":
+        scan.found.extend(Found(image, None, split, 0, "good") for image in photographs)
+        if (defect / "gt").is_dir():
+            scan.unneeded[defect / "gt"] = "masks of good parts"
+        return
+    masks = {key(mask.stem): mask for mask in (images(defect / "gt", scan) if (defect / "gt").is_dir() else [])}
+    for image in photographs:
+        mask = masks.pop(key(image.stem), None)
+        if mask is None:
+            missing.append(f"{image} (expected {defect / 'gt' / image.stem}.png)")
+        else:
+            scan.found.append(Found(image, mask, "test", 1, defect.name))
+    scan.ignored.update((mask, "a mask without an image of a defect") for mask in masks.values())
