@@ -183,6 +183,8 @@ def test_visa(visa, caplog):
         ("candle,test,anomaly", "candle,train,anomaly", r"line 4: .* expected a mask, and split test"),
         ("Normal/0001.JPG", "Normal/9999.JPG", r"names 1 files that do not exist: .*9999.JPG"),
         ("candle,train", "candles,train", r"no row of candle in split train"),
+        ("candle/Data/Images/Normal/0001.JPG", "../secret.png", r"line 3: '../secret.png' leads out of"),
+        ("candle/Data/Images/Normal/0001.JPG", "/etc/passwd", r"line 3: '/etc/passwd' leads out of"),
     ],
 )
 def test_visa_names_what_is_wrong(visa, old, new, said):

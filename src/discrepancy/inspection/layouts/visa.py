@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from discrepancy.errors import InputError
@@ -21,7 +21,7 @@ def scan_visa(folder: Path) -> Scan:
     Paths in the table are relative to the data root. Images of the category that no row names are listed as ignored.
 
     Raises `InputError` when the table is missing, lacks a column, says something unknown, has no row of the category,
-    or names files that do not exist or an anomalous image without a mask.
+    or names files that do not exist or lie elsewhere, or an anomalous image without a mask.
     """
     root, scan = folder.parent, Scan()
     table = root / SPLIT_TABLE
@@ -37,6 +37,8 @@ def scan_visa(folder: Path) -> Scan:
         label = _LABELS[row["label"]]
         if label and (not row["mask"] or row["split"] == "train"):
             raise InputError(f"{place}: {row['image']} is anomalous; expected a mask, and split test.")
+        if outside := [row[name] for name in ("image", "mask") if not _inside(row[name])]:
+            raise InputError(f"{place}: {outside[0]!r} leads out of {root}; expected paths inside it.")
         image, mask = root / row["image"], root / row["mask"] if label else None
         missing.extend(str(path) for path in (image, mask) if path is not None and not path.is_file())
         scan.found.append(Found(image, mask, row["split"], label, "anomaly" if label else "good"))
@@ -48,6 +50,12 @@ def scan_visa(folder: Path) -> Scan:
     used = {path for sample in scan.found for path in (sample.image, sample.mask) if path}
     _ignore_others(folder, used, scan)
     return scan
+
+
+def _inside(name: str) -> bool:
+    """Whether a path in the table stays below the data root."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\\" not in name
 
 
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
