@@ -73,6 +73,7 @@ def mvtec_3d(tmp_path) -> Path:
     mask(part / "test/bent/gt/000.png", 1)
     (part / "test/hole").mkdir()
     (part / "calibration").mkdir()
+    photograph(part / "train/bent/rgb/000.png")
     return tmp_path
 
 
@@ -87,7 +88,8 @@ def test_mvtec_3d(mvtec_3d, caplog):
     part = mvtec_3d / "cable_gland"
     unneeded = {part / f"{split}/good/xyz" for split in ("train", "validation", "test")} | {part / "test/good/gt"}
     assert set(scan("mvtec_3d", mvtec_3d, "cable_gland").unneeded) == unneeded
-    assert "1 entry is not used: cable_gland/calibration (not part of the layout)" in caplog.text
+    assert "2 entries are not used: cable_gland/calibration (not part of the layout)" in caplog.text
+    assert "cable_gland/train/bent (not in train/good)" in caplog.text
 
 
 def test_the_validation_split_of_mvtec_3d_is_kept(mvtec_3d):

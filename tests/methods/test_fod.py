@@ -340,7 +340,7 @@ def test_fingerprints_tell_runs_apart(tokens):
     assert print_of() == print_of(correlation="inter", balanced=True, smoothing=2, oracle=True, device="cpu")
     for change in (
         {"widths": "64+64"},
-        {"heads": 2},
+        {"heads": 4},
         {"with_intra": False},
         {"as_figure": True},
         {"entropy_weight": 0},

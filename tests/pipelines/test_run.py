@@ -164,7 +164,7 @@ def test_a_second_run_takes_features_from_the_cache_and_equal_seeds_agree(finish
 
 def test_segmentations_can_be_left_out(finished, part, capsys, recwarn):
     project, _ = finished
-    place = "pictures  data/08_reporting/folder/disc/dfc/segmentations"
+    place = "pictures     data/08_reporting/folder/disc/dfc/segmentations"
     version = run(project, part, stages=["reporting"])
     assert f"{place}/{version}/segmentations\n" in capsys.readouterr().out
     version = run(project, part, stages=["reporting"], reporting={"segmentations": False})
