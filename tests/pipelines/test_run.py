@@ -169,7 +169,7 @@ def test_segmentations_can_be_left_out(finished, part, capsys, recwarn):
     assert f"{place}/{version}/segmentations\n" in capsys.readouterr().out
     version = run(project, part, stages=["reporting"], reporting={"segmentations": False})
     said = capsys.readouterr()
-    assert "gallery   data" in said.out and "pictures" not in said.out + said.err
+    assert "gallery      data" in said.out and "pictures" not in said.out + said.err
     assert not [warning for warning in recwarn if "segmentations" in str(warning.message)]
     assert not list(report(project, version, "segmentations").rglob("*.png"))
 
@@ -178,10 +178,10 @@ def test_every_dataset_of_every_pipeline_is_in_the_catalog_and_every_parameter_i
     bootstrap_project(project)
     with KedroSession.create(project_path=project) as session:
         context = session.load_context()
-        for name in ("dfc", "ingestion"):
+        for name in ("dfc", "dfr", "fod", "ingestion"):
             inputs = pipelines[name].inputs()
             assert {item for item in inputs if item.startswith("params:")} <= set(context.catalog.keys())
-            for dataset in pipelines[name].datasets() - {"dfc.trained"}:
+            for dataset in pipelines[name].datasets() - {f"{name}.trained"}:
                 assert dataset in context.catalog, dataset
 
 
