@@ -34,8 +34,9 @@ from discrepancy.methods.dfc import DFC, DFCProblem, build_corruption
 from discrepancy.methods.dfc_parameters import DFCParameters
 from discrepancy.methods.dfr import DFR, DFRProblem, build_regions, choose_latent_dimension
 from discrepancy.methods.dfr_parameters import DFRParameters
-from discrepancy.methods.fod import FOD, FODProblem, build_optimiser, build_tokens
+from discrepancy.methods.fod import FOD, build_tokens
 from discrepancy.methods.fod_parameters import FODParameters
+from discrepancy.methods.fod_training import FODProblem, build_optimiser
 from discrepancy.methods.training import Checkpoint, Epoch, fit
 from discrepancy.metrics import evaluate
 

@@ -32,8 +32,9 @@ from tests.live_bytes import LiveBytes  # noqa: E402
 from tests.methods import naive_fod  # noqa: E402
 
 from discrepancy.methods.correlation_transformer import CorrelationTransformer, Shape  # noqa: E402
-from discrepancy.methods.fod import cosine_distances, roles  # noqa: E402
+from discrepancy.methods.fod import cosine_distances  # noqa: E402
 from discrepancy.methods.fod_parameters import FODParameters  # noqa: E402
+from discrepancy.methods.fod_training import roles  # noqa: E402
 from discrepancy.methods.looks import Game  # noqa: E402
 
 RESULTS = ROOT / "benchmarks/results"

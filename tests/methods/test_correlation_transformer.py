@@ -8,8 +8,8 @@ import torch
 
 from discrepancy.errors import InputError
 from discrepancy.methods.correlation_transformer import CorrelationTransformer, Shape, position_code
-from discrepancy.methods.fod import roles
 from discrepancy.methods.fod_parameters import FODParameters
+from discrepancy.methods.fod_training import roles
 from discrepancy.methods.looks import Game
 from tests.live_bytes import LiveBytes
 from tests.methods import naive_fod

@@ -11,8 +11,10 @@ from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import feature_recipe
 from discrepancy.features.reference import mean_recipe
 from discrepancy.methods.detector import load_detector, new_card, save_detector
-from discrepancy.methods.fod import FOD, FODProblem, build_optimiser, build_tokens, build_transformers, describe
+from discrepancy.methods.fod import FOD, build_tokens, build_transformers
+from discrepancy.methods.fod_card import describe
 from discrepancy.methods.fod_parameters import DEFAULT_LAYERS, FODParameters
+from discrepancy.methods.fod_training import FODProblem, build_optimiser
 from discrepancy.methods.training import Checkpoint, fit
 from discrepancy.methods.zero_gradient_adam import ZeroGradientAdam
 from discrepancy.metrics import auroc

@@ -79,6 +79,19 @@ class Detector(nn.Module):
             raise InputError(f"images of {found} px given; this detector expects {wanted}")
         return gaussian_blur(self.errors(images), self.parameters_used.smoothing)
 
+    @property
+    def feature_names(self) -> list[str]:
+        """Of what the method standardises, in the order of its buffers `mean_0`, `deviation_0`, `mean_1`, ..."""
+        raise TypeError(f"{type(self).__name__} does not say what its features are")
+
+    def set_statistics(self, statistics: Mapping[str, tuple[NDArray, NDArray]]) -> None:
+        """Standardise features by mean [C] and deviation [C] of each channel on good images, by name."""
+        for index, name in enumerate(self.feature_names):
+            mean, deviation = statistics[name]
+            for kind, values in (("mean", torch.from_numpy(mean)), ("deviation", usable_deviation(deviation))):
+                buffer = self.get_buffer(f"{kind}_{index}")
+                buffer.copy_(values.view_as(buffer))
+
     def errors(self, images: Tensor) -> Tensor:
         """The method's own maps [N, H, W] of images uint8 [N, 3, H, W]."""
         raise TypeError(f"{type(self).__name__} does not say how it sees errors")

@@ -19,7 +19,7 @@ from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
 from discrepancy.features.cache import Features
 from discrepancy.methods.corruption import KINDS, Corruption, ImageSource, Strokes
-from discrepancy.methods.detector import Card, Detector, usable_deviation
+from discrepancy.methods.detector import Card, Detector
 from discrepancy.methods.dfc_parameters import DFCParameters
 from discrepancy.methods.estimators import CompactEstimator, VGG19Estimator
 from discrepancy.methods.residuals import ResidualWeighing
@@ -62,12 +62,10 @@ class DFC(Detector):
             align_corners=parameters.align_corners,
         )
 
-    def set_statistics(self, statistics: Mapping[str, tuple[NDArray, NDArray]]) -> None:
-        """Standardise targets by mean [C] and deviation [C] of each layer's channels on good images."""
-        for index, layer in enumerate(self.layers):
-            mean, deviation = statistics[layer]
-            self.get_buffer(f"mean_{index}").copy_(torch.from_numpy(mean).view(1, -1, 1, 1))
-            self.get_buffer(f"deviation_{index}").copy_(usable_deviation(deviation).view(1, -1, 1, 1))
+    @property
+    def feature_names(self) -> list[str]:
+        """Of what the cache holds, in the order of the buffers."""
+        return self.layers
 
     def standardised(self, features: Mapping[str, Tensor]) -> list[Tensor]:
         """The targets of the estimation network, in the order of the layers.

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from discrepancy.errors import InputError
@@ -60,12 +59,10 @@ class DFR(Detector):
             align_corners=parameters.align_corners,
         )
 
-    def set_statistics(self, statistics: Mapping[str, tuple[NDArray, NDArray]]) -> None:
-        """Standardise features by mean [C] and deviation [C] of each group's channels on good images."""
-        for index, group in enumerate(self.regions.groups):
-            mean, deviation = statistics[group.name]
-            self.get_buffer(f"mean_{index}").copy_(torch.from_numpy(mean))
-            self.get_buffer(f"deviation_{index}").copy_(usable_deviation(deviation))
+    @property
+    def feature_names(self) -> list[str]:
+        """Of what the cache holds, in the order of the buffers."""
+        return [group.name for group in self.regions.groups]
 
     def standardised(self, kept: Mapping[str, Tensor]) -> list[Tensor]:
         """Features by group as the autoencoder sees them, float32 [N, h, w, C]; still on their own grids.

@@ -7,34 +7,27 @@ reconstruction fails and the correlations are unusual. `docs/methods.md` lists w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
 from discrepancy.features.cache import Features
 from discrepancy.features.local_means import LocalMeans
-from discrepancy.methods.correlation import Roles
 from discrepancy.methods.correlation_transformer import (
-    INTER,
     INTRA,
     CorrelationTransformer,
     Look,
     Shape,
     bare_look,
 )
-from discrepancy.methods.detector import Card, Detector, usable_deviation
-from discrepancy.methods.feature_problem import FeatureProblem
+from discrepancy.methods.detector import Card, Detector
 from discrepancy.methods.fod_parameters import FODParameters
-from discrepancy.methods.looks import Comparison, Correlation, Game, Portrait
+from discrepancy.methods.looks import Comparison, Correlation, Portrait
 from discrepancy.methods.residuals import ResidualWeighing
-from discrepancy.methods.training import Batch
-from discrepancy.methods.zero_gradient_adam import ZeroGradientAdam
 
 
 class FOD(Detector):
@@ -72,12 +65,10 @@ class FOD(Detector):
             align_corners=parameters.align_corners,
         )
 
-    def set_statistics(self, statistics: Mapping[str, tuple[NDArray, NDArray]]) -> None:
-        """Standardise tokens by mean [C] and deviation [C] of each layer's channels on good images."""
-        for index, level in enumerate(self.levels):
-            mean, deviation = statistics[level]
-            self.get_buffer(f"mean_{index}").copy_(torch.from_numpy(mean))
-            self.get_buffer(f"deviation_{index}").copy_(usable_deviation(deviation))
+    @property
+    def feature_names(self) -> list[str]:
+        """Of what the cache holds, in the order of the buffers."""
+        return self.levels
 
     def set_reference(self, means: Mapping[str, Tensor]) -> None:
         """Compare with the mean good image [1, C, h, w] by layer; call it after `set_statistics`."""
@@ -207,21 +198,6 @@ def correlation_scores(branch: str, divergences: Tensor) -> Tensor:
     return closeness if branch == INTRA else closeness.amax(-1, keepdim=True) - closeness
 
 
-def roles(parameters: FODParameters) -> dict[str, Roles]:
-    """Who pulls where: the net effect of the paper's two losses with stopped gradients.
-
-    |       | S       | T       | entropy of S |
-    | ----- | ------- | ------- | ------------ |
-    | intra | climbs  | descends| climbs       |
-    | inter | descends| climbs  | descends     |
-    """
-    divergence, entropy = parameters.divergence_weight, parameters.entropy_weight
-    return {
-        INTRA: Roles(learnt=-divergence, target=divergence, entropy=-entropy),
-        INTER: Roles(learnt=divergence, target=-divergence, entropy=entropy),
-    }
-
-
 def build_tokens(backbone: Backbone, parameters: FODParameters, image_size: tuple[int, int]) -> LocalMeans:
     """The tokens that the parameters ask for."""
     return LocalMeans(backbone.map_shapes(*image_size), padding=parameters.padding)
@@ -258,106 +234,3 @@ def check_parameters(tokens: LocalMeans, parameters: FODParameters) -> None:
     """Refuse, before any work is done, what `build_transformers` would refuse."""
     with torch.device("meta"):
         build_transformers(tokens, parameters)
-
-
-class FODProblem(FeatureProblem):
-    """What the training loop is told: tokens of good images, to be reconstructed while the correlations play.
-
-    The loss has the gradients of the paper's two, added up: twice L_rec, and the game (`contested_attention`). Its
-    value is twice L_rec: a game has nothing that goes down. What it is about is noted apart, means over levels and
-    layers.
-
-    Args:
-        detector: its transformers are trained; on the device already.
-        features: cached tokens of good images: training images first, then validation images.
-        examples: number of training images.
-        watch: called after each epoch with the detector; what it returns goes to the history.
-        resident: keep all features on the device; by default on a GPU where they fit.
-    """
-
-    def __init__(
-        self,
-        detector: FOD,
-        features: Features,
-        *,
-        examples: int,
-        watch: Callable[[FOD], Mapping[str, float]] | None = None,
-        resident: bool | None = None,
-    ) -> None:
-        super().__init__(
-            features,
-            examples=examples,
-            batch_size=detector.parameters_used.batch_size,
-            device=detector.get_buffer("mean_0").device,
-            resident=resident,
-        )
-        self.detector = detector
-        self.watch = watch
-        self._game = Game({})
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Twice L_rec, and the game where there are gradients; summed over the levels."""
-        if not torch.is_grad_enabled():
-            return 2 * self.detector.reconstruction_loss(batch)
-        self._game = Game(roles(self.detector.parameters_used))
-        loss = 2 * self.detector.reconstruction_loss(batch, self._game)
-        return loss + self._game.pull / self.detector.parameters_used.depth
-
-    def noted(self) -> dict[str, Tensor]:
-        """J and H of each branch, of the batch just trained on."""
-        attentions = self.detector.parameters_used.depth * len(self.detector.levels)
-        return {
-            f"{branch}_{name}": tally[index] / attentions
-            for branch, tally in self._game.tallies.items()
-            for index, name in enumerate(("divergence", "entropy"))
-        }
-
-    def after_epoch(self) -> Mapping[str, float]:
-        """What the watcher says."""
-        return self.watch(self.detector) if self.watch else {}
-
-
-def build_optimiser(detector: FOD) -> torch.optim.Optimizer:
-    """Adam, or what the authors' program makes of it with PyTorch 1 (`zero_gradient_steps`)."""
-    parameters = detector.parameters_used
-    options: dict[str, Any] = {
-        "lr": parameters.learning_rate,
-        "weight_decay": parameters.weight_decay,
-        "fused": True,
-    }
-    if parameters.zero_gradient_steps:
-        return ZeroGradientAdam(list(detector.transformers), **options)
-    return torch.optim.Adam(detector.transformers.parameters(), **options)
-
-
-def describe(parameters: FODParameters) -> dict[str, Any]:
-    """What the card says in words of how the parameters were understood."""
-    return {
-        "model": _model_in_words(parameters),
-        "score": _score_in_words(parameters),
-        "pixel_metrics": f"on maps smoothed by a Gaussian of sigma {parameters.smoothing:g} px"
-        if parameters.smoothing
-        else "on raw maps",
-    }
-
-
-def _model_in_words(parameters: FODParameters) -> str:
-    branches = " and ".join(parameters.branches)
-    if not branches:
-        return "no correlations: each token is reconstructed by itself"
-    if parameters.as_figure:
-        return f"{branches}-correlations, as the paper's figure draws them: skip connection, output projections"
-    if len(parameters.branches) == 1:
-        return f"{branches}-correlations alone: skip connection, no output projections"
-    return f"{branches}-correlations, as the authors' program computes them: no skip connection, no output projections"
-
-
-def _score_in_words(parameters: FODParameters) -> str:
-    kind = {"raw": "mean squared error", "diagonal": "squared error by channels' deviations"}
-    error = kind.get(parameters.residuals, "whitened squared error") + " + 1 - cosine"
-    if parameters.scored:
-        closeness = "softmax(-J)" if parameters.scored == INTRA else "(max softmax(-J) - softmax(-J))"
-        times = " x number of tokens" if parameters.balanced else ""
-        error = f"({error}) x {closeness}{times}, J of the {parameters.scored}-correlations"
-    place = ", divided by what is usual at the position" if parameters.by_position else ""
-    return f"{error}; upsampled, mean of the levels{place}"

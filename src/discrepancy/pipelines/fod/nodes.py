@@ -22,8 +22,10 @@ from discrepancy.figures.correlations import Correlations, Level, choose_patches
 from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.inspection.samples import data_digest
 from discrepancy.methods.detector import anomaly_maps
-from discrepancy.methods.fod import FOD, FODProblem, build_optimiser, build_tokens, check_parameters, describe
+from discrepancy.methods.fod import FOD, build_tokens, check_parameters
+from discrepancy.methods.fod_card import describe
 from discrepancy.methods.fod_parameters import FODParameters
+from discrepancy.methods.fod_training import FODProblem, build_optimiser
 from discrepancy.methods.training import Checkpoint, Epoch, fit, resolve_device
 from discrepancy.metrics import auroc
 from discrepancy.steps import check_features, counts, fresh_card, frozen_network, good_features, score_images
