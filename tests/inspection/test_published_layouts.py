@@ -197,6 +197,15 @@ def test_visa_names_what_is_wrong(visa, old, new, said):
         read_samples("visa", visa, "candle")
 
 
+def test_links_that_lead_back_do_not_catch_the_reader(visa, caplog):
+    (visa / "candle/Data/loop").symlink_to(visa / "candle", target_is_directory=True)
+    assert len(read_samples("visa", visa, "candle")) == 3
+    assert "candle/Data/loop (a link to a folder)" in caplog.text
+    (visa / "candle/Data/Images/Normal").rename(visa / "elsewhere")
+    (visa / "candle/Data/Images/Normal").symlink_to(visa / "elsewhere", target_is_directory=True)
+    assert len(read_samples("visa", visa, "candle")) == 3
+
+
 def test_visa_without_its_table(visa):
     (visa / "split_csv/1cls.csv").unlink()
     with pytest.raises(InputError, match=r"1cls.csv cannot be read .*expected VisA's table of splits"):

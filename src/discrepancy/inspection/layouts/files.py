@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +15,11 @@ _LITTER: Final = frozenset({"thumbs.db", "desktop.ini"})
 _NO_IMAGE: Final = "not an image by its suffix"
 
 
-def visible(folder: Path) -> Iterator[Path]:
-    """What lies in `folder`, sorted by name, without hidden files and the litter of file managers."""
+def visible(folder: Path, scan: Scan | None = None) -> Iterator[Path]:
+    """What lies in `folder`, sorted by name, without hidden files and the litter of file managers.
+
+    These are noted in `scan` as unneeded.
+    """
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -24,6 +27,8 @@ def visible(folder: Path) -> Iterator[Path]:
     for entry in entries:
         if not entry.name.startswith(".") and entry.name.lower() not in _LITTER:
             yield entry
+        elif scan is not None:
+            scan.unneeded[entry] = "hidden, or of a file manager"
 
 
 def is_image(path: Path) -> bool:
@@ -39,7 +44,7 @@ def key(stem: str) -> str:
 def folders(folder: Path, scan: Scan, *, only: str | None = None) -> list[Path]:
     """The folders (of defects, or of good parts) in `folder`; all else there is ignored."""
     found = []
-    for entry in visible(folder):
+    for entry in visible(folder, scan):
         if entry.is_dir() and only in {None, entry.name}:
             found.append(entry)
         else:
@@ -50,7 +55,7 @@ def folders(folder: Path, scan: Scan, *, only: str | None = None) -> list[Path]:
 def images(folder: Path, scan: Scan) -> list[Path]:
     """The image files directly in `folder`; all else there is ignored."""
     found = []
-    entries = list(visible(folder))
+    entries = list(visible(folder, scan))
     for entry in entries:
         if entry.is_dir():
             scan.ignored[entry] = "a folder among images"
@@ -61,6 +66,14 @@ def images(folder: Path, scan: Scan) -> list[Path]:
     if not entries:
         scan.ignored[folder] = "an empty folder"
     return found
+
+
+def other_entries(folder: Path, known: Collection[str], scan: Scan) -> None:
+    """Notes what lies in `folder` beside the `known` names: folders and images as ignored, other files as unneeded."""
+    for entry in visible(folder, scan):
+        if entry.name not in known:
+            place = scan.ignored if entry.is_dir() or is_image(entry) else scan.unneeded
+            place[entry] = "not part of the layout"
 
 
 def existing(folder: Path, expected: str) -> Path:

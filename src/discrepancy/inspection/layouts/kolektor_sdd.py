@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from discrepancy.errors import InputError
-from discrepancy.inspection.layouts.files import is_image, key, visible
+from discrepancy.inspection.layouts.files import is_image, key, other_entries, visible
 from discrepancy.inspection.layouts.masks import refuse_missing
 from discrepancy.inspection.reading import read_mask
 from discrepancy.inspection.samples import Found, Scan
@@ -33,12 +33,8 @@ def scan_kolektor_sdd(folder: Path) -> Scan:
     Raises `InputError` when there are no items, an image has no label file, or no good part is left for training.
     """
     scan = Scan()
-    items = []
-    for entry in visible(folder):
-        if entry.is_dir() and ITEM.fullmatch(entry.name):
-            items.append(entry)
-        elif entry.is_dir() or is_image(entry):
-            scan.ignored[entry] = "not part of the layout"
+    items = [entry for entry in visible(folder) if entry.is_dir() and ITEM.fullmatch(entry.name)]
+    other_entries(folder, {item.name for item in items}, scan)
     if not items:
         raise InputError(f"{folder} holds no items: expected folders kos01, kos02, ... with Part0.jpg and its like.")
     drawn = np.random.default_rng(SEED).permutation(len(items))[: max(1, round(TEST_SHARE * len(items)))]
@@ -54,7 +50,7 @@ def scan_kolektor_sdd(folder: Path) -> Scan:
 def _scan_item(item: Path, split: str, scan: Scan, missing: list[str]) -> None:
     """Adds the parts of one item: good ones to `split`, cracked ones to `test`."""
     parts, labels = [], {}
-    for entry in visible(item):
+    for entry in visible(item, scan):
         if not is_image(entry) or entry.is_dir():
             scan.ignored[entry] = "not an image by its suffix"
         elif entry.stem.endswith(_LABEL):

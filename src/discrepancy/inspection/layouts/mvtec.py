@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from discrepancy.errors import InputError
-from discrepancy.inspection.layouts.files import existing, folders, images, is_image, suffixes, visible
+from discrepancy.inspection.layouts.files import existing, folders, images, other_entries, suffixes
 from discrepancy.inspection.layouts.masks import Wanted, find_masks
 from discrepancy.inspection.samples import Found, Scan
 
@@ -27,9 +27,7 @@ def scan_mvtec(folder: Path, *, good: str = "good") -> Scan:
     or more than one, or two images share one.
     """
     scan = Scan()
-    for entry in visible(folder):
-        if entry.name not in {"train", "test", "ground_truth"} and (entry.is_dir() or is_image(entry)):
-            scan.ignored[entry] = "not part of the layout"
+    other_entries(folder, {"train", "test", "ground_truth"}, scan)
     train = existing(folder / "train" / good, PHOTOGRAPHS)
     folders(folder / "train", scan, only=good)
     test = existing(folder / "test", f"expected test/{good} and test/<defect> with photographs to be judged")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from discrepancy.errors import InputError
-from discrepancy.inspection.layouts.files import existing, folders, images, is_image, key, suffixes, visible
+from discrepancy.inspection.layouts.files import existing, folders, images, key, other_entries, suffixes, visible
 from discrepancy.inspection.layouts.masks import refuse_missing
 from discrepancy.inspection.samples import Found, Scan
 
@@ -22,9 +22,7 @@ def scan_mvtec_3d(folder: Path) -> Scan:
     Raises `InputError` when a split is missing or without images, or an image of a defect has no mask.
     """
     scan = Scan()
-    for entry in visible(folder):
-        if entry.name not in _SPLITS and (entry.is_dir() or is_image(entry)):
-            scan.ignored[entry] = "not part of the layout"
+    other_entries(folder, _SPLITS, scan)
     missing: list[str] = []
     for split in _SPLITS:
         inside = existing(folder / split, f"expected {split}/good/rgb with photographs")
@@ -39,7 +37,7 @@ def scan_mvtec_3d(folder: Path) -> Scan:
 
 def _scan_defect(defect: Path, split: str, scan: Scan, missing: list[str]) -> None:
     """Adds what lies in `<split>/<defect>`: colour photographs, and masks beside them."""
-    for entry in visible(defect):
+    for entry in visible(defect, scan):
         if entry.name == "xyz" and entry.is_dir():
             scan.unneeded[entry] = "point clouds; colour photographs only are used"
         elif entry.name not in {"rgb", "gt"} or not entry.is_dir():

@@ -72,8 +72,11 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
 
 def _ignore_others(folder: Path, used: set[Path], scan: Scan) -> None:
     """Lists every file in the category's folder that is neither an image nor a mask of the table."""
-    for entry in visible(folder):
-        if entry.is_dir():
+    for entry in visible(folder, scan):
+        if entry.is_dir() and entry.is_symlink():
+            if not any(entry in path.parents for path in used):
+                scan.ignored[entry] = "a link to a folder"  # not followed: it may lead back here
+        elif entry.is_dir():
             _ignore_others(entry, used, scan)
         elif entry not in used:
             scan.ignored[entry] = f"not in {SPLIT_TABLE.name}" if is_image(entry) else "not an image by its suffix"
