@@ -32,6 +32,7 @@ FILES = st.sampled_from(
 TOPS = {
     "mvtec_ad": ["train", "test", "ground_truth", "else"],
     "btad": ["train", "test", "ground_truth", "else"],
+    "folder": ["good", "crack", "ground_truth", "else"],
     "mvtec_3d": ["train", "validation", "test", "else"],
     "kolektor_sdd": ["kos01", "kos02", "KOS7", "else"],
     "visa": ["Data", "else"],
@@ -39,6 +40,7 @@ TOPS = {
 SOUND = {
     "mvtec_ad": ["train/good/a.png", "test/good/a.png"],
     "btad": ["train/ok/a.png", "test/ok/a.png"],
+    "folder": ["good/a.png", "good/b.png"],
     "mvtec_3d": ["train/good/rgb/a.png", "validation/good/rgb/a.png", "test/good/rgb/a.png"],
     "kolektor_sdd": [f"kos{item}/a{end}" for item in (8, 9) for end in (".jpg", "_label.bmp")],
     "visa": ["Data/Images/Normal/a.png", "Data/Images/Normal/b.png"],

@@ -194,7 +194,7 @@ def test_missing_folders(part, tmp_path):
 
 
 def test_unknown_dataset(tmp_path):
-    with pytest.raises(InputError, match=r"Unknown dataset 'mvtec': expected one of btad, demo, folder, .*mvtec_ad"):
+    with pytest.raises(InputError, match=r"Unknown dataset 'mvtec': expected one of bottlecap, btad, demo, .*mvtec_ad"):
         read_samples("mvtec", tmp_path, "part")
 
 

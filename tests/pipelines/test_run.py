@@ -1,6 +1,7 @@
 """Whole runs, through Kedro, on a part that takes seconds: what they leave on disk and in MLflow."""
 
 import json
+import shutil
 import sqlite3
 
 import cv2
@@ -172,6 +173,19 @@ def test_segmentations_can_be_left_out(finished, part, capsys, recwarn):
     assert "gallery      data" in said.out and "pictures" not in said.out + said.err
     assert not [warning for warning in recwarn if "segmentations" in str(warning.message)]
     assert not list(report(project, version, "segmentations").rglob("*.png"))
+
+
+def test_without_masks_there_are_metrics_of_images_only(project, part, tmp_path, capsys):
+    """Photographs of a user who has no masks: everything runs, and the report says what it lacks."""
+    shutil.copytree(part / "disc", tmp_path / "photographs/disc")
+    shutil.rmtree(tmp_path / "photographs/disc/ground_truth")
+    version = run(project, tmp_path / "photographs", epochs=1)
+    assert "no defect is marked by a mask: metrics of images only\n" in capsys.readouterr().out
+    metrics = json.loads(report(project, version, "metrics.json").read_text())
+    assert metrics["image_auroc"] is not None and metrics["image_ap"] is not None
+    for name in ("pixel_auroc", "pixel_ap", "pixel_f1max", "aupro_0.30", "aupro_0.05", "best_iou"):
+        assert metrics[name] is None
+    assert report(project, version, "gallery.png").is_file()
 
 
 def test_every_dataset_of_every_pipeline_is_in_the_catalog_and_every_parameter_in_the_files(project):

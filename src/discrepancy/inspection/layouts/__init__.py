@@ -14,6 +14,7 @@ from discrepancy.inspection.layouts.files import visible
 from discrepancy.inspection.layouts.kolektor_sdd import ITEM, scan_kolektor_sdd
 from discrepancy.inspection.layouts.mvtec import scan_btad, scan_mvtec
 from discrepancy.inspection.layouts.mvtec_3d import scan_mvtec_3d
+from discrepancy.inspection.layouts.own import holds_photographs, scan_folder
 from discrepancy.inspection.layouts.visa import scan_visa
 from discrepancy.inspection.samples import Scan, sample_table
 
@@ -43,14 +44,11 @@ def _holds_items(folder: Path) -> bool:
     return any(entry.is_dir() and ITEM.fullmatch(entry.name) for entry in folder.iterdir())
 
 
-def _mvtec(*, alone: bool = False) -> Layout:
-    return Layout(scan_mvtec, "train/good", _below("train/good"), alone)
-
-
 LAYOUTS: Final[dict[str, Layout]] = {
-    "demo": _mvtec(),
-    "folder": _mvtec(alone=True),
-    "mvtec_ad": _mvtec(),
+    "demo": Layout(scan_mvtec, "train/good", _below("train/good")),
+    "folder": Layout(scan_folder, "train/good", holds_photographs, alone=True),
+    "bottlecap": Layout(scan_folder, "train/good", holds_photographs),
+    "mvtec_ad": Layout(scan_mvtec, "train/good", _below("train/good")),
     "btad": Layout(scan_btad, "train/ok", _below("train/ok")),
     "mvtec_3d": Layout(scan_mvtec_3d, "train/good/rgb", _below("train/good/rgb")),
     "kolektor_sdd": Layout(scan_kolektor_sdd, "kos01", _holds_items, alone=True),

@@ -12,7 +12,7 @@ from discrepancy.inspection.samples import Found, Scan
 PHOTOGRAPHS = "expected a folder of photographs of good parts"
 
 
-def scan_mvtec(folder: Path, *, good: str = "good") -> Scan:
+def scan_mvtec(folder: Path, *, good: str = "good", need_masks: bool = True) -> Scan:
     """Images and masks of a category folder in MVTec AD's layout.
 
     `train/good/*`, `test/<defect>/*` (`good` among them), and `ground_truth/<defect>/<stem>_mask.*` or `<stem>.*`
@@ -22,6 +22,7 @@ def scan_mvtec(folder: Path, *, good: str = "good") -> Scan:
     Args:
         folder: of the category.
         good: the name of the folders of good parts; in the sample table it is `good` all the same.
+        need_masks: refuse a tree without `ground_truth`.
 
     Raises `InputError` when `train/good` or `test` is missing or without images, an image of a defect has no mask
     or more than one, or two images share one.
@@ -42,7 +43,7 @@ def scan_mvtec(folder: Path, *, good: str = "good") -> Scan:
             scan.found.extend(Found(image, None, "test", 0, "good") for image in found)
         else:
             wanted.extend(Wanted(image, defect.name) for image in found)
-    find_masks(folder / "ground_truth", wanted, scan, good=good)
+    find_masks(folder / "ground_truth", wanted, scan, good=good, needed=need_masks)
     if not any(sample.split == "test" for sample in scan.found):
         raise InputError(f"{test} holds no images: expected test/{good} or test/<defect> with images ({suffixes()}).")
     return scan

@@ -151,6 +151,8 @@ def summarise(table: pd.DataFrame, metrics: dict[str, float | None], card: Card)
         f"trained in {metrics['train_seconds'] or 0:.0f} s, {metrics['images_per_second'] or 0:.1f} images per second, "
         f"peak memory {(metrics['peak_memory_mib'] or 0) / 1024:.1f} GiB"
     )
+    if metrics["pixel_auroc"] is None:
+        costs = f"no defect is marked by a mask: metrics of images only\n{costs}"
     note = card["thresholds"]["image"]["note"]
     return f"{card['method'].upper()} on {_part(card)}\n\n{text_table(table)}\n\n{figures}\n{costs}\nimage {note}\n"
 
