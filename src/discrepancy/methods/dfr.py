@@ -162,24 +162,9 @@ def choose_latent_dimension(
 
 
 class DFRProblem(FeatureProblem):
-    """What the training loop is told: regional features of good images, to be reconstructed.
+    """What the training loop is told: regional features of good images, to be reconstructed by the autoencoder."""
 
-    Args:
-        detector: its autoencoder is trained; on the device already.
-        features: cached features of good images: training images first, then validation images.
-        examples: number of training images.
-        resident: keep all features on the device; by default on a GPU where they fit.
-    """
-
-    def __init__(self, detector: DFR, features: Features, *, examples: int, resident: bool | None = None) -> None:
-        super().__init__(
-            features,
-            examples=examples,
-            batch_size=detector.parameters_used.batch_size,
-            device=detector.get_buffer("mean_0").device,
-            resident=resident,
-        )
-        self.detector = detector
+    detector: DFR
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean over images, positions and channels of the squared residual."""

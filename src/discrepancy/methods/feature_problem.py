@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from discrepancy.features.cache import Features
+from discrepancy.methods.detector import Detector
 from discrepancy.methods.training import VALIDATION_IMAGES, Batch
 
 RESIDENT_SHARE = 0.5
@@ -21,26 +22,18 @@ class FeatureProblem:
     """What the training loop is told by methods that learn from cached features; they say what the loss is.
 
     Args:
+        detector: part of it is trained; on the device already.
         features: cached features of good images: training images first, then validation images.
         examples: number of training images.
-        batch_size: of the validation loss.
-        device: where the trained module is.
         resident: keep all features on the device; by default on a GPU where they fit.
     """
 
-    def __init__(
-        self,
-        features: Features,
-        *,
-        examples: int,
-        batch_size: int,
-        device: torch.device,
-        resident: bool | None = None,
-    ) -> None:
+    def __init__(self, detector: Detector, features: Features, *, examples: int, resident: bool | None = None) -> None:
+        self.detector = detector
         self.features = features
         self.examples = examples
-        self.batch_size = batch_size
-        self.device = device
+        self.batch_size = detector.parameters_used.batch_size
+        self.device = detector.get_buffer("mean_0").device
         self.resident = self._on_device() if (self._fits() if resident is None else resident) else None
 
     def loss(self, batch: Batch) -> Tensor:

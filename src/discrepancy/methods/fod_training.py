@@ -49,6 +49,8 @@ class FODProblem(FeatureProblem):
         resident: keep all features on the device; by default on a GPU where they fit.
     """
 
+    detector: FOD
+
     def __init__(
         self,
         detector: FOD,
@@ -58,14 +60,7 @@ class FODProblem(FeatureProblem):
         watch: Callable[[FOD], Mapping[str, float]] | None = None,
         resident: bool | None = None,
     ) -> None:
-        super().__init__(
-            features,
-            examples=examples,
-            batch_size=detector.parameters_used.batch_size,
-            device=detector.get_buffer("mean_0").device,
-            resident=resident,
-        )
-        self.detector = detector
+        super().__init__(detector, features, examples=examples, resident=resident)
         self.watch = watch
         self._game = Game({})
 
