@@ -1,0 +1,56 @@
+"""A public data set, downloaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import JSONPreview
+
+from discrepancy.errors import InputError
+from discrepancy.inspection.download import Order, fetch, read_stamp
+
+
+class DownloadDataset(AbstractDataset[Order, dict[str, Any]]):
+    """A public data set in its folder. Saving an order downloads it, unless it is there; loading says what is there.
+
+    Args:
+        path: the data root.
+        dataset: the name of the data set; orders for another one are refused.
+        metadata: for Kedro plugins.
+    """
+
+    def __init__(self, *, path: str, dataset: str, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(path)
+        self._dataset = str(dataset)
+        self.metadata = metadata
+
+    def load(self) -> dict[str, Any]:
+        """The stamp of the download (see `download.read_stamp`), and `folder`, where it lies."""
+        stamp = read_stamp(self._path)
+        if stamp is None:
+            raise DatasetError(f"{self._path} holds no downloaded data set")
+        return stamp | {"folder": _shown(self._path)}
+
+    def save(self, data: Order) -> None:
+        """Fetch, check and unpack."""
+        if data.source.name != self._dataset:
+            raise InputError(f"an order for {data.source.name}: expected one for {self._dataset}, as dataset=... says")
+        fetch(data, self._path)
+
+    def _exists(self) -> bool:
+        return read_stamp(self._path) is not None
+
+    def preview(self) -> JSONPreview:
+        """The stamp, for kedro-viz."""
+        return JSONPreview(json.dumps(read_stamp(self._path) or {}))
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._path), "dataset": self._dataset}
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()
