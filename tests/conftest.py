@@ -77,7 +77,7 @@ def run_method(method, project, part, *, env=None, stages=None, seed=0, reportin
     """A method's whole pipeline (or stages of it) on the part, in this process; returns the run's version."""
     bootstrap_project(project)
     given = {"dataset": "folder", "data_root": str(part), "category": "disc", "image_size": 96, "seed": seed}
-    for name in ("image_size", "weights", "preset"):
+    for name in ("image_size", "crop", "weights", "preset"):
         if name in parameters:
             given[name] = parameters.pop(name)
     given |= {method: parameters, "reporting": reporting or {}}

@@ -32,6 +32,7 @@ def good_features(
     images: np.ndarray,
     samples: pd.DataFrame,
     parameters: MethodParameters,
+    ingestion: IngestionParameters,
     reduction: Reduction | None = None,
 ) -> FeatureRecipe:
     """What the frozen network gives for the good images (training, then validation); computed if not in the cache.
@@ -41,6 +42,7 @@ def good_features(
         images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
         samples: the sample table.
         parameters: of the method.
+        ingestion: says how the images were made of photographs.
         reduction: what is kept of the maps; None keeps them.
     """
     good = int((samples["split"] != "test").sum())
@@ -49,10 +51,16 @@ def good_features(
         images[:good],
         list(samples["sha256"][:good]),
         reduction=reduction,
-        preprocessing={"resample": "bilinear, antialiased"},
+        preprocessing=preprocessing(ingestion),
         dtype=parameters.cache_dtype,
         device=resolve_device(parameters.device),
     )
+
+
+def preprocessing(ingestion: IngestionParameters) -> dict[str, Any]:
+    """How photographs became images of this size, as JSON values."""
+    crop = {"resized_to": list(ingestion.image_size), "crop": "centre"} if ingestion.crop else {}
+    return {"resample": "bilinear, antialiased", **crop}
 
 
 def counts(samples: pd.DataFrame) -> tuple[int, int]:
@@ -75,11 +83,12 @@ def fresh_card(
         method,
         parameters.model_dump(mode="json"),
         backbone,
-        image_size=ingestion.image_size,
+        image_size=ingestion.size,
         sigma=parameters.image_smoothing,
         data_digest=data_digest(samples),
         dataset=ingestion.dataset,
         category=ingestion.category,
+        preprocessing=preprocessing(ingestion),
         images={"train": examples, "validation": held_out},
         **more,
     )
@@ -103,11 +112,12 @@ def check_features(
     made = features.card["ingredients"]
     good = list(samples["sha256"][samples["split"] != "test"])
     kept = "none" if reduction is None else dict(reduction.identity)
-    wanted = {**backbone.identity, "reduction": kept, "image_size": list(ingestion.image_size), "images": good}
+    wanted = {**backbone.identity, "reduction": kept, "image_size": list(ingestion.size), "images": good}
+    wanted["preprocessing"] = preprocessing(ingestion)
     differing = [key for key, value in wanted.items() if made.get(key) != value]
     if features.card["dtype"] != dtype:
         differing.append("cache_dtype")
-    if images is not None and tuple(images.shape[2:]) != ingestion.image_size:
+    if images is not None and tuple(images.shape[2:]) != ingestion.size:
         differing.append("image_size")
     if differing:
         raise InputError(

@@ -3,6 +3,7 @@
 import threading
 import time
 
+import cv2
 import numpy as np
 import pytest
 from kedro.io import DatasetError, Version
@@ -71,7 +72,7 @@ def test_the_folder_has_its_name_only_when_it_is_whole(dataset, tmp_path):
 
 @pytest.mark.parametrize("name", ["../a.png", "b/../../a.png", "/tmp/a.png", "a.jpg", ""])
 def test_names_that_leave_the_folder_are_refused(dataset, tmp_path, name):
-    with pytest.raises(DatasetError, match=r"expected a \.png file name inside"):
+    with pytest.raises(DatasetError, match=r"expected a \.png or \.tiff file name inside"):
         dataset.save([("fine.png", GREY), (name, GREY)])
     assert files(tmp_path) == ["out", "out/x"]
 
@@ -118,3 +119,18 @@ def test_few_pictures_wait_in_memory(dataset, monkeypatch):
     gate.set()
     saving.join(30)
     assert held == 5 and len(dataset.load()) == count
+
+
+def test_maps_come_back_as_they_are(dataset):
+    """Raw values, above 1 and below 0, as 32-bit TIFF files that Pillow and OpenCV read."""
+    values = np.random.default_rng(0).normal(0, 100, (5, 7)).astype(np.float32)
+    dataset.save([("cap/test/a.tiff", values)])
+    (path,) = dataset.load().values()
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), values)
+    np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), values)
+
+
+@pytest.mark.parametrize("picture", [GREY, GREY.astype(np.float64), np.zeros((3, 4, 3), np.float32)])
+def test_other_arrays_are_no_maps(dataset, picture):
+    with pytest.raises(DatasetError, match=r"a\.tiff: expected float32 \[H, W\], found"):
+        dataset.save([("a.tiff", picture)])

@@ -14,6 +14,7 @@ from PIL import Image
 
 from discrepancy.errors import InputError
 from discrepancy.inspection.images import (
+    Framing,
     decode_image,
     decode_mask,
     image_array,
@@ -142,7 +143,8 @@ def test_arrays_of_a_table_follow_its_rows(tmp_path, empty):
     for i in range(3):
         save(tmp_path / f"{i}.png", noise(6, 5, 3))
     save(tmp_path / "mask.png", noise(6, 5) // 128)
-    table = pd.DataFrame({"image": ["2.png", "0.png", "1.png"], "mask": [empty, "mask.png", empty]}, index=[7, 7, 1])
+    columns = {"image": ["2.png", "0.png", "1.png"], "mask": [empty, "mask.png", empty], "sha256": ["2", "0", "1"]}
+    table = pd.DataFrame(columns, index=[7, 7, 1])
     images, masks = image_array(table, tmp_path, (6, 5)), mask_array(table, tmp_path, (6, 5))
     assert (images.shape, images.dtype) == ((3, 3, 6, 5), np.uint8)
     assert (masks.shape, masks.dtype) == ((3, 6, 5), bool)
@@ -152,8 +154,29 @@ def test_arrays_of_a_table_follow_its_rows(tmp_path, empty):
     assert not found[[0, 2]].any()
 
 
+def test_the_fingerprint_is_that_of_bytes_framing_filter_and_decoder(tmp_path, monkeypatch):
+    table = pd.DataFrame({"image": ["a.png", "b.png"], "sha256": ["00", "01"]})
+
+    def fingerprint(rows=table, framing=(6, 5), **options):
+        return image_array(rows, tmp_path, framing, **options).fingerprint
+
+    first = fingerprint()
+    renamed = fingerprint(table.assign(image=["c.png", "d.png"]))
+    assert first == renamed == fingerprint(framing=Framing((6, 5)), workers=3)
+    others = [
+        fingerprint(table[::-1]),
+        fingerprint(table.assign(sha256=["00", "02"])),
+        fingerprint(framing=Framing((5, 6))),
+        fingerprint(framing=Framing((7, 6), (6, 5))),
+        fingerprint(resample="lanczos"),
+    ]
+    monkeypatch.setattr("PIL.__version__", "0")
+    others.append(fingerprint())
+    assert len({first, *others}) == 7
+
+
 def test_arrays_of_no_rows(tmp_path):
-    table = pd.DataFrame({"image": [], "mask": []}, dtype=str)
+    table = pd.DataFrame({"image": [], "mask": [], "sha256": []}, dtype=str)
     assert image_array(table, tmp_path, (6, 5)).to_numpy().shape == (0, 3, 6, 5)
     assert mask_array(table, tmp_path, (6, 5)).to_numpy().shape == (0, 6, 5)
 

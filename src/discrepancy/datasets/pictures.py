@@ -1,4 +1,4 @@
-"""Many pictures as PNG files in one folder."""
+"""Many pictures as PNG files, or maps as TIFF files, in one folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -21,6 +21,9 @@ from discrepancy.errors import InputError
 from discrepancy.inspection.chunks import usable_cores
 
 NamedPicture = tuple[str, np.ndarray]
+
+SUFFIXES = {".png": (np.uint8, "uint8 [H, W] or [H, W, 3]"), ".tiff": (np.float32, "float32 [H, W]")}
+"""What can be written: data type and shapes by suffix."""
 
 
 class PicturesDataset(AbstractVersionedDataset[Iterable[NamedPicture], dict[str, Path]]):
@@ -43,14 +46,14 @@ class PicturesDataset(AbstractVersionedDataset[Iterable[NamedPicture], dict[str,
     def load(self) -> dict[str, Path]:
         """Where each picture lies, by its name (POSIX path relative to the folder), sorted. Nothing is decoded."""
         folder = Path(self._get_load_path())
-        return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.png"))}
+        return {path.relative_to(folder).as_posix(): path for path in sorted(_pictures(folder))}
 
     def save(self, data: Iterable[NamedPicture]) -> None:
         """Write pictures while they are drawn; few are in memory at a time.
 
         Args:
-            data: file names, relative to the folder and ending in `.png`, each with its picture, uint8 [H, W] grey or
-                [H, W, 3] RGB.
+            data: file names, relative to the folder, each with what it holds: names ending in `.png` a picture, uint8
+                [H, W] grey or [H, W, 3] RGB; names ending in `.tiff` a map, float32 [H, W].
         """
         folder = Path(self._get_save_path())
         temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
@@ -66,12 +69,16 @@ class PicturesDataset(AbstractVersionedDataset[Iterable[NamedPicture], dict[str,
 
     def _exists(self) -> bool:
         try:
-            return any(Path(self._get_load_path()).rglob("*.png"))
+            return any(_pictures(Path(self._get_load_path())))
         except DatasetError:
             return False
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "version": self._version}
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.suffix in SUFFIXES)
 
 
 def _write_all(pictures: Iterable[NamedPicture], folder: Path) -> None:
@@ -89,18 +96,19 @@ def _write_all(pictures: Iterable[NamedPicture], folder: Path) -> None:
 
 def _inside(folder: Path, name: str) -> Path:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or path.suffix != ".png":
-        raise InputError(f"Picture {name!r} cannot be saved: expected a .png file name inside {folder.parent}")
+    if path.is_absolute() or ".." in path.parts or path.suffix not in SUFFIXES:
+        kinds = " or ".join(SUFFIXES)
+        raise InputError(f"Picture {name!r} cannot be saved: expected a {kinds} file name inside {folder.parent}")
     return folder / path
 
 
 def _write(path: Path, picture: np.ndarray) -> None:
-    if picture.dtype != np.uint8 or not (picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)):
-        raise ValueError(
-            f"{path.name}: expected uint8 [H, W] or [H, W, 3], found {picture.dtype} {list(picture.shape)}"
-        )
+    dtype, shapes = SUFFIXES[path.suffix]
+    grey = picture.ndim == 2
+    if picture.dtype != dtype or not (grey or (dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3)):
+        raise ValueError(f"{path.name}: expected {shapes}, found {picture.dtype} {list(picture.shape)}")
     # OpenCV's own compression: twice as fast as the levels one can set, the files are a few percent larger.
-    _, encoded = cv2.imencode(".png", picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    _, encoded = cv2.imencode(path.suffix, picture if grey else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:  # two pictures of one name would be one lost
         file.write(encoded.tobytes())

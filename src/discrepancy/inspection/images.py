@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
+import PIL
 from PIL import Image
+from tqdm import tqdm
 
 from discrepancy.errors import InputError
 from discrepancy.inspection.chunks import ChunkedArray, filled_chunks
@@ -31,10 +36,41 @@ _UINT8: Final[np.dtype[Any]] = np.dtype(np.uint8)
 _BOOL: Final[np.dtype[Any]] = np.dtype(bool)
 
 
-def parse_image_size(value: Any) -> ImageSize:
+@dataclass(frozen=True)
+class Framing:
+    """What a network is shown of a photograph: all of it resized, then the centre cut out if `crop` is given.
+
+    Attributes:
+        resized: (height, width) that the whole photograph is resized to, px.
+        crop: (height, width) that is cut out of the centre of that, px; None keeps it whole.
+
+    Raises `InputError` when `crop` is larger than `resized`.
+    """
+
+    resized: ImageSize
+    crop: ImageSize | None = None
+
+    def __post_init__(self) -> None:
+        if self.crop and (self.crop[0] > self.resized[0] or self.crop[1] > self.resized[1]):
+            crop, whole = ("x".join(map(str, size)) for size in (self.crop, self.resized))
+            raise InputError(f"crop is {crop}: expected at most image_size, {whole}; it is cut out after resizing.")
+
+    @property
+    def size(self) -> ImageSize:
+        """(height, width) of the arrays, px."""
+        return self.crop or self.resized
+
+    @property
+    def corner(self) -> ImageSize:
+        """(row, column) of the upper left pixel of the crop within the resized photograph."""
+        (height, width), (rows, columns) = self.resized, self.size
+        return (height - rows) // 2, (width - columns) // 2
+
+
+def parse_image_size(value: Any, *, name: str = "image_size") -> ImageSize:
     """(height, width) from one number (a square), a pair `[height, width]` or a text `"640x256"` or `"256"`.
 
-    Raises `InputError` when `value` is none of these, or not positive.
+    Raises `InputError`, which calls it `name`, when `value` is none of these, or not positive.
 
     Example:
         >>> parse_image_size("640x256")
@@ -49,38 +85,46 @@ def parse_image_size(value: Any) -> ImageSize:
     whole = all(isinstance(part, (int, np.integer)) and not isinstance(part, bool) for part in parts)
     if not parts or not whole or min(parts) < 1:
         raise InputError(
-            f"image_size is {value!r}: expected one positive whole number or height x width, "
+            f"{name} is {value!r}: expected one positive whole number or height x width, "
             "such as 256, [640, 256] or 640x256."
         )
     return int(parts[0]), int(parts[-1])
 
 
-def decode_image(path: Path, size: ImageSize, *, resample: Resample = "bilinear") -> np.ndarray:
-    """The photograph in `path` as uint8 [3, H, W], RGB, 0..255, upright, resized to exactly `size` = (H, W).
+def decode_image(path: Path, framing: Framing | ImageSize, *, resample: Resample = "bilinear") -> np.ndarray:
+    """The photograph in `path` as uint8 [3, H, W], RGB, 0..255, upright, resized (and cropped) to the framing's size.
 
-    The aspect ratio is not kept: choose `size` to fit. Shrinking antialiases (Pillow's `resample` filter, widened by
+    The aspect ratio is not kept: choose the size to fit. Shrinking antialiases (Pillow's `resample` filter, widened by
     the factor); an image that already has this size is left as it is. Grey images fill three equal channels; other
     modes and the errors are those of `reading.read_photograph`.
+
+    Args:
+        path: the file.
+        framing: what is shown; a size (height, width) alone shows the whole photograph.
+        resample: Pillow's filter.
     """
-    pixels = np.empty((3, *size), _UINT8)
-    _write_image(path, pixels, resample=resample)
+    framing = _framing(framing)
+    pixels = np.empty((3, *framing.size), _UINT8)
+    _write_image(path, pixels, framing=framing, resample=resample)
     return pixels
 
 
-def decode_mask(path: Path, size: ImageSize) -> np.ndarray:
+def decode_mask(path: Path, framing: Framing | ImageSize) -> np.ndarray:
     """The ground truth in `path` as bool [H, W], True where anomalous: any value above 0, resized by nearest neighbour.
 
-    Masks are stored upright, as the photograph is seen. A region smaller than the step of the resizing may vanish;
-    its image stays anomalous, because labels come from folders. Raises `InputError` as `decode_image` does.
+    Masks are stored upright, as the photograph is seen. A region smaller than the step of the resizing, or outside the
+    crop, may vanish; its image stays anomalous, because labels come from folders. Raises `InputError` as
+    `decode_image` does.
     """
-    mask = np.empty(size, _BOOL)
-    _write_mask(path, mask)
+    framing = _framing(framing)
+    mask = np.empty(framing.size, _BOOL)
+    _write_mask(path, mask, framing=framing)
     return mask
 
 
 def image_chunks(
     paths: Sequence[Path],
-    size: ImageSize,
+    framing: Framing | ImageSize,
     *,
     resample: Resample = "bilinear",
     workers: int | None = None,
@@ -90,59 +134,99 @@ def image_chunks(
 
     Memory, threads and errors: see `chunks.filled_chunks`.
     """
-    fill = partial(_write_image, resample=resample)
-    return filled_chunks(fill, paths, shape=(3, *size), dtype=_UINT8, workers=workers, chunk=chunk)
+    framing = _framing(framing)
+    fill = partial(_write_image, framing=framing, resample=resample)
+    return filled_chunks(fill, paths, shape=(3, *framing.size), dtype=_UINT8, workers=workers, chunk=chunk)
 
 
 def mask_chunks(
     paths: Sequence[Path | None],
-    size: ImageSize,
+    framing: Framing | ImageSize,
     *,
     workers: int | None = None,
     chunk: int = 64,
 ) -> Iterator[np.ndarray]:
     """`decode_mask` of every path, in order, as pieces bool [n, H, W] with n <= `chunk`; all False where it is None."""
-    return filled_chunks(_write_mask, paths, shape=size, dtype=_BOOL, workers=workers, chunk=chunk)
+    framing = _framing(framing)
+    fill = partial(_write_mask, framing=framing)
+    return filled_chunks(fill, paths, shape=framing.size, dtype=_BOOL, workers=workers, chunk=chunk)
 
 
 def image_array(
-    samples: pd.DataFrame, root: Path, size: ImageSize, *, resample: Resample = "bilinear", workers: int | None = None
+    samples: pd.DataFrame,
+    root: Path,
+    framing: Framing | ImageSize,
+    *,
+    resample: Resample = "bilinear",
+    workers: int | None = None,
 ) -> ChunkedArray:
-    """The photographs of the sample table's rows, in its order: uint8 [N, 3, H, W]. `root` is the data root."""
+    """The photographs of the sample table's rows, in its order: uint8 [N, 3, H, W]. `root` is the data root.
+
+    Its fingerprint is that of the files' digests in the table, the framing, the filter and the decoder's version.
+    """
     paths = [root / name for name in samples["image"]]
-    return ChunkedArray(
-        (len(paths), 3, *size), _UINT8, partial(image_chunks, paths, size, resample=resample, workers=workers)
-    )
+    framing = _framing(framing)
+
+    def chunks() -> Iterator[np.ndarray]:
+        return _watched(image_chunks(paths, framing, resample=resample, workers=workers), len(paths), "decoding")
+
+    how = [list(framing.resized), list(framing.size), resample, PIL.__version__]
+    digest = hashlib.sha256(json.dumps([how, list(samples["sha256"])]).encode()).hexdigest()
+    return ChunkedArray((len(paths), 3, *framing.size), _UINT8, chunks, digest)
 
 
-def mask_array(samples: pd.DataFrame, root: Path, size: ImageSize, *, workers: int | None = None) -> ChunkedArray:
+def mask_array(
+    samples: pd.DataFrame, root: Path, framing: Framing | ImageSize, *, workers: int | None = None
+) -> ChunkedArray:
     """The ground truth of the sample table's rows, in its order: bool [N, H, W], all False where `mask` is empty."""
     # An empty text comes back as a missing value from some file formats.
     paths = [root / name if name else None for name in samples["mask"].fillna("")]
-    return ChunkedArray((len(paths), *size), _BOOL, partial(mask_chunks, paths, size, workers=workers))
+    framing = _framing(framing)
+    chunks = partial(mask_chunks, paths, framing, workers=workers)
+    return ChunkedArray((len(paths), *framing.size), _BOOL, chunks)
 
 
-def _write_image(path: Path, pixels: np.ndarray, *, resample: Resample) -> None:
+def _watched(chunks: Iterator[np.ndarray], total: int, title: str) -> Iterator[np.ndarray]:
+    """The same pieces, with a progress bar over their rows on a terminal."""
+    with tqdm(total=total, desc=title, unit="image", disable=None) as bar:
+        for piece in chunks:
+            bar.update(len(piece))
+            yield piece
+
+
+def fit_mask(mask: np.ndarray, framing: Framing) -> np.ndarray:
+    """A mask bool [h, w] resized by nearest neighbour, and cropped, to the framing's size: bool [H, W]."""
+    if mask.shape == framing.resized == framing.size:
+        return mask
+    # The pixel under the centre of each new pixel, in whole numbers: (i + 1/2) * old / new, rounded down.
+    rows, columns = (
+        (2 * np.arange(first, first + count) + 1) * old // (2 * new)
+        for first, count, new, old in zip(framing.corner, framing.size, framing.resized, mask.shape, strict=True)
+    )
+    fitted: np.ndarray = mask[np.ix_(rows, columns)]
+    return fitted
+
+
+def _framing(value: Framing | ImageSize) -> Framing:
+    return value if isinstance(value, Framing) else Framing(value)
+
+
+def _write_image(path: Path, pixels: np.ndarray, *, framing: Framing, resample: Resample) -> None:
     """`decode_image` into `pixels` [3, H, W]."""
     image = read_photograph(path)
-    shape = pixels.shape[2], pixels.shape[1]
-    if image.size != shape:
-        image = image.resize(shape, _FILTERS[resample])
+    height, width = framing.resized
+    if image.size != (width, height):
+        image = image.resize((width, height), _FILTERS[resample])
+    if framing.crop:
+        (top, left), (rows, columns) = framing.corner, framing.size
+        image = image.crop((left, top, left + columns, top + rows))
     decoded = np.asarray(image)
     pixels[:] = decoded.transpose(2, 0, 1) if decoded.ndim == 3 else decoded
 
 
-def _write_mask(path: Path | None, mask: np.ndarray) -> None:
+def _write_mask(path: Path | None, mask: np.ndarray, *, framing: Framing) -> None:
     """`decode_mask` into `mask` [H, W]."""
     if path is None:
         mask[:] = False
         return
-    full = read_mask(path)
-    if full.shape == mask.shape:
-        mask[:] = full
-        return
-    # The pixel under the centre of each new pixel, in whole numbers: (i + 1/2) * old / new, rounded down.
-    rows, columns = (
-        (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(mask.shape, full.shape, strict=True)
-    )
-    mask[:] = full[np.ix_(rows, columns)]
+    mask[:] = fit_mask(read_mask(path), framing)

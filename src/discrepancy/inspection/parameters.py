@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from discrepancy.inspection.images import parse_image_size
+from discrepancy.inspection.images import Framing, ImageSize, parse_image_size
 from discrepancy.parameters import Parameters
 
 
@@ -16,6 +16,9 @@ class IngestionParameters(Parameters):
     dataset: str = Field("demo", description="how the photographs are laid out")
     category: str = Field(description="the part")
     image_size: tuple[int, int] = Field((256, 256), description="height and width, px; one number for a square")
+    crop: tuple[int, int] | None = Field(
+        None, description="height and width cut out of the centre after resizing, px; null keeps the whole photograph"
+    )
     validation_fraction: float = Field(0.05, ge=0, lt=1, description="share of good training images held out")
     validation_minimum: int = Field(2, ge=1, description="... but at least so many")
     seed: int = Field(0, ge=0, description="draws the validation images")
@@ -24,3 +27,25 @@ class IngestionParameters(Parameters):
     @classmethod
     def _size(cls, value: Any) -> tuple[int, int]:
         return parse_image_size(list(value) if isinstance(value, tuple) else value)
+
+    @field_validator("crop", mode="before")
+    @classmethod
+    def _crop(cls, value: Any) -> tuple[int, int] | None:
+        return (
+            None if value is None else parse_image_size(list(value) if isinstance(value, tuple) else value, name="crop")
+        )
+
+    @model_validator(mode="after")
+    def _fits(self) -> IngestionParameters:
+        _ = self.framing
+        return self
+
+    @property
+    def framing(self) -> Framing:
+        """What the networks are shown of a photograph."""
+        return Framing(self.image_size, self.crop)
+
+    @property
+    def size(self) -> ImageSize:
+        """(height, width) of the arrays, px: the crop's if there is one."""
+        return self.framing.size

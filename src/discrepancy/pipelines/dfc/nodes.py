@@ -29,8 +29,8 @@ def recipe_features(
         ingestion: for the category.
     """
     backbone = frozen_network(parameters, ingestion)
-    check_estimator(backbone, parameters, ingestion.image_size)
-    return good_features(backbone, images, samples, parameters)
+    check_estimator(backbone, parameters, ingestion.size)
+    return good_features(backbone, images, samples, parameters, ingestion)
 
 
 def train(
@@ -76,4 +76,4 @@ def train(
 def _blend_images(parameters: DFCParameters, ingestion: IngestionParameters) -> ImageFolder | None:
     if parameters.blend_folder is None:
         return None
-    return ImageFolder(Path(parameters.blend_folder), ingestion.image_size)
+    return ImageFolder(Path(parameters.blend_folder), ingestion.size)

@@ -35,8 +35,8 @@ def recipe_features(
         ingestion: for category and image size.
     """
     backbone = frozen_network(parameters, ingestion)
-    regions = build_regions(backbone, parameters, ingestion.image_size)
-    return good_features(backbone, images, samples, parameters, regions)
+    regions = build_regions(backbone, parameters, ingestion.size)
+    return good_features(backbone, images, samples, parameters, ingestion, regions)
 
 
 def choose_latent_dim(
@@ -55,7 +55,7 @@ def choose_latent_dim(
         were made from: `features` (fingerprint) and `parameters`.
     """
     backbone = frozen_network(parameters, ingestion)
-    regions = build_regions(backbone, parameters, ingestion.image_size)
+    regions = build_regions(backbone, parameters, ingestion.size)
     check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, reduction=regions)
     if parameters.latent_dim is not None:
         latent = LatentDimension(parameters.latent_dim, None, regions.channels, 0)

@@ -52,9 +52,9 @@ def recipe_features(
         ingestion: for category and image size.
     """
     backbone = frozen_network(parameters, ingestion)
-    tokens = build_tokens(backbone, parameters, ingestion.image_size)
+    tokens = build_tokens(backbone, parameters, ingestion.size)
     check_parameters(tokens, parameters)
-    return good_features(backbone, images, samples, parameters, tokens)
+    return good_features(backbone, images, samples, parameters, ingestion, tokens)
 
 
 def recipe_reference(samples: pd.DataFrame, features: Features) -> FeatureRecipe:

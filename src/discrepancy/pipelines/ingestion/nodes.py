@@ -31,16 +31,16 @@ def split_samples(photographs: Photographs, parameters: IngestionParameters) -> 
     order = table["split"].map(SPLITS.index)
     table = table.assign(_order=order).sort_values(["_order", "image"], kind="stable").drop(columns="_order")
     counts = ", ".join(f"{count} {split}" for split in SPLITS if (count := int((table["split"] == split).sum())))
-    height, width = parameters.image_size
+    height, width = parameters.size
     logger.info("%s: %s images at %dx%d px", parameters.category, counts, height, width)
     return table.reset_index(drop=True)
 
 
 def decode_images(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> ChunkedArray:
     """The recipe of the image array, uint8 [N, 3, H, W], rows as in the sample table."""
-    return image_array(samples, photographs.root, parameters.image_size)
+    return image_array(samples, photographs.root, parameters.framing)
 
 
 def decode_masks(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> ChunkedArray:
     """The recipe of the test images' masks, bool [N_test, H, W], rows as in the sample table's test split."""
-    return mask_array(samples[samples["split"] == "test"], photographs.root, parameters.image_size)
+    return mask_array(samples[samples["split"] == "test"], photographs.root, parameters.framing)

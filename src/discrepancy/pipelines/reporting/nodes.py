@@ -15,8 +15,10 @@ from discrepancy.figures.overlays import Picture
 from discrepancy.figures.scores import score_histogram
 from discrepancy.figures.segmentation import Segmentations
 from discrepancy.figures.tables import text_table
+from discrepancy.inspection.originals import OriginalMaps
+from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.methods.detector import Card
-from discrepancy.metrics import aupro, auroc, pro_curve, roc_curve
+from discrepancy.metrics import PixelMetrics, auroc, pixel_metrics_by_group, pro_curve, roc_curve
 from discrepancy.pipelines.reporting.parameters import ReportingParameters
 
 SYNTHETIC = "synthetic images"
@@ -34,26 +36,28 @@ def tabulate(
         metrics: of the whole test set.
     """
     good = (scores["label"] == 0).to_numpy()
-    lines = [
-        _line(str(defect), maps, masks, scores, good | (scores["defect"] == defect).to_numpy())
-        for defect in sorted(scores["defect"][~good].unique())
-    ]
+    kinds = scores["defect"].astype(str).to_numpy()
+    pixels = pixel_metrics_by_group(
+        maps, masks, [None if same else kind for same, kind in zip(good, kinds, strict=True)]
+    )
+    lines = [_line(kind, scores[good | (kinds == kind)], pixels[kind]) for kind in sorted(pixels)]
     names = ["image_auroc", "pixel_auroc", "aupro_0.30"]
     whole = {"defect": "all", "images": int((~good).sum()), **{name: metrics[name] for name in names}}
     whole["found"] = int((scores["decision"][~good] == "anomalous").sum())
     return pd.DataFrame([*lines, whole])
 
 
-def _line(defect: str, maps: np.ndarray, masks: np.ndarray, scores: pd.DataFrame, rows: np.ndarray) -> dict[str, Any]:
-    part = scores[rows]
+def _line(kind: str, part: pd.DataFrame, pixels: PixelMetrics) -> dict[str, Any]:
+    """The line of a kind of defect, from the scores of its images and the good ones."""
     anomalous = part["label"] == 1
-    line: dict[str, Any] = {"defect": defect, "images": int(anomalous.sum())}
-    line["image_auroc"] = auroc(part["score"], part["label"]) if not anomalous.all() else None
-    marked = masks[rows].any()
-    line["pixel_auroc"] = auroc(maps[rows], masks[rows]) if marked else None
-    line["aupro_0.30"] = aupro(maps[rows], masks[rows]) if marked else None
-    line["found"] = int((part["decision"][anomalous] == "anomalous").sum())
-    return line
+    return {
+        "defect": kind,
+        "images": int(anomalous.sum()),
+        "image_auroc": auroc(part["score"], part["label"]) if not anomalous.all() else None,
+        "pixel_auroc": pixels.auroc,
+        "aupro_0.30": pixels.aupro,
+        "found": int((part["decision"][anomalous] == "anomalous").sum()),
+    }
 
 
 def draw_gallery(
@@ -109,6 +113,24 @@ def draw_segmentations(
     if not parameters.segmentations:
         return ()
     return Segmentations(images, maps, list(scores["image"]), card["thresholds"]["pixel"]["value"])
+
+
+def resize_maps(
+    maps: np.ndarray, samples: pd.DataFrame, ingestion: IngestionParameters, parameters: ReportingParameters
+) -> Iterable[tuple[str, np.ndarray]]:
+    """Raw anomaly map of each test image at its photograph's size, made while they are saved; nothing if not asked for.
+
+    Args:
+        maps: float32 [N_test, H, W].
+        samples: the sample table.
+        ingestion: says what the networks were shown of the photographs.
+        parameters: whether they are wanted.
+    """
+    if not parameters.original_maps:
+        return ()
+    test = samples[samples["split"] == "test"]
+    sizes = list(zip(test["height"], test["width"], strict=True))
+    return OriginalMaps(maps, list(test["image"]), sizes, ingestion.framing)
 
 
 def draw_curves(

@@ -13,3 +13,4 @@ class ReportingParameters(Parameters):
     worst: int = Field(4, ge=0, description="hardest cases in the gallery")
     best: int = Field(4, ge=0, description="clearest cases in the gallery")
     segmentations: bool = Field(True, description="score map, binary map and outline of each test image, as files")
+    original_maps: bool = Field(False, description="raw anomaly maps at each photograph's own size, as TIFF files")
