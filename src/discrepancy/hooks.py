@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from discrepancy.parameters import Parameters, known, suggestion
 logger = logging.getLogger(__name__)
 
 
-SHARED = ("dataset", "category", "image_size")
-"""Parameters that the catalog's paths are made of too."""
+SHARED = ("dataset", "data_root", "category", "image_size", "crop")
+"""Parameters that stand at the top, because more than one step, or the catalog's paths, are made of them."""
 
 
 class ParameterHooks:
@@ -40,9 +41,9 @@ class ParameterHooks:
             loader.runtime_params = saved
         if unknown := [name for name in given if name not in names]:
             raise InputError(f"--params: unknown {unknown[0]!r}{suggestion(unknown[0], names)}; {known(names)}")
-        for name in SHARED:
-            if isinstance(group := given.get("ingestion"), dict) and name in group:
-                raise InputError(f"--params: ingestion.{name} is not to be set by itself; expected {name}=...")
+        for owner, name in product(("ingestion", "download"), SHARED):
+            if isinstance(group := given.get(owner), dict) and name in group:
+                raise InputError(f"--params: {owner}.{name} is not to be set by itself; expected {name}=...")
         for name in given:
             if isinstance(given[name], dict) and not isinstance(loader["parameters"][name], dict):
                 raise InputError(
@@ -72,6 +73,7 @@ class TrackingHooks:
                 self._marked[name] = metadata["mlflow"]
         run = _active_run()
         if run is None:
+            _forget_run()
             return
         import mlflow
 
@@ -196,6 +198,13 @@ def _active_run() -> Any:
     return mlflow.active_run()
 
 
+def _forget_run() -> None:
+    """Keep kedro-mlflow from opening this process's last run again, in the steps of a pipeline that is not tracked."""
+    from kedro_mlflow.framework.hooks.mlflow_hook import mlflow_hook
+
+    mlflow_hook.run_id = None
+
+
 class SummaryHooks:
     """Ends a run with its short table and where to look next, and drops the checkpoints it no longer needs."""
 
@@ -211,16 +220,33 @@ class SummaryHooks:
                 checkpoint.clear()  # what it guarded is saved
         for name in sorted(saved):
             if name.endswith(".summary"):
-                tqdm.write(f"\n{catalog.load(name)}{_whereabouts(catalog, name.removesuffix('.summary'))}")
+                tqdm.write(f"\n{catalog.load(name)}{_whereabouts(catalog, name.removesuffix('.summary'), saved)}")
 
 
-def _whereabouts(catalog: DataCatalog, method: str) -> str:
-    lines = []
-    places = {"gallery": "gallery_figure", "correlations": "correlation_figure", "pictures": "segmentations"}
-    for label, name in {**places, "table": "table", "detector": "detector"}.items():
-        dataset: Any = catalog.get(f"{method}.{name}")
-        if dataset.exists():
-            lines.append(f"{label:<13}{os.path.relpath(dataset._get_load_path())}")
-    lines.append("compare      mlflow ui --backend-store-uri sqlite:///mlflow.db")
-    lines.append(f"graph        kedro viz run --pipeline={method}")
-    return "\n".join(lines) + "\n"
+_DETECTOR_PLACES = {
+    "gallery": "gallery_figure",
+    "correlations": "correlation_figure",
+    "pictures": "segmentations",
+    "maps": "original_maps",
+    "table": "table",
+    "detector": "detector",
+}
+_OTHER_PLACES = {"report": "page", "photographs": "contact_figure"}
+
+
+def _whereabouts(catalog: DataCatalog, namespace: str, saved: set[str]) -> str:
+    """Where to look next: what there is of a detector, made by this run or an earlier one; else what this run made."""
+    if f"{namespace}.table" in saved:
+        names = [(label, f"{namespace}.{name}") for label, name in _DETECTOR_PLACES.items()]
+    else:
+        names = [
+            (label, f"{namespace}.{name}") for label, name in _OTHER_PLACES.items() if f"{namespace}.{name}" in saved
+        ]
+    datasets: list[tuple[str, Any]] = [(label, catalog.get(name)) for label, name in names]
+    lines = [
+        f"{label:<13}{os.path.relpath(dataset._get_load_path())}" for label, dataset in datasets if dataset.exists()
+    ]
+    if f"{namespace}.table" in saved:
+        lines.append("compare      mlflow ui --backend-store-uri sqlite:///mlflow.db")
+        lines.append(f"graph        kedro viz run --pipeline={namespace}")
+    return "".join(f"{line}\n" for line in lines)

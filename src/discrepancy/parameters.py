@@ -58,4 +58,6 @@ def known(names: list[str]) -> str:
 
 def _line(entry: Any) -> str:
     place = ".".join(str(part) for part in entry["loc"])
+    if not place:  # about several values together: the message names them
+        return str(entry["msg"]).removeprefix("Value error, ")
     return f"'{place}': {entry['msg'][0].lower()}{entry['msg'][1:]}, got {entry['input']!r}"

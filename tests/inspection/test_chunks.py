@@ -105,6 +105,7 @@ def test_a_chunked_array_is_written_whole_and_again():
     rows = np.arange(10).reshape(5, 2)
     array = ChunkedArray((5, 2), INT, lambda: iter([rows[:3], rows[3:]]))
     np.testing.assert_array_equal(array.to_numpy(), rows)
+    assert [len(piece) for piece in array.pieces()] == [3, 2] and array.fingerprint is None
     target = np.full((5, 2), -1)
     array.fill(target)
     np.testing.assert_array_equal(target, rows)
@@ -123,8 +124,27 @@ def test_a_chunked_array_is_written_whole_and_again():
     ids=["too few", "too many", "too wide", "would broadcast", "other type", "none"],
 )
 def test_pieces_that_do_not_fit_are_an_error(wrong):
+    array = ChunkedArray((5, 2), INT, lambda: iter(wrong))
     with pytest.raises(ValueError, match="piece"):
-        ChunkedArray((5, 2), INT, lambda: iter(wrong)).to_numpy()
+        array.to_numpy()
+    with pytest.raises(ValueError, match="piece"):
+        list(array.pieces())
+
+
+def test_a_piece_that_does_not_fit_is_not_given_out():
+    array = ChunkedArray((5, 2), INT, lambda: iter([np.zeros((3, 2), INT), np.zeros((3, 2), INT)]))
+    stream = array.pieces()
+    assert len(next(stream)) == 3
+    with pytest.raises(ValueError, match="at row 3"):
+        next(stream)
+
+
+def test_pieces_end_with_whoever_takes_them():
+    array = ChunkedArray((50, 2), INT, lambda: pieces(write, range(50), chunk=5))
+    stream = array.pieces()
+    next(stream)
+    stream.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
 
 @pytest.mark.parametrize("target", [np.zeros((6, 2), INT), np.zeros((5, 2), np.int32)])

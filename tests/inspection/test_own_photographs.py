@@ -65,7 +65,7 @@ def test_a_split_tree_without_masks(split, dataset):
 
 def test_some_masks_are_not_enough(split):
     photograph(split / "cap/ground_truth/dent/0.png")
-    with pytest.raises(InputError, match=r"no mask: .*dent/1.png .*; or no folder ground_truth at all"):
+    with pytest.raises(InputError, match=r"no mask: .*dent/1.png .*, or no folder ground_truth at all"):
         read_samples("folder", split, "cap")
     with pytest.raises(InputError, match=r"no mask: .*dent/1_mask.png\)\.$"):
         read_samples("mvtec_ad", split, "cap")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from discrepancy.errors import InputError
-from discrepancy.inspection.reading import MAX_PIXELS, read_mask, read_photograph, upright_size
+from discrepancy.inspection.reading import MAX_PIXELS, read_header, read_mask, read_photograph
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -163,7 +163,7 @@ def test_exif_orientation(tmp_path, name, options, orientation):
     expected = SEEN[orientation](COLOUR)
     np.testing.assert_array_equal(rgb(path), expected)
     np.testing.assert_array_equal(read_mask(path), expected.any(-1))
-    assert upright_size(path, path.read_bytes()) == expected.shape[1::-1]
+    assert read_header(path, path.read_bytes()).size == expected.shape[1::-1]
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
@@ -173,7 +173,7 @@ def test_exif_orientation_of_jpeg_and_16_bit(tmp_path, orientation):
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "a.png", exif=oriented(orientation))
     for name in ("a.jpg", "a.png"):
         np.testing.assert_allclose(read_photograph(tmp_path / name), SEEN[orientation](grey), atol=3)
-        assert upright_size(tmp_path / name, (tmp_path / name).read_bytes()) == SEEN[orientation](grey).shape[::-1]
+        assert read_header(tmp_path / name, (tmp_path / name).read_bytes()).size == SEEN[orientation](grey).shape[::-1]
 
 
 @pytest.mark.parametrize("kind", ["exif after the pixels", "raw profile", "xmp", "xmp after the pixels"])
@@ -193,13 +193,13 @@ def test_orientation_hidden_elsewhere_in_a_png(tmp_path, kind):
     }.get(kind, b"")
     (tmp_path / "a.png").write_bytes(data[:-12] + late + data[-12:])
     np.testing.assert_array_equal(rgb(tmp_path / "a.png"), SEEN[6](COLOUR))
-    assert upright_size(tmp_path / "a.png", (tmp_path / "a.png").read_bytes()) == (5, 7)
+    assert read_header(tmp_path / "a.png", (tmp_path / "a.png").read_bytes()).size == (5, 7)
 
 
 def test_damaged_exif_counts_as_none(tmp_path):
     Image.fromarray(COLOUR).save(tmp_path / "a.png", exif=b"Exif\0\0no exif at all")
     np.testing.assert_array_equal(rgb(tmp_path / "a.png"), COLOUR)
-    assert upright_size(tmp_path / "a.png", (tmp_path / "a.png").read_bytes()) == (7, 5)
+    assert read_header(tmp_path / "a.png", (tmp_path / "a.png").read_bytes()).size == (7, 5)
 
 
 @pytest.mark.parametrize("read", [read_photograph, read_mask])
@@ -216,7 +216,7 @@ def test_a_truncated_file_is_named(tmp_path, suffix, read):
 def test_what_is_no_image_is_named(tmp_path, content):
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    for read in (read_photograph, read_mask, lambda file: upright_size(file, content)):
+    for read in (read_photograph, read_mask, lambda file: read_header(file, content).size):
         with pytest.raises(InputError, match=r"a\.png is not an image that can be read: expected a complete PNG"):
             read(path)
 
@@ -250,11 +250,11 @@ def test_decompression_bombs_are_refused(tmp_path, side):
     assert side * side > MAX_PIXELS
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header(side, side))
-    for read in (read_photograph, read_mask, lambda file: upright_size(file, file.read_bytes())):
+    for read in (read_photograph, read_mask, lambda file: read_header(file, file.read_bytes()).size):
         with pytest.raises(InputError, match=r"bomb\.png has .* pixels: expected at most 89,478,485"):
             read(path)
 
 
 def test_the_limit_itself_is_allowed(tmp_path):
     data = png_header(9000, 9000)
-    assert upright_size(tmp_path / "a.png", data) == (9000, 9000)
+    assert read_header(tmp_path / "a.png", data).size == (9000, 9000)

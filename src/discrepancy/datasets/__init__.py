@@ -1,18 +1,22 @@
-"""Our Kedro datasets: photographs, arrays, cached features, detectors, checkpoints, figures, pictures."""
+"""Our Kedro datasets: photographs, downloads, surveys, arrays, features, detectors, checkpoints, figures, pictures."""
 
 from discrepancy.datasets.array import ArrayDataset
 from discrepancy.datasets.detector import CheckpointDataset, DetectorDataset
+from discrepancy.datasets.download import DownloadDataset
 from discrepancy.datasets.features import FeaturesDataset
 from discrepancy.datasets.figure import FigureDataset
 from discrepancy.datasets.photographs import PhotographsDataset
 from discrepancy.datasets.pictures import PicturesDataset
+from discrepancy.datasets.survey import SurveyDataset
 
 __all__ = [
     "ArrayDataset",
     "CheckpointDataset",
     "DetectorDataset",
+    "DownloadDataset",
     "FeaturesDataset",
     "FigureDataset",
     "PhotographsDataset",
     "PicturesDataset",
+    "SurveyDataset",
 ]

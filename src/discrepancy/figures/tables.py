@@ -69,6 +69,11 @@ def markdown_table(frame: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(words.replace('|', chr(92) + '|') for words in row)} |" for row in rows)
 
 
+def table_cells(frame: pd.DataFrame) -> list[tuple[str, list[str], bool]]:
+    """Return a table's columns: name, cells as `text_table` writes them, and whether they are numbers."""
+    return [(column.name, column.cells, column.numeric) for column in _columns(frame)]
+
+
 def _columns(frame: pd.DataFrame) -> list[_Column]:
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index(allow_duplicates=True)

@@ -25,6 +25,8 @@ class ChunkedArray:
         shape: shape of the whole array, [N, ...].
         dtype: its data type.
         chunks: gives the pieces [n, ...] in order along the first axis. Each call computes them anew.
+        fingerprint: a digest of everything that decides the numbers, if there is one: whoever stores the array may then
+            keep what it has stored under the same fingerprint. None: computed every time.
 
     Example:
         >>> array = ChunkedArray((3, 2), np.dtype(bool), lambda: iter([np.zeros((2, 2), bool), np.ones((1, 2), bool)]))
@@ -35,6 +37,21 @@ class ChunkedArray:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     chunks: Callable[[], Iterator[np.ndarray]]
+    fingerprint: str | None = None
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """All pieces [n, ...] in order, each of this data type and width, together of this length.
+
+        Raises `ValueError` when they are not: before the piece that does not fit, or after the last one.
+        """
+        row = 0
+        for piece in self.chunks():
+            if (piece.shape[1:], piece.dtype) != (self.shape[1:], self.dtype) or row + len(piece) > self.shape[0]:
+                raise ValueError(f"piece {piece.dtype} {piece.shape} at row {row} is not of {self.dtype} {self.shape}")
+            yield piece
+            row += len(piece)
+        if row != self.shape[0]:
+            raise ValueError(f"the pieces hold {row} rows: expected {self.shape[0]}")
 
     def fill(self, target: np.ndarray) -> None:
         """Writes all pieces into `target` (an array or a memory map) of this shape and data type.
@@ -44,13 +61,9 @@ class ChunkedArray:
         if (target.shape, target.dtype) != (self.shape, self.dtype):
             raise ValueError(f"target is {target.dtype} {target.shape}: expected {self.dtype} {self.shape}")
         row = 0
-        for piece in self.chunks():
-            if (piece.shape[1:], piece.dtype) != (self.shape[1:], self.dtype) or row + len(piece) > self.shape[0]:
-                raise ValueError(f"piece {piece.dtype} {piece.shape} at row {row} is not of {self.dtype} {self.shape}")
+        for piece in self.pieces():
             target[row : row + len(piece)] = piece
             row += len(piece)
-        if row != self.shape[0]:
-            raise ValueError(f"the pieces hold {row} rows: expected {self.shape[0]}")
 
     def to_numpy(self) -> np.ndarray:
         """The whole array [N, ...] in memory: for notebooks, and for arrays known to be small."""

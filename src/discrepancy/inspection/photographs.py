@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from discrepancy.errors import InputError
 from discrepancy.inspection.demo import render_category
-from discrepancy.inspection.images import ImageSize, decode_image
+from discrepancy.inspection.images import Framing, ImageSize, decode_image
 from discrepancy.inspection.layouts import read_samples
+from discrepancy.inspection.survey import Survey, survey
 
 DEMO = "demo"
 
@@ -40,6 +41,17 @@ def open_photographs(dataset: str, category: str, root: Path) -> Photographs:
     if dataset == DEMO:
         render_category(root, category)
     return Photographs(root, read_samples(dataset, root, category))
+
+
+def survey_photographs(dataset: str, category: str, root: Path, framing: Framing) -> Survey:
+    """Look at every file of a category, see `survey.survey`; the demo category is rendered first.
+
+    Raises:
+        InputError: data set or category do not exist, or the folders are not those of the layout.
+    """
+    if dataset == DEMO:
+        render_category(root, category)
+    return survey(dataset, root, category, framing)
 
 
 class ImageFolder(Sequence[NDArray[np.uint8]]):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -58,24 +59,42 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_PNG_ORIENTATION: Final = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
+_PNG_TEXTS: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_PNG_ORIENTATION: Final = (b"Raw profile type", b"XML:com.adobe.xmp")
 
 
-def upright_size(path: Path, data: bytes) -> tuple[int, int]:
-    """(width, height) in pixels of an image as it is seen, read from its header alone.
+class Header(NamedTuple):
+    """What an image file says of itself: (width, height) as it is seen, px, and Pillow's name of its kind of pixels."""
+
+    size: tuple[int, int]
+    mode: str
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of an image file; an `InputError` where it cannot be opened."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened ({error.strerror}): expected a readable image file.") from error
+
+
+def read_header(path: Path, data: bytes) -> Header:
+    """Size and kind of an image, read from its header alone.
 
     `data` holds the bytes of the file `path`. The size is that after the EXIF orientation.
     Raises `InputError` when the bytes are no image, or one of more than `MAX_PIXELS` pixels.
     """
     with _opened(path, io.BytesIO(data)) as image:
         # Pillow decodes a whole PNG to look for its orientation; almost none has one.
-        plain = image.format == "PNG" and not any(key in data for key in _PNG_ORIENTATION)
+        plain = image.format == "PNG" and not _may_be_turned(data)
         turned = not plain and _orientation(image) >= 5
-        return (image.height, image.width) if turned else image.size
+        return Header((image.height, image.width) if turned else image.size, image.mode)
 
 
-def read_photograph(path: Path) -> Image.Image:
+def read_photograph(path: Path, data: bytes | None = None) -> Image.Image:
     """The photograph in `path`, upright, in mode `L` (grey) or `RGB`, 8 bits per channel.
+
+    `data` holds the bytes of the file, where they have been read already.
 
     - 16-bit grey is divided by 257 and rounded: 65535 becomes 255, nothing is stretched. 16-bit colour keeps the
       high byte (Pillow decodes it no other way).
@@ -87,7 +106,7 @@ def read_photograph(path: Path) -> Image.Image:
     Raises `InputError` when the file is missing, damaged, truncated, not an image, of more than `MAX_PIXELS`
     pixels, or holds pixels without a defined white (32-bit integers, floating point) or in LAB.
     """
-    with _opened(path) as image:
+    with _opened(path, None if data is None else io.BytesIO(data)) as image:
         if image.mode in {"I", "F", "LAB", "HSV"}:
             raise InputError(
                 f"{path} holds pixels of Pillow's mode {image.mode!r}: "
@@ -115,6 +134,14 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 @contextmanager
+def own_limit() -> Iterator[None]:
+    """Silences Pillow's warning of large images: the limit here is an error. Not for use by threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
+@contextmanager
 def _opened(path: Path, source: io.BytesIO | None = None) -> Iterator[ImageFile.ImageFile]:
     """Opens an image; whatever Pillow raises inside the block leaves it as an `InputError` that names `path`."""
     try:
@@ -138,6 +165,17 @@ def _opened(path: Path, source: io.BytesIO | None = None) -> Iterator[ImageFile.
 
 def _too_large(path: Path, found: str) -> str:
     return f"{path} has {found} pixels: expected at most {MAX_PIXELS:,}, larger files are refused unopened."
+
+
+def _may_be_turned(data: bytes) -> bool:
+    """Whether a chunk of a PNG file may hold an orientation; the pixels' chunks are passed over unread."""
+    place = 8
+    while place + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, place)
+        if name == b"eXIf" or (name in _PNG_TEXTS and data.startswith(_PNG_ORIENTATION, place + 8)):
+            return True
+        place += 12 + length
+    return False
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:

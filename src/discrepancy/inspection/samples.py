@@ -5,19 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import warnings
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
 import pandas as pd
-from PIL import Image
 
 from discrepancy.errors import InputError
-from discrepancy.inspection.chunks import usable_cores
-from discrepancy.inspection.reading import upright_size
+from discrepancy.inspection.parallel import attempt_all
+from discrepancy.inspection.reading import own_limit, read_bytes, read_header
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +32,6 @@ SAMPLE_COLUMNS: Final[dict[str, type]] = {
     "sha256": str,
 }
 _DIGEST_COLUMNS: Final = ("image", "sha256", "split", "label")
-_BLOCK: Final = 4096  # files whose reading is under way at a time
 
 
 @dataclass(frozen=True)
@@ -57,11 +53,16 @@ class Scan:
         found: the images, with their masks.
         ignored: what has no place in the layout, and why; the user hears of it.
         unneeded: what belongs to the data set but is not used here, and why; files, or whole folders.
+        unmasked: images of defects whose mask is missing, and where it was expected; found all the same.
+        faults: files that cannot be used as they are, and why, a sentence each. With a fault, or an image unmasked,
+            there is no sample table.
     """
 
     found: list[Found] = field(default_factory=list)
     ignored: dict[Path, str] = field(default_factory=dict)
     unneeded: dict[Path, str] = field(default_factory=dict)
+    unmasked: dict[Path, str] = field(default_factory=dict)
+    faults: dict[Path, str] = field(default_factory=dict)
 
 
 def sample_table(scan: Scan, *, root: Path, workers: int | None = None) -> pd.DataFrame:
@@ -72,18 +73,18 @@ def sample_table(scan: Scan, *, root: Path, workers: int | None = None) -> pd.Da
     (of the image file). Each file is read once, in `workers` threads (default: one per usable core); ignored files
     are logged as one warning.
 
-    Raises `InputError`, naming the files, when an image or mask cannot be read, a mask is of another size than its
-    image, or the same image (byte for byte) stands in `test` and in another split.
+    Raises `InputError`, naming the files, when the scan met faults, an image or mask cannot be read, a mask is of
+    another size than its image, or the same image (byte for byte) stands in `test` and in another split.
     """
     _warn_of_ignored(scan, root)
+    _check_faults(scan)
     found = sorted(scan.found, key=lambda sample: _relative(sample.image, root))
     images = [sample.image for sample in found]
     masks = [sample.mask for sample in found if sample.mask is not None]
     _warn_of_lossy_masks(masks)
-    with warnings.catch_warnings():  # `reading` has a limit of its own, and an error to go with it
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        measured = _read_all(_measure, images, workers)
-        mask_sizes = dict(zip(masks, _read_all(_measure_mask, masks, workers), strict=True))
+    with own_limit():
+        measured = _read_all(_measure, images, workers, "images")
+        mask_sizes = dict(zip(masks, _read_all(_measure_mask, masks, workers, "masks"), strict=True))
     _check_mask_sizes(found, [size for size, _ in measured], mask_sizes)
     table = pd.DataFrame(
         {
@@ -120,46 +121,43 @@ def name_some(names: Iterable[object], *, most: int = 3) -> str:
 
 def _measure(path: Path) -> tuple[tuple[int, int], str]:
     """((width, height), sha256) of an image file."""
-    data = _bytes(path)
-    return upright_size(path, data), hashlib.sha256(data).hexdigest()
+    data = read_bytes(path)
+    return read_header(path, data).size, hashlib.sha256(data).hexdigest()
 
 
 def _measure_mask(path: Path) -> tuple[int, int]:
-    return upright_size(path, _bytes(path))
+    return read_header(path, read_bytes(path)).size
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be opened ({error.strerror}): expected a readable image file.") from error
-
-
-def _read_all(read: Callable[[Path], Result], paths: Sequence[Path], workers: int | None) -> list[Result]:
+def _read_all(read: Callable[[Path], Result], paths: Sequence[Path], workers: int | None, title: str) -> list[Result]:
     """`read` of every path, in order. All unreadable files are found before one error speaks of them."""
-
-    def attempt(path: Path) -> Result | InputError:
-        try:
-            return read(path)
-        except InputError as error:
-            return error
-
     results: list[Result] = []
     errors: list[tuple[Path, InputError]] = []
-    with ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="measure") as pool:
-        for first in range(0, len(paths), _BLOCK):
-            block = paths[first : first + _BLOCK]
-            for path, result in zip(block, pool.map(attempt, block), strict=True):
-                if isinstance(result, InputError):
-                    errors.append((path, result))
-                else:
-                    results.append(result)
+    for path, result in zip(paths, attempt_all(read, paths, workers=workers, title=title), strict=True):
+        if isinstance(result, InputError):
+            errors.append((path, result))
+        else:
+            results.append(result)
     if len(errors) > 1:
         others = name_some(path for path, _ in errors[1:])
         raise InputError(f"{errors[0][1]} {len(errors)} files cannot be read, also: {others}.") from errors[0][1]
     if errors:
         raise errors[0][1]
     return results
+
+
+def _check_faults(scan: Scan) -> None:
+    if scan.faults:
+        first, *others = scan.faults.values()
+        raise InputError(
+            f"{first} {len(scan.faults)} files are at fault, also: {name_some(list(scan.faults)[1:])}."
+            if others
+            else first
+        )
+    if scan.unmasked:
+        images = [f"{image} ({expected})" for image, expected in scan.unmasked.items()]
+        having = _count(images, "image of a defect has", "images of defects have")
+        raise InputError(f"{having} no mask: {name_some(images)}.")
 
 
 def _check_mask_sizes(
@@ -195,7 +193,7 @@ def _check_leaks(table: pd.DataFrame, root: Path) -> None:
 
 def _warn_of_ignored(scan: Scan, root: Path) -> None:
     if scan.ignored:
-        names = (f"{_shown(path, root)} ({reason})" for path, reason in sorted(scan.ignored.items()))
+        names = (f"{shown(path, root)} ({reason})" for path, reason in sorted(scan.ignored.items()))
         logger.warning("%s not used: %s", _count(scan.ignored, "entry is", "entries are"), name_some(names, most=10))
 
 
@@ -222,7 +220,8 @@ def _relative(path: Path, root: Path) -> str:
     return name
 
 
-def _shown(path: Path, root: Path) -> str:
+def shown(path: Path, root: Path) -> str:
+    """POSIX path relative to the data root, for messages: what is not valid UTF-8 is escaped."""
     return path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()
 
 

@@ -62,8 +62,15 @@ def read_samples(dataset: str, data_root: Path, category: str) -> pd.DataFrame:
 
     Raises `InputError` when data set or category do not exist, or what lies there is not what it should be.
     """
-    folder = find_category(dataset, data_root, category)
-    return sample_table(LAYOUTS[dataset].scan(folder), root=data_root)
+    return sample_table(scan_category(dataset, data_root, category), root=data_root)
+
+
+def scan_category(dataset: str, data_root: Path, category: str) -> Scan:
+    """All that lies in a category's folder, before any image is opened (KolektorSDD: its labels are).
+
+    Raises `InputError` when data set or category do not exist, or the folders are not those of the layout.
+    """
+    return LAYOUTS[dataset].scan(find_category(dataset, data_root, category))
 
 
 def find_category(dataset: str, data_root: Path, category: str) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 
 from discrepancy.errors import InputError
 from discrepancy.inspection.layouts.files import is_image, key, other_entries, visible
-from discrepancy.inspection.layouts.masks import refuse_missing
+from discrepancy.inspection.layouts.masks import note_unmasked
 from discrepancy.inspection.reading import read_mask
 from discrepancy.inspection.samples import Found, Scan
 
@@ -30,7 +30,9 @@ def scan_kolektor_sdd(folder: Path) -> Scan:
     `test`, as defect `crack`. A fifth of the items, drawn with a fixed seed from their names, gives its good parts to
     `test`, all others give theirs to `train`. (Nearly every item has a cracked part, so no split keeps items apart.)
 
-    Raises `InputError` when there are no items, an image has no label file, or no good part is left for training.
+    A part without a label file is noted in the scan, one whose label file cannot be read as a fault.
+
+    Raises `InputError` when there are no items, or no good part is left for training.
     """
     scan = Scan()
     items = [entry for entry in visible(folder) if entry.is_dir() and ITEM.fullmatch(entry.name)]
@@ -38,16 +40,14 @@ def scan_kolektor_sdd(folder: Path) -> Scan:
     if not items:
         raise InputError(f"{folder} holds no items: expected folders kos01, kos02, ... with Part0.jpg and its like.")
     drawn = np.random.default_rng(SEED).permutation(len(items))[: max(1, round(TEST_SHARE * len(items)))]
-    missing: list[str] = []
     for index, item in enumerate(items):
-        _scan_item(item, "test" if index in drawn else "train", scan, missing)
-    refuse_missing(missing)
+        _scan_item(item, "test" if index in drawn else "train", scan)
     if not any(sample.split == "train" for sample in scan.found):
         raise InputError(f"{folder} holds no good part to train on: expected parts whose label file is black.")
     return scan
 
 
-def _scan_item(item: Path, split: str, scan: Scan, missing: list[str]) -> None:
+def _scan_item(item: Path, split: str, scan: Scan) -> None:
     """Adds the parts of one item: good ones to `split`, cracked ones to `test`."""
     parts, labels = [], {}
     for entry in visible(item, scan):
@@ -60,8 +60,15 @@ def _scan_item(item: Path, split: str, scan: Scan, missing: list[str]) -> None:
     for part in parts:
         label = labels.pop(key(part.stem), None)
         if label is None:
-            missing.append(f"{part} (expected {item / part.stem}{_LABEL}.bmp)")
-        elif read_mask(label).any():
+            note_unmasked(part, item / f"{part.stem}{_LABEL}.bmp", scan)
+            continue
+        try:
+            cracked = bool(read_mask(label).any())
+        except InputError as error:
+            scan.faults[label] = str(error)
+            scan.unneeded[part] = "its label file cannot be read"
+            continue
+        if cracked:
             scan.found.append(Found(part, label, "test", 1, "crack"))
         else:
             scan.found.append(Found(part, None, split, 0, "good"))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from discrepancy.errors import InputError
 from discrepancy.inspection.layouts.files import folders, images, key
 from discrepancy.inspection.samples import Found, Scan, name_some
 
@@ -24,9 +23,8 @@ def find_masks(truth: Path, wanted: Sequence[Wanted], scan: Scan, *, good: str =
     The mask of `<defect>/<stem>.*` is `<truth>/<defect>/<stem>_mask.*` or `<truth>/<defect>/<stem>.*`. A folder
     `<truth>/<good>`, which some data sets have, is not needed: good parts have no mask. Where masks are not `needed`
     and there is no folder `truth`, images are added without; with that folder each must have one, so that no
-    defect's pixels are taken for good ones.
-
-    Raises `InputError` when an image has no mask or more than one, or two images share one.
+    defect's pixels are taken for good ones. An image without a mask is noted as unmasked; one with several masks, or
+    with another's, as a fault.
     """
     if not needed and not truth.exists():
         scan.found.extend(Found(image, None, "test", 1, defect) for image, defect in wanted)
@@ -38,28 +36,28 @@ def find_masks(truth: Path, wanted: Sequence[Wanted], scan: Scan, *, good: str =
             continue
         for mask in images(defect, scan):
             masks.setdefault((defect.name, key(mask.stem)), []).append(mask)
-    missing: list[str] = []
+    hint = "" if needed else f", or no folder {truth.name} at all, for metrics of images only"
     owners: dict[Path, Path] = {}
     for image, defect_name in wanted:
         stem = key(image.stem)
         candidates = masks.get((defect_name, f"{stem}_mask")) or masks.get((defect_name, stem)) or []
         if len(candidates) > 1:
-            raise InputError(f"{image} has {len(candidates)} masks: expected one of {name_some(candidates)}.")
+            scan.faults[image] = f"{image} has {len(candidates)} masks: expected one of {name_some(candidates)}."
         if not candidates:
-            missing.append(f"{image} (expected {truth / defect_name / image.stem}_mask.png)")
-            continue
-        mask = candidates[0]
-        if mask in owners:
-            raise InputError(f"{owners[mask]} and {image} share the mask {mask}: expected one mask for each image.")
-        owners[mask] = image
-        scan.found.append(Found(image, mask, "test", 1, defect_name))
-    refuse_missing(missing, hint="" if needed else f"; or no folder {truth.name} at all, for metrics of images only")
-    unused = (mask for candidates in masks.values() for mask in candidates if mask not in owners)
-    scan.ignored.update((mask, "a mask without an image of a defect") for mask in unused)
+            note_unmasked(image, truth / defect_name / f"{image.stem}_mask.png", scan, hint=hint)
+        own = candidates[0] if candidates else None
+        if own in owners:
+            scan.faults[image] = f"{owners[own]} and {image} share the mask {own}: expected one mask for each image."
+        elif own:
+            owners[own] = image
+        scan.ignored.update((other, f"one more mask of {image.name}") for other in candidates[1:])
+        scan.found.append(Found(image, own, "test", 1, defect_name))
+    for candidates in masks.values():
+        for mask in candidates:
+            if mask not in owners:
+                scan.ignored.setdefault(mask, "a mask without an image of a defect")
 
 
-def refuse_missing(missing: Sequence[str], *, hint: str = "") -> None:
-    """An `InputError` that names the images of defects without a mask, if there are any."""
-    if missing:
-        having = "image of a defect has" if len(missing) == 1 else "images of defects have"
-        raise InputError(f"{len(missing)} {having} no mask: {name_some(missing)}{hint}.")
+def note_unmasked(image: Path, expected: Path, scan: Scan, *, hint: str = "") -> None:
+    """Notes in `scan` that an image of a defect has no mask, and where it was expected."""
+    scan.unmasked[image] = f"expected {expected}{hint}"

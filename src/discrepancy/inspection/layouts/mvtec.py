@@ -22,10 +22,11 @@ def scan_mvtec(folder: Path, *, good: str = "good", need_masks: bool = True) -> 
     Args:
         folder: of the category.
         good: the name of the folders of good parts; in the sample table it is `good` all the same.
-        need_masks: refuse a tree without `ground_truth`.
+        need_masks: a tree without `ground_truth` lacks masks.
 
-    Raises `InputError` when `train/good` or `test` is missing or without images, an image of a defect has no mask
-    or more than one, or two images share one.
+    Masks that are missing or not clear are noted in the scan, see `masks.find_masks`.
+
+    Raises `InputError` when `train/good` or `test` is missing or without images.
     """
     scan = Scan()
     other_entries(folder, {"train", "test", "ground_truth"}, scan)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from discrepancy.errors import InputError
 from discrepancy.inspection.layouts.files import existing, folders, images, key, other_entries, suffixes, visible
-from discrepancy.inspection.layouts.masks import refuse_missing
+from discrepancy.inspection.layouts.masks import note_unmasked
 from discrepancy.inspection.samples import Found, Scan
 
 _SPLITS = ("train", "validation", "test")
@@ -19,23 +19,23 @@ def scan_mvtec_3d(folder: Path) -> Scan:
     which any value above 0 is anomalous. The data set's own validation split is used. The point clouds (`xyz`) and the
     empty masks of good parts are not needed; all else that is no sample is listed as ignored.
 
-    Raises `InputError` when a split is missing or without images, or an image of a defect has no mask.
+    Images of defects without a mask are noted in the scan.
+
+    Raises `InputError` when a split is missing or without images.
     """
     scan = Scan()
     other_entries(folder, _SPLITS, scan)
-    missing: list[str] = []
     for split in _SPLITS:
         inside = existing(folder / split, f"expected {split}/good/rgb with photographs")
         before = len(scan.found)
         for defect in folders(inside, scan, only=None if split == "test" else "good"):
-            _scan_defect(defect, split, scan, missing)
+            _scan_defect(defect, split, scan)
         if len(scan.found) == before:
             raise InputError(f"{inside} holds no images: expected {split}/good/rgb with images ({suffixes()}).")
-    refuse_missing(missing)
     return scan
 
 
-def _scan_defect(defect: Path, split: str, scan: Scan, missing: list[str]) -> None:
+def _scan_defect(defect: Path, split: str, scan: Scan) -> None:
     """Adds what lies in `<split>/<defect>`: colour photographs, and masks beside them."""
     for entry in visible(defect, scan):
         if entry.name == "xyz" and entry.is_dir():
@@ -52,7 +52,6 @@ def _scan_defect(defect: Path, split: str, scan: Scan, missing: list[str]) -> No
     for image in photographs:
         mask = masks.pop(key(image.stem), None)
         if mask is None:
-            missing.append(f"{image} (expected {defect / 'gt' / image.stem}.png)")
-        else:
-            scan.found.append(Found(image, mask, "test", 1, defect.name))
+            note_unmasked(image, defect / "gt" / f"{image.stem}.png", scan)
+        scan.found.append(Found(image, mask, "test", 1, defect.name))
     scan.ignored.update((mask, "a mask without an image of a defect") for mask in masks.values())

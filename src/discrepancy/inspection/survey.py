@@ -1,0 +1,255 @@
+"""A look at a category before any training: every file with what it is like, or with the reason why it is left out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from discrepancy.errors import InputError
+from discrepancy.inspection import problems as checks
+from discrepancy.inspection.duplicates import near_duplicates
+from discrepancy.inspection.facts import THUMBNAIL, ImageFacts, MaskFacts, image_facts, mask_facts
+from discrepancy.inspection.images import Framing
+from discrepancy.inspection.layouts import scan_category
+from discrepancy.inspection.parallel import attempt_all
+from discrepancy.inspection.problems import ERROR, WARNING, Problem
+from discrepancy.inspection.reading import own_limit, read_mask, read_photograph
+from discrepancy.inspection.samples import Found, Scan, shown
+
+EACH: Final = 6
+"""Photographs of each kind that are kept to be shown."""
+SUSPECTS: Final = 18
+PICTURE: Final = 176
+"""Longer side of a picture to be shown, px."""
+
+_NUMBERS: Final = ("width", "height", "kilobytes", "mean", "deviation", "dark", "bright")
+
+
+class Specimen(NamedTuple):
+    """A photograph to be shown: its path, a few words, itself as uint8 [h, w, 3], and what is marked, bool [h, w]."""
+
+    name: str
+    words: str
+    picture: NDArray[np.uint8]
+    mask: NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What lies in a category's folder. Paths are POSIX, relative to the data root.
+
+    Attributes:
+        files: one row per image: `image`, `mask`, `split`, `label`, `defect` as in the sample table; `width`,
+            `height`, `mode`, `kilobytes`, `sha256`, `mean`, `deviation`, `dark`, `bright` (see `facts.ImageFacts`),
+            missing where it cannot be read; `mask_width`, `mask_height`, `mask_coverage`, `mask_kept` (see
+            `facts.MaskFacts`), missing without a mask.
+        problems: `severity` (`error`, `warning`, `note`), `file`, `problem`, `detail`; errors first.
+        left_out: `file` (or a whole folder), `reason`: all that is not an image or a mask of the table.
+        framing: what the networks would be shown of each photograph.
+        specimens: a few photographs of each `<split> <defect>`.
+        suspects: photographs with problems, the first of them.
+    """
+
+    files: pd.DataFrame
+    problems: pd.DataFrame
+    left_out: pd.DataFrame
+    framing: Framing
+    specimens: dict[str, list[Specimen]]
+    suspects: list[Specimen]
+
+
+@own_limit()
+def survey(dataset: str, data_root: Path, category: str, framing: Framing, *, workers: int | None = None) -> Survey:
+    """Look at every file of a category: nothing is refused, all that a run would refuse is named.
+
+    Every photograph and mask is decoded once, those that are shown or nearly the same as others once more; the memory
+    needed is a few hundred bytes per file.
+
+    Args:
+        dataset: how the photographs are laid out.
+        data_root: the folder that holds the categories.
+        category: the part.
+        framing: what the networks would be shown of each photograph.
+        workers: threads; by default one per usable core.
+
+    Raises:
+        InputError: data set or category do not exist, or the folders are not those of the layout.
+    """
+    scan = scan_category(dataset, data_root, category)
+    found = sorted(scan.found, key=lambda sample: shown(sample.image, data_root))
+    looks = _Looks(found, workers)
+    masks = _masks(found, framing, workers)
+    files = pd.DataFrame([_row(sample, looks, masks, row, data_root) for row, sample in enumerate(found)])
+    listed = [
+        *_scan_problems(scan, data_root),
+        *_unreadable(found, looks.errors, masks, data_root),
+        *checks.mask_problems(files, framing),
+        *checks.copies(files),
+        *checks.image_problems(files),
+        *_near_duplicates(found, files, looks),
+        *checks.category_notes(files, framing),
+    ]
+    return Survey(
+        files=files,
+        problems=_ordered(listed),
+        left_out=_left_out(scan, data_root),
+        framing=framing,
+        specimens=_specimens(found, data_root),
+        suspects=_suspects(found, listed, data_root),
+    )
+
+
+class _Looks:
+    """What is known of every photograph, in the order of `found`; thumbnails only as the mean of the good ones."""
+
+    def __init__(self, found: list[Found], workers: int | None) -> None:
+        self.facts: dict[int, ImageFacts] = {}
+        self.errors: dict[int, InputError] = {}
+        self.hashes = np.zeros((len(found), 4), np.uint64)
+        total, count = np.zeros((THUMBNAIL, THUMBNAIL)), 0
+        results = attempt_all(image_facts, [sample.image for sample in found], workers=workers, title="photographs")
+        for row, (sample, result) in enumerate(zip(found, results, strict=True)):
+            if isinstance(result, InputError):
+                self.errors[row] = result
+                continue
+            self.hashes[row] = result.hash
+            if sample.split == "train":
+                total += result.thumbnail
+                count += 1
+            self.facts[row] = _slim(result)
+        self.mean = total / max(1, count)
+
+
+def _slim(facts: ImageFacts) -> ImageFacts:
+    """Without the arrays, which would fill the memory."""
+    empty = {"hash": np.empty(0, np.uint64), "thumbnail": np.empty((0, 0), np.uint8)}
+    return ImageFacts(**{**vars(facts), **empty})
+
+
+def _masks(found: list[Found], framing: Framing, workers: int | None) -> dict[Path, MaskFacts | InputError]:
+    paths = [sample.mask for sample in found if sample.mask is not None]
+    read = partial(mask_facts, framing=framing)
+    return dict(zip(paths, attempt_all(read, paths, workers=workers, title="masks"), strict=True))
+
+
+def _row(
+    sample: Found, looks: _Looks, masks: dict[Path, MaskFacts | InputError], row: int, root: Path
+) -> dict[str, Any]:
+    facts = looks.facts.get(row)
+    line: dict[str, Any] = {
+        "image": shown(sample.image, root),
+        "mask": shown(sample.mask, root) if sample.mask else "",
+        "split": sample.split,
+        "label": sample.label,
+        "defect": sample.defect,
+        "mode": facts.mode if facts else "",
+        "sha256": facts.sha256 if facts else "",
+    }
+    line |= {name: float(getattr(facts, name)) if facts else np.nan for name in _NUMBERS}
+    mask = masks.get(sample.mask) if sample.mask else None
+    known = mask if isinstance(mask, MaskFacts) else None
+    for name in ("width", "height", "coverage", "kept"):
+        line[f"mask_{name}"] = float(getattr(known, name)) if known else np.nan
+    return line
+
+
+def _scan_problems(scan: Scan, root: Path) -> Iterator[Problem]:
+    for path, text in scan.faults.items():
+        yield Problem(ERROR, shown(path, root), "not clear", text)
+    for path, expected in scan.unmasked.items():
+        yield Problem(ERROR, shown(path, root), "no mask", expected.replace(f"{root}{os.sep}", ""))
+    for path in (path for sample in scan.found for path in (sample.image, sample.mask) if path):
+        if "\\" in (name := shown(path, root)) and name != path.relative_to(root).as_posix():
+            yield Problem(ERROR, name, "name is not UTF-8", "expected a name that can be written into a table")
+
+
+def _unreadable(
+    found: list[Found], errors: dict[int, InputError], masks: dict[Path, MaskFacts | InputError], root: Path
+) -> Iterator[Problem]:
+    for row, error in errors.items():
+        yield Problem(ERROR, shown(found[row].image, root), "cannot be read", _reason(error, found[row].image))
+    for path, result in masks.items():
+        if isinstance(result, InputError):
+            yield Problem(ERROR, shown(path, root), "mask cannot be read", _reason(result, path))
+
+
+def _reason(error: InputError, path: Path) -> str:
+    """What an error says besides the name of the file."""
+    return str(error).removeprefix(f"{path} ")
+
+
+def _near_duplicates(found: list[Found], files: pd.DataFrame, looks: _Looks) -> Iterator[Problem]:
+    readable = [row for row in range(len(found)) if row in looks.facts]
+    known = {looks.facts[row].sha256 for row in readable if found[row].split != "test"}
+    others = np.array([row for row in readable if found[row].split != "test"], np.intp)
+    # Copies byte for byte are named already.
+    tests = [row for row in readable if found[row].split == "test" and looks.facts[row].sha256 not in known]
+    tested = np.array(tests, np.intp)
+
+    def thumbnails(test: int, other: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        one, two = (image_facts(found[row].image).thumbnail for row in (tested[test], others[other]))
+        return one, two
+
+    for pair in near_duplicates(looks.hashes[tested], looks.hashes[others], looks.mean, thumbnails):
+        name, other = files["image"].iloc[tested[pair.test]], files["image"].iloc[others[pair.other]]
+        detail = f"as {other}, which is trained on: correlation {pair.correlation:.2f}"
+        yield Problem(WARNING, name, "nearly the same", detail)
+
+
+def _ordered(listed: list[Problem]) -> pd.DataFrame:
+    order = {severity: rank for rank, severity in enumerate((ERROR, WARNING, checks.NOTE))}
+    return pd.DataFrame(sorted(listed, key=lambda entry: order[entry.severity]), columns=list(Problem._fields))
+
+
+def _left_out(scan: Scan, root: Path) -> pd.DataFrame:
+    reasons = {**scan.unneeded, **scan.ignored}
+    rows = sorted((shown(path, root), reason) for path, reason in reasons.items())
+    return pd.DataFrame(rows, columns=["file", "reason"])
+
+
+def _specimens(found: list[Found], root: Path) -> dict[str, list[Specimen]]:
+    kinds: dict[str, list[Found]] = {}
+    for sample in sorted(found, key=lambda sample: (("train", "validation", "test").index(sample.split), sample.label)):
+        kinds.setdefault(f"{sample.split} {sample.defect}", []).append(sample)
+    chosen = {}
+    for kind, samples in kinds.items():
+        rows = np.unique(np.linspace(0, len(samples) - 1, EACH).round().astype(int))
+        chosen[kind] = [picture for row in rows if (picture := _specimen(samples[row], root, "")) is not None]
+    return chosen
+
+
+def _suspects(found: list[Found], listed: list[Problem], root: Path) -> list[Specimen]:
+    samples = {shown(path, root): sample for sample in found for path in (sample.image, sample.mask) if path}
+    words: dict[Path, list[str]] = {}
+    for entry in listed:
+        if entry.file in samples:
+            words.setdefault(samples[entry.file].image, []).append(entry.problem)
+    owners = {sample.image: sample for sample in found}
+    pictures = (_specimen(owners[path], root, ", ".join(dict.fromkeys(said))) for path, said in words.items())
+    return [picture for _, picture in zip(range(SUSPECTS), (item for item in pictures if item), strict=False)]
+
+
+def _specimen(sample: Found, root: Path, words: str) -> Specimen | None:
+    """A photograph small enough to be shown; None where it cannot be read."""
+    try:
+        image = read_photograph(sample.image).convert("RGB")
+    except InputError:
+        return None
+    image.thumbnail((PICTURE, PICTURE), Image.Resampling.BILINEAR)
+    mask = None
+    try:
+        if sample.mask:
+            small = Image.fromarray(read_mask(sample.mask)).resize(image.size, Image.Resampling.NEAREST)
+            mask = np.asarray(small)
+    except InputError:
+        words = words or "mask cannot be read"
+    return Specimen(shown(sample.image, root), words, np.asarray(image), mask)
