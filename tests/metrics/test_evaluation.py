@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 from naive_metrics import made_maps
+from traced_peak import maps_with_good, traced_peak
 
 from discrepancy.errors import InputError
-from discrepancy.metrics import aupro, auroc, average_precision, evaluate, f1_max
+from discrepancy.metrics import aupro, auroc, average_precision, evaluate, f1_max, ranks
 
 KEYS = {
     *("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro_0.30", "aupro_0.05"),
@@ -109,3 +110,21 @@ def test_input_is_left_as_it_was():
     before = maps.copy(), masks.copy()
     evaluate(maps, masks, labels, maps.max(axis=(1, 2)))
     assert np.array_equal(maps, before[0]) and np.array_equal(masks, before[1])
+
+
+def test_memory_does_not_grow_with_the_good_maps(monkeypatch):
+    monkeypatch.setattr(ranks, "CHUNK", 2 * 64 * 64)
+    peaks = []
+    for good in (4, 60):
+        maps, masks = maps_with_good(good)
+        peaks.append(traced_peak(evaluate, maps, masks, masks.any(axis=(1, 2)), maps.max(axis=(1, 2))))
+    assert peaks[1] - peaks[0] < maps[0].nbytes
+
+
+def test_an_anomalous_pixel_takes_as_much_memory_as_is_said(monkeypatch):
+    monkeypatch.setattr(ranks, "CHUNK", 1 << 12)
+    maps = np.random.default_rng(0).permutation(1 << 18).astype(np.float32).reshape(4, 256, 256)
+    masks = np.zeros(maps.shape, bool)
+    masks[:2] = True
+    peak = traced_peak(evaluate, maps, masks, [1, 1, 0, 0], maps.max(axis=(1, 2)))
+    assert 100 < peak / masks.sum() < 126

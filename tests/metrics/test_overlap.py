@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from traced_peak import maps_with_good, traced_peak
 
 from discrepancy.errors import InputError
 from discrepancy.metrics import aupro, best_iou, overlap, pro_curve, ranks
@@ -69,6 +70,47 @@ def test_best_iou_does_not_depend_on_how_thresholds_are_cut(monkeypatch, pieces)
     expected = best_iou(maps, masks)
     monkeypatch.setattr(overlap, "PIECES", pieces)
     assert best_iou(maps, masks) == expected == pytest.approx(naive.best_iou(maps, masks), abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_best_iou_is_the_same_from_a_temporary_file(monkeypatch, dtype):
+    maps, masks, _ = naive.made_maps(images=6, size=24)
+    masks[0], masks[1] = True, False  # nothing outside, nothing inside
+    maps = (100 * maps).astype(dtype)
+    expected = best_iou(maps, masks)
+    size = int(masks.any(axis=(1, 2)).sum()) * maps[0].nbytes
+    files = []
+    original = overlap.keep
+
+    def watched(arrays, **options):
+        kept = original(arrays, **options)
+        files.append(not any(array.flags.writeable for array in kept))
+        return kept
+
+    monkeypatch.setattr(overlap, "keep", watched)
+    for most in (0, size - 1, size):
+        monkeypatch.setattr(overlap, "MOST_IN_MEMORY", most)
+        assert best_iou(maps, masks) == expected == pytest.approx(naive.best_iou(maps, masks), abs=1e-12)
+    assert files == [True, True, False]
+
+
+def test_memory_for_best_iou_is_bounded(monkeypatch):
+    monkeypatch.setattr(overlap, "MOST_IN_MEMORY", 0)
+    peaks = []
+    for marked in (4, 60):
+        maps = np.random.default_rng(0).random((marked, 64, 64), dtype=np.float32)
+        peaks.append(traced_peak(best_iou, maps, maps == maps.max(axis=(1, 2), keepdims=True)))
+    assert peaks[1] - peaks[0] < 3 * maps[0].nbytes  # a copy of all would be 56 maps
+
+
+@pytest.mark.parametrize("metric", [aupro, best_iou, pro_curve])
+def test_memory_does_not_grow_with_the_good_maps(monkeypatch, metric):
+    monkeypatch.setattr(ranks, "CHUNK", 2 * 64 * 64)
+    peaks = []
+    for good in (4, 60):
+        maps, masks = maps_with_good(good)
+        peaks.append(traced_peak(metric, maps, masks))
+    assert peaks[1] - peaks[0] < maps[0].nbytes
 
 
 def test_best_iou_looks_at_few_thresholds(monkeypatch):

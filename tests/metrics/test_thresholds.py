@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import binomtest
+from traced_peak import traced_peak
 
 from discrepancy.errors import InputError
 from discrepancy.metrics import Threshold, threshold_at_fpr, thresholds
@@ -42,6 +43,48 @@ def test_chunks_change_nothing(monkeypatch):
         for allowed in (0, 5, 59, 299, 599):
             threshold = threshold_at_fpr(maps, fpr=(allowed + 0.5) / 600)
             assert threshold.value == ordered[-1 - allowed] and threshold.count == 600 and threshold.images == 60
+            assert threshold.above == (ordered > threshold.value).sum()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.uint8])
+def test_ties_longer_than_a_chunk_end_the_search(monkeypatch, dtype):
+    monkeypatch.setattr(thresholds, "CHUNK", 5)
+    scores = np.random.default_rng(2).permutation(np.repeat([7, 3, 2, 0], [4, 40, 1, 15])).astype(dtype)
+    found = [threshold_at_fpr(scores, fpr=(allowed + 0.5) / 60) for allowed in range(60)]
+    assert [threshold.value for threshold in found] == [7] * 4 + [3] * 40 + [2] + [0] * 15
+    assert [threshold.above for threshold in found] == [0] * 4 + [4] * 40 + [44] + [45] * 15
+
+
+def test_scores_are_read_as_often_as_is_needed(monkeypatch):
+    monkeypatch.setattr(thresholds, "CHUNK", 10)
+    passes = []
+    original = thresholds._highest
+
+    def counted(scores, count, *, ceiling):
+        passes.append(count)
+        return original(scores, count, ceiling=ceiling)
+
+    monkeypatch.setattr(thresholds, "_highest", counted)
+    for allowed, expected in ((0, [1]), (9, [10]), (10, [10, 10]), (29, [10, 10, 10])):
+        passes.clear()
+        assert threshold_at_fpr(np.arange(100), fpr=allowed / 100).above == allowed
+        assert passes == expected
+
+
+def test_infinite_scores_have_their_rank(monkeypatch):
+    monkeypatch.setattr(thresholds, "CHUNK", 2)
+    scores = np.array([-math.inf, math.inf, 1.0, -math.inf, -math.inf])
+    values = [threshold_at_fpr(scores, fpr=(allowed + 0.5) / 5).value for allowed in range(5)]
+    assert values == [math.inf, 1.0, -math.inf, -math.inf, -math.inf]
+
+
+def test_memory_does_not_grow_with_the_maps(monkeypatch):
+    monkeypatch.setattr(thresholds, "CHUNK", 2000)
+    peaks = [
+        traced_peak(threshold_at_fpr, np.random.default_rng(0).random((count, 1000), dtype=np.float32))
+        for count in (400, 2000)
+    ]
+    assert peaks[1] - peaks[0] < 8_000  # the highest percent of the scores would be 64,000 bytes more
 
 
 def test_scores_are_left_as_they_were():

@@ -14,10 +14,13 @@ from discrepancy.errors import InputError
 from discrepancy.metrics.checks import as_maps, as_masks, check_no_nan
 from discrepancy.metrics.ranking import corners, need_classes, thin
 from discrepancy.metrics.ranks import Ranks, rank
+from discrepancy.metrics.scratch import keep
 
 EIGHT_CONNECTED = np.ones((3, 3), dtype=int)
 # Pieces into which the search for the best IoU cuts an interval of thresholds that may still hold the best one.
 PIECES = 32
+# Sorted maps up to this size are kept in memory, 256 MiB.
+MOST_IN_MEMORY = 1 << 28
 
 
 def aupro(maps: ArrayLike, masks: ArrayLike, *, fpr_limit: float = 0.30) -> float:
@@ -39,7 +42,7 @@ def aupro(maps: ArrayLike, masks: ArrayLike, *, fpr_limit: float = 0.30) -> floa
         InputError: wrong shapes or dtypes, a NaN (the message names the map), no anomalous pixel, no good pixel, or a
             limit outside (0, 1].
     """
-    _check_limit(fpr_limit)
+    check_limit(fpr_limit)
     ranks, gains = _rank_regions(maps, masks)
     return aupro_of(ranks, gains, fpr_limit=fpr_limit)
 
@@ -62,7 +65,7 @@ def pro_curve(
     Raises:
         InputError: as for `aupro`, or fewer than 2 points.
     """
-    _check_limit(fpr_limit)
+    check_limit(fpr_limit)
     x, y = corners(*_rank_regions(maps, masks))
     inside = np.searchsorted(x, fpr_limit, side="right")
     at_limit = np.interp(fpr_limit, x[inside - 1 : inside + 1], y[inside - 1 : inside + 1])
@@ -77,8 +80,8 @@ def best_iou(maps: ArrayLike, masks: ArrayLike) -> float:
     DFC's tables call IoU, there over a grid of thresholds, here over all of them.
 
     Intervals of thresholds are cut into pieces as long as they may hold a better value: inside one, no image can find
-    more than at its lower end, nor raise fewer false alarms than at its upper end. Needs memory for one sorted copy
-    of the maps of the anomalous images.
+    more than at its lower end, nor raise fewer false alarms than at its upper end. The maps of the anomalous images
+    are kept sorted: in memory up to `MOST_IN_MEMORY` bytes, beyond that in a temporary file.
 
     Args:
         maps: `[N, H, W]`, higher = more anomalous.
@@ -88,7 +91,8 @@ def best_iou(maps: ArrayLike, masks: ArrayLike) -> float:
         float in (0, 1].
 
     Raises:
-        InputError: wrong shapes or dtypes, a NaN (the message names the map), or no anomalous pixel.
+        InputError: wrong shapes or dtypes, a NaN (the message names the map), no anomalous pixel, or no room for the
+            temporary file.
     """
     scores = as_maps(maps)
     anomalous = as_masks(masks, maps=scores)
@@ -96,7 +100,9 @@ def best_iou(maps: ArrayLike, masks: ArrayLike) -> float:
     if marked.size == 0:
         raise InputError("masks holds nothing anomalous; at least one anomalous pixel was expected.")
     check_no_nan(scores, name="maps")
-    images = [(np.sort(scores[i][anomalous[i]]), np.sort(scores[i][~anomalous[i]])) for i in marked]
+    classes = (scores[i][area] for i in marked for area in (anomalous[i], ~anomalous[i]))
+    kept = keep(map(np.sort, classes), nbytes=len(marked) * scores[0].nbytes, most=MOST_IN_MEMORY)
+    images = list(zip(kept[::2], kept[1::2], strict=True))
     # The IoU of an image rises only where the threshold takes in one of its marked pixels.
     candidates = np.unique(np.concatenate([inside for inside, _ in images]))
 
@@ -138,22 +144,25 @@ def _mean_iou(
     return values, bounds
 
 
-def region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+def region_weights(masks: NDArray[np.bool_], rows: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
     """Weight of each anomalous pixel in the mean per-region overlap: 1 / (size of its region * number of regions).
 
     Args:
         masks: `[N, H, W]`.
+        rows: the images that count; all unless given.
 
     Returns:
-        weights in the order of `masks[masks]`, summing to 1 `[P]`.
+        weights in the order of the images and their marked pixels, summing to 1 `[P]`.
     """
     weights = [np.empty(0)]
     regions = 0
-    for index in np.flatnonzero(masks.any(axis=(1, 2))):
-        rows = np.flatnonzero(masks[index].any(axis=1))
+    for index in range(len(masks)) if rows is None else rows:
+        lines = np.flatnonzero(masks[index].any(axis=1))
+        if not lines.size:
+            continue
         columns = np.flatnonzero(masks[index].any(axis=0))
         # A defect is small: labelling its bounding box saves most of the pixels, and keeps their order.
-        box = masks[index, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        box = masks[index, lines[0] : lines[-1] + 1, columns[0] : columns[-1] + 1]
         labels, count = ndimage.label(box, structure=EIGHT_CONNECTED)
         region = labels[box]
         weights.append(1.0 / np.bincount(region)[region])
@@ -161,9 +170,14 @@ def region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.concatenate(weights) / max(regions, 1)
 
 
-def region_gains(ranks: Ranks, position: NDArray[np.intp], masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Gain in mean per-region overlap at each threshold `[D]`, from the positions `[P]` that `rank` gives."""
-    gains = np.bincount(position, weights=region_weights(masks), minlength=len(ranks.thresholds))
+def region_gains(
+    ranks: Ranks, position: NDArray[np.intp], masks: NDArray[np.bool_], rows: NDArray[np.intp] | None = None
+) -> NDArray[np.float64]:
+    """Gain in mean per-region overlap at each threshold `[D]`, from the positions `[P]` that `rank` gives.
+
+    `masks` and `rows` are those of `region_weights`.
+    """
+    gains = np.bincount(position, weights=region_weights(masks, rows), minlength=len(ranks.thresholds))
     return gains.astype(np.float64, copy=False)
 
 
@@ -187,6 +201,6 @@ def _rank_regions(maps: ArrayLike, masks: ArrayLike) -> tuple[Ranks, NDArray[np.
     return ranks, region_gains(ranks, position, anomalous)
 
 
-def _check_limit(fpr_limit: float) -> None:
+def check_limit(fpr_limit: float) -> None:
     if not 0 < fpr_limit <= 1:
         raise InputError(f"fpr_limit is {fpr_limit}; a false-positive rate in (0, 1] was expected.")

@@ -79,26 +79,66 @@ def rank(scores: NDArray, anomalous: NDArray[np.bool_], *, name: str) -> tuple[R
         InputError: a score is NaN; the message names the entry along the first axis.
     """
     thresholds, position, counts = np.unique(scores[anomalous], return_inverse=True, return_counts=True)
-
-    below, up_to = np.zeros_like(counts), np.zeros_like(counts)
     if not thresholds.size:
         check_no_nan(scores, name=name)
-        return Ranks(thresholds, counts, below, up_to, scores.size), position
+    below, up_to = count_all(scores, thresholds, name=name)
+    return without_anomalous(thresholds, counts, below, up_to, size=scores.size), position
+
+
+def count_all(
+    scores: NDArray, thresholds: NDArray, *, name: str, rows: NDArray[np.intp] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count the scores below, and not above, each threshold, good and anomalous ones alike. Sorts chunk by chunk.
+
+    Args:
+        scores: `[n, ...]`; may be a `np.memmap`.
+        thresholds: distinct values, ascending `[D]`. Without any nothing is read.
+        name: what to call the scores in an error message.
+        rows: the entries along the first axis that count; all unless given.
+
+    Raises:
+        InputError: a score that counts is NaN; the message names the entry along the first axis.
+    """
+    below, up_to = np.zeros(len(thresholds), np.int64), np.zeros(len(thresholds), np.int64)
+    count = len(scores) if rows is None else len(rows)
     step = max(1, CHUNK * len(scores) // scores.size)
-    for start in range(0, len(scores), step):
-        ordered = np.sort(scores[start : start + step], axis=None)
+    for start in range(0, count if thresholds.size else 0, step):
+        part = slice(start, start + step)
+        # One copy, sorted where it lies: `flatten` makes it, and so does an index array.
+        ordered = scores[part].flatten() if rows is None else scores[rows[part]].reshape(-1)
+        ordered.sort()
         if ordered.dtype.kind == "f" and np.isnan(ordered[-1]):  # a sort puts NaN last
             check_no_nan(scores, name=name)
         chunk_below, chunk_up_to = _count(ordered, thresholds)
         below += chunk_below
         up_to += chunk_up_to
+    return below, up_to
 
-    # Good and anomalous samples were sorted together; the anomalous ones, whose ranks are known, are taken off here.
-    # Picking the good ones out of the array first would cost more than sorting the few others with them.
-    anomalous_up_to = np.cumsum(counts)
-    below -= anomalous_up_to - counts
+
+def without_anomalous(
+    thresholds: NDArray,
+    anomalous_at: NDArray[np.int64],
+    below: NDArray[np.int64],
+    up_to: NDArray[np.int64],
+    *,
+    size: int,
+) -> Ranks:
+    """The ranks, from counts of good and anomalous samples together.
+
+    Picking the good ones out of the array first would cost more than sorting the few others with them: their ranks are
+    known, and taken off here.
+
+    Args:
+        thresholds: the distinct anomalous scores, ascending `[D]`.
+        anomalous_at: anomalous samples with exactly this score `[D]`.
+        below: samples with a lower score `[D]`. Changed in place.
+        up_to: samples with this or a lower score `[D]`. Changed in place.
+        size: number of samples.
+    """
+    anomalous_up_to = np.cumsum(anomalous_at)
+    below -= anomalous_up_to - anomalous_at
     up_to -= anomalous_up_to
-    return Ranks(thresholds, counts, below, up_to, scores.size - position.size), position
+    return Ranks(thresholds, anomalous_at, below, up_to, size - int(anomalous_at.sum()))
 
 
 def _count(ordered: NDArray, thresholds: NDArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -69,8 +69,9 @@ def threshold_at_fpr(good_scores: ArrayLike, *, fpr: float = 0.01, images: int |
     """Lowest score of good images that at most a share `fpr` of their scores exceeds.
 
     Two uses: image scores `[N]` give the threshold for images, anomaly maps `[N, H, W]` the one for pixels. Scores of
-    test images never belong here. Only the highest share `fpr` of the scores is kept and partially ordered, read in
-    chunks; a `np.memmap` of any size will do.
+    test images never belong here. The scores are read in chunks, a `np.memmap` of any size will do: at most
+    `ranks.CHUNK` of the highest are kept and partially ordered, and they are read again if that does not reach down to
+    the threshold.
 
     Args:
         good_scores: scores of held-out good images or of their pixels `[n, ...]`, higher = more anomalous.
@@ -91,11 +92,8 @@ def threshold_at_fpr(good_scores: ArrayLike, *, fpr: float = 0.01, images: int |
         raise InputError(
             f"images is {images}; a number from 1 to that of the good scores, {scores.size}, was expected."
         )
-    highest = _highest(scores, allowed_above(scores.size, fpr) + 1)
-    value = highest.min()
-    return Threshold(
-        value=float(value), fpr=fpr, count=scores.size, above=int(np.count_nonzero(highest > value)), images=images
-    )
+    value, above = _nth_highest(scores, allowed_above(scores.size, fpr) + 1)
+    return Threshold(value=value, fpr=fpr, count=scores.size, above=above, images=images)
 
 
 def allowed_above(count: int, fpr: float) -> int:
@@ -107,20 +105,42 @@ def allowed_above(count: int, fpr: float) -> int:
     return allowed - 1 if allowed / count > fpr else allowed
 
 
-def _highest(scores: NDArray, count: int) -> NDArray:
-    """Return the `count` highest of `scores` `[n, ...]`, in any order `[count]`."""
+def _nth_highest(scores: NDArray, n: int) -> tuple[float, int]:
+    """Return the n-th highest of `scores` `[m, ...]` and how many lie above it, from the top down chunk by chunk."""
+    value, above, ceiling = math.nan, 0, None
+    while True:
+        top, below = _highest(scores, min(n, CHUNK), ceiling=ceiling)
+        passed = scores.size - below
+        if passed >= n:  # the last round's value ties more often than it was kept
+            return value, above
+        first = len(top) - min(n - passed, len(top))
+        ceiling = np.partition(top, first)[first]
+        value, above = float(ceiling), passed + int(np.count_nonzero(top > ceiling))
+        if n - passed <= len(top):
+            return value, above
+
+
+def _highest(scores: NDArray, count: int, *, ceiling: np.generic | None) -> tuple[NDArray, int]:
+    """Return the `count` highest of those `scores` `[n, ...]` that lie below the ceiling, and how many lie there.
+
+    They come in any order, and are fewer where there are not so many.
+    """
     kept = np.empty(0, dtype=scores.dtype)
+    below = 0
     step = max(1, CHUNK * len(scores) // scores.size)
     for start in range(0, len(scores), step):
         chunk = scores[start : start + step].reshape(-1)
         if chunk.dtype.kind == "f" and np.isnan(chunk.max()):
             check_no_nan(scores, name="good_scores")
+        if ceiling is not None:
+            chunk = chunk[chunk < ceiling]
+        below += len(chunk)
         if len(kept) == count:
             chunk = chunk[chunk > kept[0]]
         kept = np.concatenate([kept, chunk])
         if len(kept) >= count:
             kept = np.partition(kept, len(kept) - count)[-count:]  # its lowest comes first
-    return kept
+    return kept, below
 
 
 def _percent(share: float) -> str:

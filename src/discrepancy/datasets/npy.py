@@ -1,0 +1,71 @@
+"""An array written to a `.npy` file piece by piece, with an error and never a signal where the disk is full."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from io import BytesIO, FileIO
+from pathlib import Path
+
+import numpy as np
+
+from discrepancy.errors import InputError
+from discrepancy.inspection.chunks import MAX_CHUNK_BYTES, ChunkedArray
+
+
+def write_npy(path: Path, data: np.ndarray | ChunkedArray) -> None:
+    """Write an array, or the pieces of one that does not fit in memory, to a new file, down to the disk.
+
+    Plain writes and no memory map: what a process has written through a map counts as its memory, and a full disk is
+    then no error but a signal that ends it.
+
+    Args:
+        path: the file; it must not exist.
+        data: any shape, of a data type that can be memory-mapped.
+
+    Raises:
+        InputError: the disk has no room, or refuses to be written.
+        ValueError: the data type holds objects, or the pieces do not fit together.
+    """
+    if data.dtype.hasobject:
+        raise ValueError(f"{path}: {data.dtype} cannot be memory-mapped; expected plain numbers")
+    header = BytesIO()
+    facts = {"descr": np.lib.format.dtype_to_descr(data.dtype), "fortran_order": False, "shape": data.shape}
+    np.lib.format.write_array_header_1_0(header, facts)
+    # No buffer: nothing is left that could fail while the file is closed. The pieces are ended before that, so that no
+    # thread goes on computing them when the disk is full.
+    with FileIO(path, "x") as file, closing(_pieces(data)) as pieces:
+        _append(file, header.getbuffer())
+        for piece in pieces:
+            _append(file, np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
+        with _refusals(path):
+            os.fsync(file.fileno())
+
+
+def _pieces(data: np.ndarray | ChunkedArray) -> Generator[np.ndarray]:
+    """The pieces of an array; at most `MAX_CHUNK_BYTES` or one row of one in memory, as a view has to be copied."""
+    if isinstance(data, ChunkedArray):
+        yield from data.pieces()
+        return
+    rows = np.atleast_1d(data)
+    length = max(1, MAX_CHUNK_BYTES * len(rows) // max(1, rows.nbytes))
+    for start in range(0, len(rows), length):
+        yield rows[start : start + length]
+
+
+def _append(file: FileIO, rest: memoryview) -> None:
+    with _refusals(Path(str(file.name))):
+        while rest:  # one call may write a part only, as the last one before a disk is full
+            rest = rest[file.write(rest) :]
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Says in one line what the system refuses; errors of whoever computes the pieces are not touched."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path.parent}: cannot be written ({error.strerror}); expected more room or a smaller image_size"
+        ) from error
