@@ -6,13 +6,17 @@ PIPELINE ?= dfc
 PARAMS ?= category=cable
 export KEDRO_DISABLE_TELEMETRY := 1
 
-.PHONY: run test lint setup benchmark results graph viz clean
+.PHONY: run test browser lint setup benchmark results graph viz clean
 
 run: setup ## run a pipeline: make run PIPELINE=dfc PARAMS=category=cable,dfc.epochs=5
 	$(BIN)/kedro run --pipelines=$(PIPELINE) --params=$(PARAMS)
 
 test: setup ## run the tests
 	$(BIN)/pytest
+
+browser: ## install the browser that tests of pages need (Debian, as root); without it they are skipped
+	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	  { apt-get update && apt-get install --yes --no-install-recommends chromium chromium-driver; }
 
 lint: setup ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -135,7 +135,21 @@ def fod_step_table(device: str) -> str:
     return markdown_table(pd.DataFrame(report["steps"])) if report else ""
 
 
+def memory_table() -> str:
+    """What whole runs need, by the number of images."""
+    columns = ["pipeline", "images", "anonymous_mib", "mapped_mib", "kib_per_further_image"]
+    return markdown_table(pd.DataFrame(read("scale_memory"), columns=columns))
+
+
+def rate_table() -> str:
+    """Ingestion beside Pillow alone."""
+    report = read("scale_rate")
+    return markdown_table(pd.DataFrame([report])) if report else ""
+
+
 TABLES = {
+    "scale memory": memory_table,
+    "scale rate": rate_table,
     "fod step": lambda: fod_step_table("cpu"),
     "design study fod": lambda: study_table("fod_cable"),
     "cable by FOD": lambda: defect_table("demo/cable", "fod"),

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.io import DataCatalog
+from kedro.io import AbstractVersionedDataset, DataCatalog
 from kedro.pipeline import Pipeline
 from tqdm import tqdm
 
@@ -243,10 +243,12 @@ def _whereabouts(catalog: DataCatalog, namespace: str, saved: set[str]) -> str:
             (label, f"{namespace}.{name}") for label, name in _OTHER_PLACES.items() if f"{namespace}.{name}" in saved
         ]
     datasets: list[tuple[str, Any]] = [(label, catalog.get(name)) for label, name in names]
-    lines = [
-        f"{label:<13}{os.path.relpath(dataset._get_load_path())}" for label, dataset in datasets if dataset.exists()
-    ]
+    lines = [f"{label:<13}{os.path.relpath(_place(dataset))}" for label, dataset in datasets if dataset.exists()]
     if f"{namespace}.table" in saved:
         lines.append("compare      mlflow ui --backend-store-uri sqlite:///mlflow.db")
         lines.append(f"graph        kedro viz run --pipeline={namespace}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _place(dataset: Any) -> Any:
+    return dataset._get_load_path() if isinstance(dataset, AbstractVersionedDataset) else dataset.load()

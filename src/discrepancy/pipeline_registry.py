@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from discrepancy.pipelines import dfc, dfr, download, fod, ingestion, inspect, reporting, scoring
+from discrepancy.pipelines import dfc, dfr, download, fod, ingestion, inspect, report, reporting, scoring
 
 METHODS = {"dfc": dfc, "dfr": dfr, "fod": fod}
 REPORTS = {"fod": fod.create_reporting}
@@ -12,7 +12,7 @@ REPORTS = {"fod": fod.create_reporting}
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """One pipeline per method, from photographs to report; `ingestion` alone; `inspect`; `download`; DFC by default."""
+    """One pipeline per method, from photographs to report; `ingestion` alone; three of other uses; DFC by default."""
     first = _stage("ingestion", ingestion.create_pipeline())
     pipelines = {
         name: first
@@ -21,7 +21,10 @@ def register_pipelines() -> dict[str, Pipeline]:
         + _stage("reporting", reporting.create_pipeline(name) + REPORTS.get(name, _nothing)())
         for name, method in METHODS.items()
     }
-    others = {"ingestion": first, "inspect": inspect.create_pipeline(), "download": download.create_pipeline()}
+    others = {"ingestion": first} | {
+        name: part.create_pipeline()
+        for name, part in {"inspect": inspect, "download": download, "report": report}.items()
+    }
     return {**pipelines, **others, "__default__": pipelines["dfc"]}
 
 

@@ -10,6 +10,8 @@ from sklearn import metrics as sk
 
 from discrepancy.errors import InputError
 from discrepancy.metrics import auroc, average_precision, f1_max, f1_max_threshold, ranks, roc_curve
+from discrepancy.metrics.ranking import auroc_of
+from discrepancy.metrics.ranks import Ranks
 
 METRICS = (auroc, average_precision, f1_max)
 
@@ -155,3 +157,12 @@ def test_auroc_needs_both_classes():
 def test_a_curve_has_two_points():
     with pytest.raises(InputError, match="points is 1"):
         roc_curve([0.1, 0.2], [0, 1], points=1)
+
+
+def test_auroc_of_more_samples_than_64_bits_can_count_pairs_of():
+    """100,000 maps of 1024 x 1024, a tenth of the pixels anomalous; the sum in whole numbers of Python."""
+    good, at, count = 94_371_840_000, 10_485_760, 1000
+    below = np.linspace(0, good, count).astype(np.int64)
+    ranks = Ranks(np.arange(count), np.full(count, at), below, below, good)
+    wins = sum(at * 2 * int(place) for place in below)
+    assert wins > 2**63 and auroc_of(ranks) == wins / (2 * good * at * count)

@@ -1,6 +1,7 @@
 """Our Kedro datasets: photographs, downloads, surveys, arrays, features, detectors, checkpoints, figures, pictures."""
 
 from discrepancy.datasets.array import ArrayDataset
+from discrepancy.datasets.benchmark import BenchmarkDataset, PageDataset
 from discrepancy.datasets.detector import CheckpointDataset, DetectorDataset
 from discrepancy.datasets.download import DownloadDataset
 from discrepancy.datasets.features import FeaturesDataset
@@ -11,11 +12,13 @@ from discrepancy.datasets.survey import SurveyDataset
 
 __all__ = [
     "ArrayDataset",
+    "BenchmarkDataset",
     "CheckpointDataset",
     "DetectorDataset",
     "DownloadDataset",
     "FeaturesDataset",
     "FigureDataset",
+    "PageDataset",
     "PhotographsDataset",
     "PicturesDataset",
     "SurveyDataset",

@@ -33,14 +33,19 @@ td.note { color: var(--note) } img { max-width: 100%; height: auto; border-radiu
 _KINDS = ("error", "warning", "note")
 
 
-def html_page(title: str, parts: Sequence[tuple[str, str]], *, intro: str = "") -> str:
-    """Return a whole page: a title, a few words, and parts of a heading and HTML each."""
+def html_page(
+    title: str, parts: Sequence[tuple[str, str]], *, intro: str = "", style: str = "", script: str = ""
+) -> str:
+    """Return a whole page: a title, a few words, and parts of a heading and HTML each.
+
+    `style` (CSS, after the page's own) and `script` (JavaScript, at the end) go into the page as they are.
+    """
     body = "\n".join(f"<section>\n<h2>{escape(heading)}</h2>\n{content}\n</section>" for heading, content in parts)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
-        f"<p>{escape(intro)}</p>\n{body}\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
+        f"<p>{escape(intro)}</p>\n{body}\n{_script(script)}</body>\n</html>\n"
     )
 
 
@@ -65,6 +70,10 @@ def html_picture(picture: Picture, words: str) -> str:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
     return f'<img alt="{escape(words)}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+
+
+def _script(code: str) -> str:
+    return f"<script>\n{code}</script>\n" if code else ""
 
 
 def _number(numeric: bool) -> str:

@@ -26,6 +26,9 @@ ImageSize: TypeAlias = tuple[int, int]
 
 Resample: TypeAlias = Literal["bilinear", "bicubic", "lanczos"]
 
+# Raised when the same files and parameters begin to give other pixels: arrays on disk are then made anew.
+FORMAT: Final = 1
+
 # Pillow widens these filters when it shrinks an image: they antialias.
 _FILTERS: Final[dict[str, Image.Resampling]] = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -170,7 +173,7 @@ def image_array(
     def chunks() -> Iterator[np.ndarray]:
         return _watched(image_chunks(paths, framing, resample=resample, workers=workers), len(paths), "decoding")
 
-    how = [list(framing.resized), list(framing.size), resample, PIL.__version__]
+    how = [FORMAT, list(framing.resized), list(framing.size), resample, PIL.__version__]
     digest = hashlib.sha256(json.dumps([how, list(samples["sha256"])]).encode()).hexdigest()
     return ChunkedArray((len(paths), 3, *framing.size), _UINT8, chunks, digest)
 

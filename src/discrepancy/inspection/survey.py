@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from PIL import Image
 from discrepancy.errors import InputError
 from discrepancy.inspection import problems as checks
 from discrepancy.inspection.duplicates import near_duplicates
-from discrepancy.inspection.facts import THUMBNAIL, ImageFacts, MaskFacts, image_facts, mask_facts
+from discrepancy.inspection.facts import THUMBNAIL, MaskFacts, image_facts, mask_facts
 from discrepancy.inspection.images import Framing
 from discrepancy.inspection.layouts import scan_category
 from discrepancy.inspection.parallel import attempt_all
@@ -32,6 +33,7 @@ PICTURE: Final = 176
 """Longer side of a picture to be shown, px."""
 
 _NUMBERS: Final = ("width", "height", "kilobytes", "mean", "deviation", "dark", "bright")
+_OF_MASKS: Final = ("width", "height", "coverage", "kept")
 
 
 class Specimen(NamedTuple):
@@ -72,7 +74,7 @@ def survey(dataset: str, data_root: Path, category: str, framing: Framing, *, wo
     """Look at every file of a category: nothing is refused, all that a run would refuse is named.
 
     Every photograph and mask is decoded once, those that are shown or nearly the same as others once more; the memory
-    needed is a few hundred bytes per file.
+    needed is a few kilobytes per file.
 
     Args:
         dataset: how the photographs are laid out.
@@ -88,7 +90,7 @@ def survey(dataset: str, data_root: Path, category: str, framing: Framing, *, wo
     found = sorted(scan.found, key=lambda sample: shown(sample.image, data_root))
     looks = _Looks(found, workers)
     masks = _masks(found, framing, workers)
-    files = pd.DataFrame([_row(sample, looks, masks, row, data_root) for row, sample in enumerate(found)])
+    files = _table(found, looks, masks, data_root)
     listed = [
         *_scan_problems(scan, data_root),
         *_unreadable(found, looks.errors, masks, data_root),
@@ -109,30 +111,34 @@ def survey(dataset: str, data_root: Path, category: str, framing: Framing, *, wo
 
 
 class _Looks:
-    """What is known of every photograph, in the order of `found`; thumbnails only as the mean of the good ones."""
+    """What is known of every photograph, in the order of `found`: columns, for objects would fill the memory.
+
+    Attributes:
+        numbers: [N, ...] of `_NUMBERS`, NaN where a photograph cannot be read.
+        modes: kinds of pixels; empty where it cannot be read.
+        digests: of the files; empty where it cannot be read.
+        hashes: perceptual, uint64 [N, 4].
+        errors: by row.
+        mean: thumbnail of the mean training image.
+    """
 
     def __init__(self, found: list[Found], workers: int | None) -> None:
-        self.facts: dict[int, ImageFacts] = {}
-        self.errors: dict[int, InputError] = {}
+        self.numbers = np.full((len(found), len(_NUMBERS)), np.nan)
+        self.modes, self.digests = [""] * len(found), [""] * len(found)
         self.hashes = np.zeros((len(found), 4), np.uint64)
+        self.errors: dict[int, InputError] = {}
         total, count = np.zeros((THUMBNAIL, THUMBNAIL)), 0
         results = attempt_all(image_facts, [sample.image for sample in found], workers=workers, title="photographs")
         for row, (sample, result) in enumerate(zip(found, results, strict=True)):
             if isinstance(result, InputError):
                 self.errors[row] = result
                 continue
-            self.hashes[row] = result.hash
+            self.numbers[row] = [getattr(result, name) for name in _NUMBERS]
+            self.modes[row], self.digests[row], self.hashes[row] = sys.intern(result.mode), result.sha256, result.hash
             if sample.split == "train":
                 total += result.thumbnail
                 count += 1
-            self.facts[row] = _slim(result)
         self.mean = total / max(1, count)
-
-
-def _slim(facts: ImageFacts) -> ImageFacts:
-    """Without the arrays, which would fill the memory."""
-    empty = {"hash": np.empty(0, np.uint64), "thumbnail": np.empty((0, 0), np.uint8)}
-    return ImageFacts(**{**vars(facts), **empty})
 
 
 def _masks(found: list[Found], framing: Framing, workers: int | None) -> dict[Path, MaskFacts | InputError]:
@@ -141,25 +147,23 @@ def _masks(found: list[Found], framing: Framing, workers: int | None) -> dict[Pa
     return dict(zip(paths, attempt_all(read, paths, workers=workers, title="masks"), strict=True))
 
 
-def _row(
-    sample: Found, looks: _Looks, masks: dict[Path, MaskFacts | InputError], row: int, root: Path
-) -> dict[str, Any]:
-    facts = looks.facts.get(row)
-    line: dict[str, Any] = {
-        "image": shown(sample.image, root),
-        "mask": shown(sample.mask, root) if sample.mask else "",
-        "split": sample.split,
-        "label": sample.label,
-        "defect": sample.defect,
-        "mode": facts.mode if facts else "",
-        "sha256": facts.sha256 if facts else "",
+def _table(found: list[Found], looks: _Looks, masks: dict[Path, MaskFacts | InputError], root: Path) -> pd.DataFrame:
+    """The table of files, column by column."""
+    columns: dict[str, Any] = {
+        "image": [shown(sample.image, root) for sample in found],
+        "mask": [shown(sample.mask, root) if sample.mask else "" for sample in found],
+        "split": [sample.split for sample in found],
+        "label": [sample.label for sample in found],
+        "defect": [sample.defect for sample in found],
+        "mode": looks.modes,
+        "sha256": looks.digests,
+        **{name: looks.numbers[:, column] for column, name in enumerate(_NUMBERS)},
     }
-    line |= {name: float(getattr(facts, name)) if facts else np.nan for name in _NUMBERS}
-    mask = masks.get(sample.mask) if sample.mask else None
-    known = mask if isinstance(mask, MaskFacts) else None
-    for name in ("width", "height", "coverage", "kept"):
-        line[f"mask_{name}"] = float(getattr(known, name)) if known else np.nan
-    return line
+    known = [masks.get(sample.mask) if sample.mask else None for sample in found]
+    for name in _OF_MASKS:
+        values = (float(getattr(mask, name)) if isinstance(mask, MaskFacts) else np.nan for mask in known)
+        columns[f"mask_{name}"] = np.fromiter(values, np.float64, len(found))
+    return pd.DataFrame(columns)
 
 
 def _scan_problems(scan: Scan, root: Path) -> Iterator[Problem]:
@@ -188,11 +192,11 @@ def _reason(error: InputError, path: Path) -> str:
 
 
 def _near_duplicates(found: list[Found], files: pd.DataFrame, looks: _Looks) -> Iterator[Problem]:
-    readable = [row for row in range(len(found)) if row in looks.facts]
-    known = {looks.facts[row].sha256 for row in readable if found[row].split != "test"}
+    readable = [row for row in range(len(found)) if row not in looks.errors]
+    known = {looks.digests[row] for row in readable if found[row].split != "test"}
     others = np.array([row for row in readable if found[row].split != "test"], np.intp)
     # Copies byte for byte are named already.
-    tests = [row for row in readable if found[row].split == "test" and looks.facts[row].sha256 not in known]
+    tests = [row for row in readable if found[row].split == "test" and looks.digests[row] not in known]
     tested = np.array(tests, np.intp)
 
     def thumbnails(test: int, other: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -112,8 +112,10 @@ def roc_curve(scores: ArrayLike, labels: ArrayLike, *, points: int = 2000) -> tu
 
 def auroc_of(ranks: Ranks) -> float:
     """AUROC from ranks that hold both classes."""
-    # Whole numbers until the one division. The sum stays below 2 * good * anomalous: no overflow under 4e9 samples.
-    wins = int((ranks.anomalous_at * (ranks.good_below + ranks.good_up_to)).sum())
+    # Whole numbers until the one division. A sum of 64 bits would overflow from some billions of samples on, so the two
+    # halves of each product are summed apart.
+    products = ranks.anomalous_at * (ranks.good_below + ranks.good_up_to)
+    wins = (int((products >> 32).sum()) << 32) + int((products & 0xFFFFFFFF).sum())
     return wins / (2 * ranks.good * ranks.anomalous)
 
 

@@ -92,11 +92,18 @@ def find_category(dataset: str, data_root: Path, category: str) -> Path:
         return folder
     if layout.alone and layout.holds(data_root):
         return data_root
-    known = [entry.name for entry in visible(data_root) if entry.is_dir() and layout.holds(entry)]
+    known = known_categories(dataset, data_root)
     raise InputError(
         f"Category {category!r} was not found: there is no folder {folder}. "
         + (f"Categories there: {', '.join(known)}." if known else f"No folder there holds {layout.marker}.")
     )
+
+
+def known_categories(dataset: str, data_root: Path) -> list[str]:
+    """The names of the categories of a data set that lie in `data_root`; none where that does not exist."""
+    if not data_root.is_dir():
+        return []
+    return [entry.name for entry in visible(data_root) if entry.is_dir() and LAYOUTS[dataset].holds(entry)]
 
 
 def read_mvtec(folder: Path, *, root: Path) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""Every method on every category with several seeds: planned, run, kept, then tables and tests of difference."""

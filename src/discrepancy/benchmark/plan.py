@@ -1,0 +1,152 @@
+"""What a benchmark consists of: one cell per method, category and seed; which are done, and what the rest will take."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any, Final, Self
+
+from discrepancy.benchmark.store import CellStore
+from discrepancy.errors import InputError
+from discrepancy.inspection.demo import CATEGORIES
+from discrepancy.inspection.layouts import LAYOUTS, known_categories
+from discrepancy.inspection.photographs import DEMO
+
+ALL: Final = "all"
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One run of one method: the smallest thing that is planned, run, done or failed."""
+
+    dataset: str
+    category: str
+    method: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.method} on {self.dataset}/{self.category}, seed {self.seed}"
+
+    @property
+    def folder(self) -> str:
+        """POSIX path of what belongs to it, below the benchmark's folder."""
+        return f"{self.method}/{self.dataset}/{self.category}/seed_{self.seed}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all cells of a benchmark have in common.
+
+    Attributes:
+        params: `--params` of every run, nested.
+        env: Kedro's environment, `paper` for one; None for the default.
+        threads: per cell, for PyTorch's products: with another number they round otherwise.
+    """
+
+    params: Mapping[str, Any]
+    env: str | None
+    threads: int
+
+    def fingerprint(self, cell: Cell) -> str:
+        """Digest of all that decides a cell's numbers but the photographs; a result with another one is not its own."""
+        what = {"cell": asdict(cell), **asdict(self), "params": dict(self.params), "version": version("discrepancy")}
+        return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a benchmark, in the order in which they run.
+
+    Attributes:
+        done: cells whose result is there.
+        waiting: cells that will run: missing, failed before, or made with other parameters.
+        seconds: what the waiting ones will take, one after the other; None where no cell of a method has been run yet.
+    """
+
+    done: list[Cell]
+    waiting: list[Cell]
+    seconds: float | None
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], settings: Settings, store: CellStore) -> Self:
+        """Compare the cells wanted with the results on disk."""
+        results = {cell: store.read(cell.folder) for cell in cells}
+        done = [
+            cell
+            for cell, result in results.items()
+            if result and result["state"] == "done" and result["fingerprint"] == settings.fingerprint(cell)
+        ]
+        waiting = [cell for cell in cells if cell not in set(done)]
+        return cls(done, waiting, _estimate(waiting, store))
+
+    def lines(self, workers: int) -> list[str]:
+        """What is done already, what will run, and how long that may take."""
+        methods = list(dict.fromkeys(cell.method for cell in [*self.done, *self.waiting]))
+        lines = []
+        for method in methods:
+            counts = [sum(cell.method == method for cell in cells) for cells in (self.done, self.waiting)]
+            lines.append(f"{method:<8}{counts[0]:>5} done {counts[1]:>5} to run")
+        if self.waiting:
+            taking = "unknown before a first cell is done" if self.seconds is None else duration(self.seconds / workers)
+            lines.append(f"time    {taking}, with {workers} at a time")
+        return lines
+
+
+def _estimate(waiting: Iterable[Cell], store: CellStore) -> float | None:
+    """Seconds by the usual cell of the same method on the same part, or else of the same method."""
+    known: dict[tuple[str, ...], list[float]] = {}
+    for result in store.results():
+        if result["state"] == "done":
+            for key in ((result["method"],), (result["method"], result["dataset"], result["category"])):
+                known.setdefault(key, []).append(float(result["seconds"]))
+    total = 0.0
+    for cell in waiting:
+        seconds = known.get((cell.method, cell.dataset, cell.category)) or known.get((cell.method,))
+        if seconds is None:
+            return None
+        total += median(seconds)
+    return total
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min` or `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def make_cells(
+    methods: Sequence[str], dataset: str, categories: Sequence[str], seeds: Sequence[int], data_root: Path
+) -> list[Cell]:
+    """All combinations, the methods of a category one after the other, so that a table fills line by line.
+
+    Args:
+        methods: names of pipelines.
+        dataset: how the photographs are laid out.
+        categories: parts; `all` for every one that lies there.
+        seeds: of splits and training.
+        data_root: the folder that holds the categories.
+
+    Raises:
+        InputError: a category does not exist, or none does; the message names those that do.
+    """
+    if dataset not in LAYOUTS:
+        raise InputError(f"Unknown dataset {dataset!r}: expected one of {', '.join(sorted(LAYOUTS))}.")
+    known = list(CATEGORIES) if dataset == DEMO else known_categories(dataset, data_root)
+    if not known:
+        raise InputError(f"{data_root} holds no category of {dataset}: expected its folders there, or data_root=...")
+    chosen = known if list(categories) == [ALL] else list(dict.fromkeys(categories))
+    if unknown := [name for name in chosen if name not in known]:
+        raise InputError(f"--categories: unknown {', '.join(map(repr, unknown))}; expected some of {', '.join(known)}")
+    order = dict.fromkeys(methods)
+    return [
+        Cell(dataset, category, method, seed)
+        for category in chosen
+        for seed in dict.fromkeys(seeds)
+        for method in order
+    ]

@@ -1,0 +1,42 @@
+"""Published numbers to stand beside our own. What no source gives is not in the file, and nothing is guessed."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import pandas as pd
+
+COMPARED = ("image_auroc", "pixel_auroc", "aupro_0.30")
+"""Metrics whose published value stands beside ours in the tables."""
+
+
+def published_numbers() -> pd.DataFrame:
+    """Return all published numbers that we know of, with their sources.
+
+    Returns:
+        columns `dataset`, `category` (`all`: the mean that the source states), `method`, `metric` (as we call it),
+        `variant` (of the method, and whether the paper or others say so), `compared` (bool: the one variant of a
+        method and metric that ours is set against: the paper's best where it states the metric, else an independent
+        run of the authors' program), `value` and `source`. They are not strictly comparable: these PRO areas are
+        sums over 5,000 thresholds, and FOD's numbers are of the best epoch on the test images.
+    """
+    with files("discrepancy.benchmark").joinpath("published.csv").open(encoding="utf-8") as file:
+        table = pd.read_csv(file, dtype={"category": str}, keep_default_na=False)
+    return table.assign(compared=table["compared"] == "yes")
+
+
+def to_compare(published: pd.DataFrame) -> dict[tuple[str, str, str, str], float]:
+    """Return the values that ours are set against, by dataset, category, method and metric.
+
+    Args:
+        published: as `published_numbers` gives them.
+
+    Raises:
+        ValueError: two values for the same place.
+    """
+    chosen = published[published["compared"].astype(bool)]
+    keys = ["dataset", "category", "method", "metric"]
+    if chosen.duplicated(keys).any():
+        twice = chosen[chosen.duplicated(keys)].iloc[0]
+        raise ValueError(f"Published numbers: two values to compare with for {', '.join(twice[keys])}; expected one.")
+    return {tuple(row[:-1]): float(row[-1]) for row in chosen[[*keys, "value"]].itertuples(index=False)}

@@ -1,0 +1,116 @@
+"""Results of cells on disk: a small JSON file each, written whole or not at all, by whichever machine ran the cell."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+CARD: Final = "benchmark.json"
+RESULT: Final = "result.json"
+WORK: Final = "work"
+_CELL: Final = ("dataset", "category", "method", "seed")
+_INDEX: Final = (*_CELL, "state", "reason")
+
+Result = dict[str, Any]
+"""`dataset`, `category`, `method`, `seed`, `state` (`done` or `failed`), `reason` (of a failure), `fingerprint`,
+`seconds` (wall time), `metrics` (by name; None where not defined), `run_id` (MLflow's), `version` (Kedro's)."""
+
+
+class CellStore:
+    """The folder of a benchmark: `<cell>/result.json`, and what the cell's run wrote in `<cell>/work`.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def work(self, folder: str) -> Path:
+        """Where a cell's run writes, in place of the project's `data`."""
+        return self.root / folder / WORK
+
+    def card(self) -> dict[str, Any]:
+        """What the benchmark as a whole has noted: `run_id`, `settings`, `cells`; empty before its first start."""
+        try:
+            card = json.loads((self.root / CARD).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return card if isinstance(card, dict) else {}
+
+    def note(self, **values: Any) -> None:
+        """Add to the benchmark's card."""
+        _replace(self.root / CARD, {**self.card(), **values})
+
+    def report(self, folder: str, result: Mapping[str, Any], name: str) -> Path:
+        """A file of the report that a cell's run wrote, by the version that its result names."""
+        part = Path("08_reporting") / result["dataset"] / result["category"] / result["method"]
+        return self.work(folder) / part / name / str(result["version"]) / name
+
+    def read(self, folder: str) -> Result | None:
+        """A cell's result; None if there is none that can be read."""
+        try:
+            result = json.loads((self.root / folder / RESULT).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return result if isinstance(result, dict) and "state" in result else None
+
+    def write(self, folder: str, result: Result) -> None:
+        """Keep a cell's result in place of an earlier one."""
+        _replace(self.root / folder / RESULT, result)
+
+    def results(self) -> Iterator[Result]:
+        """Every result that is there, sorted by place."""
+        for path in sorted(self.root.glob(f"*/*/*/*/{RESULT}")):
+            if (result := self.read(path.parent.relative_to(self.root).as_posix())) is not None:
+                yield result
+
+    def galleries(self) -> dict[tuple[str, str, str], Path]:
+        """The gallery of each (method, data set, category), PNG files: that of the lowest seed which has one."""
+        found: dict[tuple[str, str, str], Path] = {}
+        for path in sorted(self.root.glob(f"*/*/*/*/{RESULT}"), key=_seed):
+            folder = path.parent.relative_to(self.root).as_posix()
+            result = self.read(folder)
+            if result and result["state"] == "done":
+                picture = self.report(folder, result, "gallery.png")
+                if picture.is_file():
+                    found.setdefault((result["method"], result["dataset"], result["category"]), picture)
+        return found
+
+    def table(self) -> pd.DataFrame:
+        """One row per cell: `dataset`, `category`, `method`, `seed`, `state`, `reason`, `seconds`, its metrics.
+
+        Cells that the benchmark's card names and that have no result are `missing`.
+        """
+        rows = [
+            {name: result.get(name) for name in _INDEX} | {"seconds": result.get("seconds")} | _numbers(result)
+            for result in self.results()
+        ]
+        there = {tuple(row[name] for name in _CELL) for row in rows}
+        planned = [tuple(cell[name] for name in _CELL) for cell in self.card().get("cells", [])]
+        rows += [dict(zip(_CELL, cell, strict=True), state="missing") for cell in planned if cell not in there]
+        frame = pd.DataFrame(rows, columns=None if rows else [*_INDEX, "seconds"])
+        return frame.assign(reason=frame["reason"].fillna(""))
+
+
+def _replace(path: Path, values: dict[str, Any]) -> None:
+    """Write JSON beside the file, then put it in its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _seed(path: Path) -> tuple[int, str]:
+    number = path.parent.name.rpartition("_")[2]
+    return (int(number) if number.isdecimal() else 0, str(path))
+
+
+def _numbers(result: Result) -> dict[str, float]:
+    metrics = result.get("metrics") or {}
+    return {name: float("nan") if value is None else float(value) for name, value in metrics.items()}

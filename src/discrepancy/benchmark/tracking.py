@@ -1,0 +1,114 @@
+"""MLflow's run of a whole benchmark: parent of every cell's run, with the tables and a metric for each category."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+_RUNNING: Final = "RUNNING"
+_HEADLINE: Final = ("image_auroc", "pixel_auroc", "aupro_0.30")
+
+
+class ParentRun:
+    """The run under which MLflow's UI shows all cells; one for a benchmark, however often it is started again.
+
+    Args:
+        project: the project's folder.
+        env: Kedro's environment.
+        name: the benchmark's.
+        run_id: of an earlier start; a new run is opened where MLflow does not know it.
+        tags: of a new run.
+    """
+
+    def __init__(self, project: Path, env: str | None, name: str, run_id: str | None, tags: Mapping[str, str]) -> None:
+        self._client, experiment = connect(project, env)
+        self.run_id = run_id if run_id and self._known(run_id) else None
+        if self.run_id is None:
+            shown = {"mlflow.runName": f"benchmark {name}", "benchmark": name, **tags}
+            self.run_id = str(self._client.create_run(experiment, tags=shown).info.run_id)
+        else:
+            self._client.update_run(self.run_id, status=_RUNNING)
+        self._experiment = experiment
+        self.sweep()
+
+    def _known(self, run_id: str) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_run(run_id).info.lifecycle_stage == "active"
+        except MlflowException:
+            return False
+
+    def sweep(self) -> int:
+        """End the runs of cells that were killed: nobody else would, and MLflow would show them running for ever."""
+        where = f"tags.`mlflow.parentRunId` = '{self.run_id}' and attributes.status = '{_RUNNING}'"
+        stale = self._client.search_runs([self._experiment], where, max_results=1000)
+        for run in stale:
+            self._client.set_terminated(run.info.run_id, status="KILLED")
+        return len(stale)
+
+    def log(self, results: pd.DataFrame, tables: Mapping[str, pd.DataFrame], files: list[Path]) -> None:
+        """Metrics per category, tables and files.
+
+        Args:
+            results: one row per cell.
+            tables: by the name of the artifact, `summary.json`.
+            files: further artifacts.
+        """
+        for name, value in headline(results).items():
+            self._client.log_metric(self.run_id, name, value)
+        for name, table in tables.items():
+            if len(table):
+                self._client.log_dict(self.run_id, _split(table), name)
+        for path in files:
+            self._client.log_artifact(self.run_id, str(path), "benchmark")
+
+    def close(self, *, failed: bool) -> None:
+        """End the run; cells that are still marked as running were killed."""
+        self.sweep()
+        self._client.set_terminated(self.run_id, status="FAILED" if failed else "FINISHED")
+
+
+def headline(results: pd.DataFrame) -> dict[str, float]:
+    """`image_auroc/<category>` and its like, means over seeds; `.../<category>/<method>` with several methods.
+
+    So MLflow's compare view draws one line per benchmark through its categories.
+    """
+    done = results[results["state"] == "done"]
+    several = done["method"].nunique() > 1
+    found = {}
+    for (category, method), group in done.groupby(["category", "method"]):
+        for metric in _HEADLINE:
+            if metric in group and group[metric].notna().any():
+                name = f"{metric}/{category}/{method}" if several else f"{metric}/{category}"
+                found[re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)] = float(group[metric].mean())
+    return found
+
+
+def _split(table: pd.DataFrame) -> dict[str, Any]:
+    """The form in which MLflow's UI shows a table."""
+    data = table.astype(object).where(table.notna(), None)
+    return {"columns": list(data.columns), "data": data.to_numpy().tolist()}
+
+
+def connect(project: Path, env: str | None) -> tuple[Any, str]:
+    """MLflow's client and the experiment's id, as kedro-mlflow sets them up for every run of the project.
+
+    Makes the database if it is not there: several processes that did so at once would get in each other's way.
+    """
+    import mlflow
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+
+    bootstrap_project(project)
+    session: Any = KedroSession.create(project_path=project, env=env)
+    with session:
+        name = session.load_context().mlflow.tracking.experiment.name
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(name)
+    assert experiment is not None  # loading the context made it
+    return client, str(experiment.experiment_id)

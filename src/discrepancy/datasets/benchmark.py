@@ -1,0 +1,95 @@
+"""A benchmark's folder: results of all cells come out, the page and the galleries that it shows go in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any, NoReturn
+
+from kedro.io import AbstractDataset, DatasetError
+
+from discrepancy.benchmark.results import BenchmarkResults, PageFiles
+from discrepancy.benchmark.store import CellStore
+from discrepancy.errors import InputError
+
+
+class BenchmarkDataset(AbstractDataset[NoReturn, BenchmarkResults]):
+    """The results of a benchmark, read only.
+
+    Args:
+        path: its folder.
+        metadata: for Kedro plugins.
+    """
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(path)
+        self.metadata = metadata
+
+    def load(self) -> BenchmarkResults:
+        """Read every cell's result.
+
+        Raises:
+            InputError: there is none.
+        """
+        store = CellStore(self._path)
+        results = store.table()
+        if results.empty:
+            others = sorted(path.name for path in self._path.parent.glob("*") if path.is_dir())
+            there = f"benchmarks there: {', '.join(others)}" if others else "none was run yet"
+            raise InputError(
+                f"{self._path} holds no results: expected those of `kedro benchmark --name={self._path.name}`; {there}"
+            )
+        return BenchmarkResults(self._path.name, results, store.galleries())
+
+    def save(self, data: NoReturn) -> None:
+        """Not possible."""
+        raise DatasetError("Results are written by the cells")
+
+    def _exists(self) -> bool:
+        return self._path.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._path)}
+
+
+class PageDataset(AbstractDataset[PageFiles, Path]):
+    """A folder with `index.html` and pictures, replaced as a whole; loads as the path of the page.
+
+    Args:
+        path: the folder.
+        metadata: for Kedro plugins.
+    """
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self._path = Path(path)
+        self.metadata = metadata
+
+    def load(self) -> Path:
+        """Where the page lies."""
+        return self._path / "index.html"
+
+    def save(self, data: PageFiles) -> None:
+        """Write the page and copy its pictures."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex[:8]}")
+        old = fresh.with_name(f"{fresh.name}.old")
+        try:
+            fresh.mkdir()
+            for name, picture in data.pictures.items():
+                (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(picture, fresh / name)
+            (fresh / "index.html").write_text(data.html, encoding="utf-8")
+            if self._path.exists():
+                os.rename(self._path, old)
+            os.rename(fresh, self._path)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _exists(self) -> bool:
+        return (self._path / "index.html").is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._path)}

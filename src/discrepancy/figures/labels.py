@@ -1,0 +1,47 @@
+"""What readers call the columns of results, and which of them are better when lower."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+LABELS = {
+    "image_auroc": "image AUROC",
+    "image_ap": "image AP",
+    "image_f1max": "image F1-max",
+    "pixel_auroc": "pixel AUROC",
+    "pixel_ap": "pixel AP",
+    "pixel_f1max": "pixel F1-max",
+    "aupro_0.30": "AUPRO at 0.30",
+    "aupro_0.05": "AUPRO at 0.05",
+    "best_iou": "best IoU",
+    "detection_rate": "detection rate",
+    "false_alarm_rate": "false alarms",
+    "train_seconds": "training, s",
+    "images_per_second": "images/s",
+    "peak_memory_mib": "memory, MiB",
+    "peak_gpu_memory_mib": "GPU memory, MiB",
+}
+COSTS = ("train_seconds", "images_per_second", "peak_memory_mib", "peak_gpu_memory_mib")
+LOWER_IS_BETTER = ("false_alarm_rate", "train_seconds", "peak_memory_mib", "peak_gpu_memory_mib")
+SHORT_NAMES = ("dfc", "dfr", "fod")  # written in capitals, as their papers do
+
+
+def label(name: str) -> str:
+    """Return a column's name as a reader says it; an unknown one with spaces in place of underscores."""
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def method_label(name: str) -> str:
+    """Return a method's name as its paper writes it: `dfr` is DFR; other names stay as they are."""
+    return name.upper() if name in SHORT_NAMES else name
+
+
+def metrics_of(summary: pd.DataFrame) -> list[str]:
+    """Return the metrics of a summary that have any value: columns with a deviation beside them that are no costs."""
+    names = [str(name) for name in summary.columns if f"{name}_std" in summary.columns and name not in COSTS]
+    return [name for name in names if summary[name].notna().any()]
+
+
+def costs_of(summary: pd.DataFrame) -> list[str]:
+    """Return the costs of a summary that have any value."""
+    return [name for name in COSTS if name in summary and summary[name].notna().any()]

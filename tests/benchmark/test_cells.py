@@ -1,0 +1,147 @@
+"""Cells in processes of their own: what they leave, what is said of those that fail, and that they are all equal."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from tests.conftest import make_project
+
+from discrepancy.benchmark.cell import Task
+from discrepancy.benchmark.launch import launch
+from discrepancy.benchmark.local import default_threads, default_workers, run_locally
+from discrepancy.benchmark.plan import Cell, Settings
+from discrepancy.benchmark.store import CellStore
+from discrepancy.benchmark.tracking import connect
+
+STORE = "data/08_reporting/benchmark/b"
+TIMED = {"train_seconds", "images_per_second", "peak_memory_mib"}
+
+
+def make_task(project, part, *, seed=0, category="disc", **dfr):
+    params = {"data_root": str(part), "image_size": 64}
+    params["dfr"] = {"epochs": 1, "latent_dim": 4, "device": "cpu", **dfr}
+    params["reporting"] = {"segmentations": False}
+    cell, settings = Cell("folder", category, "dfr", seed), Settings(params, None, 1)
+    more = {"params": params, "env": None, "threads": 1, "fingerprint": settings.fingerprint(cell), "parent": None}
+    return Task(str(project), STORE, cell.folder, "folder", category, "dfr", seed, **more)
+
+
+def numbers(result):
+    return {name: value for name, value in result["metrics"].items() if name not in TIMED}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return make_project(tmp_path_factory.mktemp("cells") / "project")
+
+
+@pytest.fixture(scope="module")
+def alone(place, part):
+    return launch(make_task(place, part))
+
+
+def test_a_cell_leaves_its_result_and_its_report(place, part, alone):
+    task = make_task(place, part)
+    store = CellStore(place / STORE)
+    assert alone["state"] == "done" and alone == store.read(task.folder)
+    assert alone["fingerprint"] == task.fingerprint and alone["seconds"] > 1 and alone["run_id"]
+    assert 0 <= alone["metrics"]["image_auroc"] <= 1 and alone["metrics"]["peak_memory_mib"] > 100
+    assert store.report(task.folder, alone, "gallery.png").is_file()
+    assert not (store.work(task.folder) / "03_primary").exists()  # nobody needs the arrays any more
+    assert not (place / "data/03_primary").exists() and not (place / "data/06_models").exists()
+    assert (place / "data/04_feature/cache").is_dir()  # shared by all runs
+
+
+def test_cells_in_a_pool_are_equal_to_the_cell_alone(place, part, alone, tmp_path):
+    other = make_project(tmp_path / "other")
+    connect(other, None)  # two that make MLflow's database at once get in each other's way
+    tasks = [make_task(other, part, seed=seed) for seed in (0, 1)]
+    results = {task.seed: result for task, result in run_locally(tasks, workers=2)}
+    assert numbers(results[0]) == numbers(alone) != numbers(results[1])
+
+
+def test_a_cell_that_fails_says_why_and_the_others_go_on(place, part):
+    tasks = [make_task(place, part, category="nothing"), make_task(place, part, epochs=0)]
+    results = {task.category: result for task, result in run_locally(tasks, workers=2)}
+    assert {result["state"] for result in results.values()} == {"failed"}
+    assert "Category 'nothing' was not found" in results["nothing"]["reason"]
+    assert "epochs" in results["disc"]["reason"] and "Traceback" not in results["disc"]["reason"]
+    assert "Traceback" in (place / STORE / tasks[0].folder / "run.log").read_text()
+
+
+def running(task, marker):
+    """The process of the cell in a state of its own, once `marker` exists."""
+    deadline = time.monotonic() + 120
+    while not list((Path(task.project) / task.store / task.folder).glob(marker)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def children():
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
+    return {int(pid): int(parent) for pid, parent, command in rows if "discrepancy.benchmark.cell" in command}
+
+
+def test_a_killed_cell_is_failed_and_goes_on_from_its_checkpoint(place, part):
+    task = make_task(place, part, seed=7, epochs=40, checkpoint_every=1)
+    found = {}
+    thread = threading.Thread(target=lambda: found.update(launch(task)))
+    thread.start()
+    running(task, "work/06_models/folder/disc/dfr/checkpoint.pt")
+    (pid,) = (pid for pid, parent in children().items() if parent == os.getpid())
+    os.kill(pid, signal.SIGKILL)
+    thread.join()
+    assert found["state"] == "failed" and "ended by SIGKILL, as when memory runs out; see" in found["reason"]
+    again = launch(task)
+    assert again["state"] == "done"
+    assert "resumed after epoch" in (place / STORE / task.folder / "run.log").read_text()
+
+
+def test_a_cell_ends_with_the_process_that_started_it(place, part):
+    task = make_task(place, part, seed=8, epochs=4000)
+    code = "import sys; from discrepancy.benchmark.launch import launch; from discrepancy.benchmark.cell import Task; "
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code + "launch(Task.from_json(sys.stdin.read()))"], stdin=subprocess.PIPE, text=True
+    )
+    starter.stdin.write(task.to_json())
+    starter.stdin.close()
+    running(task, "work/06_models/folder/disc/dfr/checkpoint.pt")
+    assert starter.pid in children().values()
+    starter.kill()
+    starter.wait()
+    deadline = time.monotonic() + 10
+    while starter.pid in children().values() or any(parent == 1 for parent in children().values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_gpus_are_handed_out_one_to_each_worker(monkeypatch):
+    used, lock, together = [], threading.Lock(), set()
+
+    def pretend(task, environment):
+        gpu = environment["CUDA_VISIBLE_DEVICES"]
+        with lock:
+            assert gpu not in together
+            together.add(gpu)
+        time.sleep(0.02)
+        with lock:
+            together.remove(gpu)
+            used.append(gpu)
+        return {}
+
+    monkeypatch.setattr("discrepancy.benchmark.local.launch", pretend)
+    tasks = [make_task(Path("/p"), Path("/d"), seed=seed) for seed in range(9)]
+    assert len(list(run_locally(tasks, workers=3, gpus=["0", "1", "MIG-2"]))) == 9
+    assert set(used) == {"0", "1", "MIG-2"}
+    assert default_workers([]) == 1 and default_workers(["0", "1"]) == 2 and default_threads(10**6) == 1
+
+
+def test_a_task_survives_the_journey():
+    task = make_task(Path("/p"), Path("/größe, 1"))
+    assert Task.from_json(task.to_json()) == task

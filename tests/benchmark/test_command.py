@@ -1,0 +1,166 @@
+"""`kedro benchmark` as a user types it: what it does, leaves, says and skips; a crash; a cell that fails."""
+
+import json
+import shutil
+import sqlite3
+from contextlib import chdir
+
+import mlflow
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from kedro.framework.startup import bootstrap_project
+from tests.conftest import kedro, make_project, write_part
+
+from discrepancy.benchmark.store import CellStore
+from discrepancy.benchmark.tracking import headline
+from discrepancy.cli import benchmark
+
+FOLDER = "data/08_reporting/benchmark/b"
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Two parts; the masks of `torn` are missing one, so that no run on it begins."""
+    root = tmp_path_factory.mktemp("photographs")
+    write_part(root / "disc", train=6, good=2, bad=2, side=64)
+    write_part(root / "torn", train=6, good=2, bad=2, side=64)
+    (root / "torn/ground_truth/scratch/000_mask.png").unlink()
+    return root
+
+
+def command(photographs, *more, categories="disc", params=""):
+    shared = f"dataset=folder,data_root={photographs},image_size=64,dfr.epochs=1,dfr.latent_dim=4"
+    options = ["--methods=dfr", f"--categories={categories}", "--name=b", "--threads=1"]
+    return [*options, f"--params={shared},reporting.segmentations=false{params}", *more]
+
+
+def invoke(project, arguments):
+    bootstrap_project(project)
+    with chdir(project):
+        return CliRunner().invoke(benchmark, arguments)
+
+
+def runs(project):
+    client = mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    (experiment,) = [one for one in client.search_experiments() if one.name == "discrepancy"]
+    found = client.search_runs([experiment.experiment_id])
+    parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+    return parents, [run for run in found if "mlflow.parentRunId" in run.data.tags]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, photographs):
+    """A benchmark with one good and one bad category, run in processes of its own."""
+    project = make_project(tmp_path_factory.mktemp("benchmark") / "project")
+    return project, kedro(project, "benchmark", *command(photographs, categories="all"))
+
+
+def test_a_failed_cell_stays_in_the_table_and_the_exit_code_says_so(finished):
+    project, result = finished
+    assert result.returncode == 1 and result.stderr.count("Error:") == 1 and "Traceback" not in result.stderr
+    assert "0 of 2 cells are done" in result.stdout and "dfr         0 done     2 to run" in result.stdout
+    assert "benchmark b: 1 done, 1 failed" in result.stdout
+    table = CellStore(project / FOLDER).table().set_index("category")
+    assert table["state"].to_dict() == {"disc": "done", "torn": "failed"}
+    assert "000.png" in table.loc["torn", "reason"] and "no mask" in table.loc["torn", "reason"]
+    page = (project / FOLDER / "page/index.html").read_text()
+    assert "no mask" in page and "galleries/" in page
+    assert len(list((project / FOLDER / "page/galleries").glob("*.png"))) == 1
+    assert "no mask" in (project / FOLDER / "report/tables.md").read_text()
+    assert len(pd.read_csv(project / FOLDER / "report/results.csv")) == 2
+
+
+def test_mlflow_shows_one_group(finished):
+    project, _ = finished
+    (parent,), children = runs(project)
+    assert parent.data.tags["mlflow.runName"] == "benchmark b" and parent.info.status == "FAILED"
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert sorted(run.info.status for run in children) == ["FAILED", "FINISHED"]
+    (done,) = [run for run in children if run.info.status == "FINISHED"]
+    assert parent.data.metrics["image_auroc/disc"] == done.data.metrics["image_auroc"]
+    client = mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    names = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
+    assert {"results.json", "summary.json", "benchmark"} <= names
+
+
+def test_started_again_only_what_is_missing_runs(finished, photographs, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(finished[0], project)
+    store = CellStore(project / FOLDER)
+    before = store.read("dfr/folder/disc/seed_0")
+    fixed = tmp_path / "photographs"
+    shutil.copytree(photographs, fixed)
+    refused = invoke(project, command(fixed, categories="all"))
+    assert refused.exit_code == 1 and "was made with params" in refused.output and "another --name" in refused.output
+    shutil.copy(
+        fixed / "torn/ground_truth/scratch/001_mask.png", photographs / "torn/ground_truth/scratch/000_mask.png"
+    )
+    try:
+        planned = invoke(project, command(photographs, "--dry-run", categories="all"))
+        assert planned.exit_code == 0 and "dfr         1 done     1 to run" in planned.output
+        assert store.read("dfr/folder/torn/seed_0")["state"] == "failed"  # only said, not done
+        result = invoke(project, command(photographs, categories="all"))
+    finally:
+        (photographs / "torn/ground_truth/scratch/000_mask.png").unlink()
+    assert result.exit_code == 0, result.output
+    assert store.read("dfr/folder/disc/seed_0") == before
+    assert store.read("dfr/folder/torn/seed_0")["state"] == "done"
+
+
+def test_runs_that_a_crash_left_running_are_ended(finished, photographs, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(finished[0], project)
+    with sqlite3.connect(project / "mlflow.db") as database:
+        database.execute("update runs set status = 'RUNNING', end_time = null")
+    result = invoke(project, command(photographs))
+    assert result.exit_code == 0, result.output
+    parents, children = runs(project)
+    assert [run.info.status for run in parents] == ["FINISHED"] and {run.info.status for run in children} == {"KILLED"}
+
+
+def test_the_page_is_made_again_from_what_is_on_disk(finished, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(finished[0], project)
+    first = (project / FOLDER / "page/index.html").read_bytes()
+    shutil.rmtree(project / FOLDER / "page")
+    result = kedro(project, "run", "--pipeline=report", "--params=benchmark=b")
+    assert result.returncode == 0, result.stderr
+    assert "benchmark b: 1 done, 1 failed" in result.stdout and "page/index.html" in result.stdout
+    assert (project / FOLDER / "page/index.html").read_bytes() == first
+    other = kedro(project, "run", "--pipeline=report", "--params=benchmark=c")
+    assert other.returncode == 1 and "benchmarks there: b" in other.stderr and "Traceback" not in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--methods=dfx"], ["unknown 'dfx'", "dfc, dfr, fod"]),
+        (["--methods=,"], ["--methods: nothing given"]),
+        (["--seeds=0,a"], ["--seeds: 'a' given", "whole numbers"]),
+        (["--categories=cabel"], ["unknown 'cabel'", "cable, gear, weave"]),
+        (["--name=../x"], ["--name: '../x' given", "plain name"]),
+        (["--params=category=cable"], ["category is not to be set here", "--categories"]),
+        (["--params=seed=3"], ["seed is not to be set here"]),
+        (["--params=dataset=mvtec_ad,data_root=/no/such"], ["/no/such holds no category of mvtec_ad"]),
+        (["--params=dataset=mvtec"], ["Unknown dataset 'mvtec'"]),
+        (["--params=dfr.epoch=3"], ["unknown 'epoch'", "did you mean 'epochs'"]),
+        (["--params=epochs=3"], ["unknown 'epochs'"]),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_runs(project, arguments, said):
+    result = invoke(project, arguments)
+    assert result.exit_code == 1 and result.output.count("Error:") == 1 and "Traceback" not in result.output
+    for words in said:
+        assert words in result.output
+    assert not list((project / "data").rglob("result.json"))
+
+
+def test_metrics_of_the_parent():
+    rows = [("cable", "dfr", 0, 0.8), ("cable", "dfr", 1, 0.9), ("gear", "dfr", 0, 0.5)]
+    table = pd.DataFrame(rows, columns=["category", "method", "seed", "image_auroc"]).assign(state="done")
+    assert headline(table) == {"image_auroc/cable": pytest.approx(0.85), "image_auroc/gear": 0.5}
+    both = pd.concat([table, table.assign(method="größe&", image_auroc=0.1)])
+    assert headline(both)["image_auroc/cable/gr__e_"] == pytest.approx(0.1)
+    assert headline(table.assign(state="failed")) == {}
+    assert json.dumps(headline(both))
