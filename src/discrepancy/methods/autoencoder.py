@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from discrepancy.features.regions import Regions
+from discrepancy.methods.batch_norm import BatchNorm
 
 ALIGNED = 8
 """Widths are multiples of this many numbers: 32 bytes in float32, 16 in bfloat16."""
@@ -45,9 +46,7 @@ class Autoencoder(nn.Module):
             _with_idle_units(nn.Linear(*true), *wider)
             for true, wider in zip(pairwise(self.widths), pairwise(padded), strict=True)
         )
-        self.norms = nn.ModuleDict(
-            {str(index): nn.BatchNorm1d(padded[index + 1]) for index in (0, 1, 3, 4) if batch_norm}
-        )
+        self.norms = nn.ModuleDict({str(index): BatchNorm(padded[index + 1]) for index in (0, 1, 3, 4) if batch_norm})
 
     def forward(self, features: Tensor) -> Tensor:
         """Reconstructed features of positions, [R, C] -> [R, C]."""

@@ -52,9 +52,10 @@ class Detector(nn.Module):
     def from_card(cls, card: Card, backbone: Backbone) -> Self:
         """A detector of this card's shape; its weights are still to be loaded.
 
-        The device on the card says where it was trained, which is nothing to the machine that uses it.
+        Device and processes on the card say how it was trained, which is nothing to the machine that uses it.
         """
-        return cls(backbone, cls.parameters_type.model_validate({**card["parameters"], "device": "auto"}), card)
+        parameters = {**card["parameters"], "device": "auto", "processes": 1}
+        return cls(backbone, cls.parameters_type.model_validate(parameters), card)
 
     @property
     def image_size(self) -> tuple[int, int]:

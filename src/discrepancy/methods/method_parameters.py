@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from discrepancy.features.cache import Features
+from discrepancy.methods.distributed import check_processes
 from discrepancy.methods.training import TrainingSettings, resolve_device
 from discrepancy.parameters import Parameters
 
@@ -23,6 +24,9 @@ class MethodParameters(Parameters):
         {"residuals", "by_position", "align_corners", "smoothing", "image_smoothing"}
     )
     """What the trained weights do not depend on."""
+
+    HOW_IT_IS_DONE: ClassVar[frozenset[str]] = frozenset({"device", "processes", "weights", "checkpoint_every"})
+    """What they do not depend on either, but for rounding: a checkpoint may be taken up with others."""
 
     backbone: str = Field("tf_efficientnet_lite0", description="frozen network")
     weights: str = Field("auto", description="auto, a published name, or the path of a weights file")
@@ -45,6 +49,7 @@ class MethodParameters(Parameters):
     checkpoint_every: int = Field(1, ge=1, description="epochs between checkpoints")
     seed: int = Field(0, ge=0)
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    processes: int = Field(1, ge=1, description="that share one training; on GPUs one for each")
 
     align_corners: bool = Field(False, description="upsampling of the error maps; the authors' programs: true")
     smoothing: float = Field(0.0, ge=0, description="sigma of the Gaussian on anomaly maps, px")
@@ -60,6 +65,11 @@ class MethodParameters(Parameters):
     def _device(cls, value: str) -> str:
         resolve_device(value)
         return value
+
+    @model_validator(mode="after")
+    def _processes(self) -> Self:
+        check_processes(self.processes, self.device)
+        return self
 
     def layers_of(self, category: str) -> list[str] | None:
         """The layers to use for a category; None: the backbone's own choice."""
@@ -93,7 +103,7 @@ class MethodParameters(Parameters):
             examples: how many of these are for training.
             more: what else decides, JSON values.
         """
-        deciding = self.model_dump(exclude={"device", "weights", "checkpoint_every", *self.AFTER_TRAINING})
+        deciding = self.model_dump(exclude={*self.HOW_IT_IS_DONE, *self.AFTER_TRAINING})
         versions = [torch.__version__, version("discrepancy")]
         text = json.dumps([deciding, features.fingerprint, examples, versions, more], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -3,6 +3,9 @@
 Nothing random is carried from step to step: the order of epoch e is drawn from (seed, e), and a problem draws what it
 needs for image i from (seed, e, i). So a checkpoint is weights, optimiser state and the number of finished epochs, and
 a run that was killed and started again ends, on a CPU, with the weights of one that never was.
+
+A process that belongs to a team (`distributed.py`) takes its share of every batch and the gradients of the whole. How
+many processes there are is in no state: another number of them may go on with a checkpoint.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -24,6 +26,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from discrepancy.errors import InputError
+from discrepancy.methods.checkpoint import Checkpoint
+from discrepancy.methods.team import Share, Team, current_team
 
 logger = logging.getLogger(__name__)
 
@@ -144,47 +148,6 @@ def learning_rate(step: int, steps: int, settings: TrainingSettings) -> float:
     return settings.learning_rate * (final + (1 - final) * share)
 
 
-class Checkpoint:
-    """The last good state of a training run, in one file that is replaced as a whole.
-
-    Args:
-        path: the file.
-        fingerprint: names everything that determines the result (parameters, data, backbone); a file with another
-            fingerprint belongs to another run and is not taken up.
-    """
-
-    def __init__(self, path: Path, fingerprint: str) -> None:
-        self.path = path
-        self.fingerprint = fingerprint
-
-    def load(self) -> dict | None:
-        """The stored state, None where there is none, it is another run's, or it cannot be read."""
-        if not self.path.exists():
-            return None
-        try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged file of any kind means: start at the beginning
-            logger.warning("training: checkpoint %s cannot be read (%s); starting at the beginning", self.path, error)
-            return None
-        if state.get("fingerprint") != self.fingerprint:
-            logger.info("training: the checkpoint on disk belongs to other parameters or data; starting anew")
-            return None
-        return state
-
-    def save(self, state: dict) -> None:
-        """Write beside the old file, then replace it: a kill leaves one or the other."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                torch.save({"fingerprint": self.fingerprint, **state}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
 def fit(
     module: nn.Module,
     problem: Problem,
@@ -209,11 +172,14 @@ def fit(
         progress: draw a progress bar.
 
     Returns:
-        The history, one entry per epoch, those before a resumption included.
+        The history, one entry per epoch, those before a resumption included. In a team only the first process
+        validates, asks what happens after an epoch, and writes checkpoints.
 
     Raises:
         DivergedError: the loss is not finite; the last good checkpoint is kept.
     """
+    team = current_team()
+    leads = team is None or team.leads
     module.to(device).train()
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimiser = optimiser or torch.optim.Adam(
@@ -222,22 +188,23 @@ def fit(
     history = _resume(module, optimiser, checkpoint, name, settings.epochs)
     steps = math.ceil(problem.examples / settings.batch_size)
     total = steps * settings.epochs
-    bar = tqdm(total=total, initial=len(history) * steps, desc=name, unit="step", disable=not progress, mininterval=0.5)
+    hidden = not (progress and leads)
+    bar = tqdm(total=total, initial=len(history) * steps, desc=name, unit="step", disable=hidden, mininterval=0.5)
     with bar:
         for epoch in range(len(history), settings.epochs):
             began = time.perf_counter()
             rates = [learning_rate(epoch * steps + step, total, settings) for step in range(steps)]
-            mean, noted = _train_epoch(problem, optimiser, rates, settings, device, epoch, bar)
-            validation = _validate(module, problem) if math.isfinite(mean) else None
+            mean, noted = _train_epoch(problem, optimiser, rates, settings, device, epoch, bar, team)
+            validation = _validate(module, problem) if leads and math.isfinite(mean) else None
             if not math.isfinite(mean) or not all(bool(p.isfinite().all()) for p in parameters):
                 raise DivergedError(_diverged(epoch, mean, checkpoint, history))
             seconds = time.perf_counter() - began
-            if isinstance(problem, NotingProblem):
+            if leads and isinstance(problem, NotingProblem):
                 noted |= problem.after_epoch()
                 module.train()
             history.append(Epoch(epoch + 1, mean, validation, rates[-1], seconds, noted))
             last = epoch + 1 == settings.epochs
-            if checkpoint and (last or (epoch + 1) % settings.checkpoint_every == 0):
+            if leads and checkpoint and (last or (epoch + 1) % settings.checkpoint_every == 0):
                 state = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
                 checkpoint.save({**state, "history": [asdict(entry) for entry in history]})
     module.eval()
@@ -258,21 +225,22 @@ def _resume(
 
 
 def _batches(
-    problem: Problem, epoch: int, settings: TrainingSettings, device: torch.device
-) -> Iterator[tuple[int, Batch]]:
-    """The epoch's batches in a shuffled order, prepared ahead by worker threads."""
+    problem: Problem, epoch: int, settings: TrainingSettings, device: torch.device, team: Team | None
+) -> Iterator[tuple[Share, Batch]]:
+    """The epoch's batches in a shuffled order, or this process's shares of them, prepared ahead by worker threads."""
     order = np.random.default_rng([settings.seed, epoch]).permutation(problem.examples)
     parts = [order[i : i + settings.batch_size] for i in range(0, len(order), settings.batch_size)]
-    workers = min(4, os.cpu_count() or 1)
+    shares = [team.share(part) if team else Share(part, len(part), len(part)) for part in parts]
+    workers = max(1, min(4, (os.cpu_count() or 1) // (team.size if team else 1)))
     with ThreadPoolExecutor(workers) as pool:
         pending: list[Future[Batch]] = []
-        queue = iter(parts)
+        queue = iter(shares)
         try:
-            for part in parts:
+            for share in shares:
                 while len(pending) < 2 * workers and (ahead := next(queue, None)) is not None:
-                    pending.append(pool.submit(_prepared, problem, epoch, ahead, device))
+                    pending.append(pool.submit(_prepared, problem, epoch, ahead.rows, device))
                 batch = pending.pop(0).result()
-                yield len(part), {key: tensor.to(device, non_blocking=True) for key, tensor in batch.items()}
+                yield share, {key: tensor.to(device, non_blocking=True) for key, tensor in batch.items()}
         finally:
             for future in pending:
                 future.cancel()
@@ -294,6 +262,7 @@ def _train_epoch(
     device: torch.device,
     epoch: int,
     bar: tqdm,
+    team: Team | None,
 ) -> tuple[float, dict[str, float]]:
     """One pass; the mean loss per image, or the first loss seen that is not finite; and means of what was noted.
 
@@ -303,17 +272,22 @@ def _train_epoch(
     noting = problem if isinstance(problem, NotingProblem) else None
     weighted = torch.zeros((), device=device, dtype=torch.float64)
     sums: dict[str, Tensor] = {}
-    for step, (count, batch) in enumerate(_batches(problem, epoch, settings, device)):
+    for step, (share, batch) in enumerate(_batches(problem, epoch, settings, device, team)):
         for group in optimiser.param_groups:
             group["lr"] = rates[step]
+        if team:
+            team.weight = share.images / share.batch
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
             loss = problem.loss(batch)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        if team:
+            loss = team.backward(loss, optimiser)
+        else:
+            loss.backward()
         optimiser.step()
-        weighted += loss.detach() * count
+        weighted += loss.detach() * share.batch
         for name, amount in noting.noted().items() if noting else ():
-            part = amount.detach().double() * count
+            part = amount.detach().double() * share.images
             sums[name] = sums[name] + part if name in sums else part
         if step % look_every == 0:
             value = float(loss.detach())
@@ -321,6 +295,8 @@ def _train_epoch(
                 return value, {}
             bar.set_postfix(epoch=f"{epoch + 1}/{settings.epochs}", loss=f"{value:.4f}", refresh=False)
         bar.update()
+    if team and sums:
+        sums = dict(zip(sums, team.sum(torch.stack(list(sums.values()))), strict=True))
     means = {name: float(total) / problem.examples for name, total in sums.items()}
     return float(weighted) / problem.examples, means
 

@@ -13,7 +13,8 @@ from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.inspection.photographs import ImageFolder
 from discrepancy.methods.dfc import DFC, DFCProblem, build_corruption, check_estimator, describe
 from discrepancy.methods.dfc_parameters import DFCParameters
-from discrepancy.methods.training import Checkpoint, fit, resolve_device
+from discrepancy.methods.distributed import train_together
+from discrepancy.methods.training import Checkpoint, Epoch, fit, resolve_device
 from discrepancy.steps import check_features, counts, fresh_card, frozen_network, good_features
 
 
@@ -54,6 +55,23 @@ def train(
     Returns:
         The detector, its thresholds still empty, and the history: epoch, loss, validation loss, rate, seconds.
     """
+    given = (images, samples, features, checkpoint, parameters, ingestion)
+    train_together(parameters.processes, parameters.device, _fitted, given)
+    detector, history = _fitted(*given)
+    examples, held_out = counts(samples)
+    detector.fit_weighing(images[: examples + held_out], features, range(examples))
+    return detector, pd.DataFrame([epoch.line() for epoch in history])
+
+
+def _fitted(
+    images: np.ndarray,
+    samples: pd.DataFrame,
+    features: Features,
+    checkpoint: Path,
+    parameters: DFCParameters,
+    ingestion: IngestionParameters,
+) -> tuple[DFC, list[Epoch]]:
+    """The trained detector, on its device, and its history; alone or as one process of several."""
     examples, held_out = counts(samples)
     backbone = frozen_network(parameters, ingestion)
     check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, images=images)
@@ -64,13 +82,12 @@ def train(
         detector.set_statistics(features.channel_statistics())
     device = resolve_device(parameters.device)
     detector.to(device)
-    good = images[: examples + held_out]
     corruption = build_corruption(parameters, _blend_images(parameters, ingestion))
+    good = images[: examples + held_out]
     problem = DFCProblem(detector, good, features, examples=examples, corruption=corruption)
     state = Checkpoint(checkpoint, parameters.fingerprint(features, examples=examples))
     history = fit(detector.estimator, problem, parameters.training, device=device, name="dfc", checkpoint=state)
-    detector.fit_weighing(good, features, range(examples))
-    return detector, pd.DataFrame([epoch.line() for epoch in history])
+    return detector, history
 
 
 def _blend_images(parameters: DFCParameters, ingestion: IngestionParameters) -> ImageFolder | None:

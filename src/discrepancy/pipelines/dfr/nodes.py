@@ -16,8 +16,9 @@ from discrepancy.features.recipe import FeatureRecipe
 from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.methods.dfr import DFR, DFRProblem, build_regions, choose_latent_dimension, describe
 from discrepancy.methods.dfr_parameters import DFRParameters
+from discrepancy.methods.distributed import train_together
 from discrepancy.methods.latent import LatentDimension
-from discrepancy.methods.training import Checkpoint, fit, resolve_device
+from discrepancy.methods.training import Checkpoint, Epoch, fit, resolve_device
 from discrepancy.steps import check_features, counts, fresh_card, frozen_network, good_features
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,22 @@ def train(
     Returns:
         The detector, its thresholds still empty, and the history: epoch, loss, validation loss, rate, seconds.
     """
+    given = (samples, features, latent, checkpoint, parameters, ingestion)
+    train_together(parameters.processes, parameters.device, _fitted, given)
+    detector, history = _fitted(*given)
+    detector.fit_weighing(features, range(counts(samples)[0]))
+    return detector, pd.DataFrame([epoch.line() for epoch in history])
+
+
+def _fitted(
+    samples: pd.DataFrame,
+    features: Features,
+    latent: dict[str, Any],
+    checkpoint: Path,
+    parameters: DFRParameters,
+    ingestion: IngestionParameters,
+) -> tuple[DFR, list[Epoch]]:
+    """The trained detector, on its device, and its history; alone or as one process of several."""
     examples, _ = counts(samples)
     backbone = frozen_network(parameters, ingestion)
     detector = DFR(
@@ -117,6 +134,4 @@ def train(
     problem = DFRProblem(detector, features, examples=examples)
     state = Checkpoint(checkpoint, parameters.fingerprint(features, examples=examples, latent=latent["dimension"]))
     history = fit(detector.autoencoder, problem, parameters.training, device=device, name="dfr", checkpoint=state)
-    del problem  # and the features that it may hold on a GPU
-    detector.fit_weighing(features, range(examples))
-    return detector, pd.DataFrame([epoch.line() for epoch in history])
+    return detector, history

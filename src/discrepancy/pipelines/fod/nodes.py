@@ -22,6 +22,7 @@ from discrepancy.figures.correlations import Correlations, Level, choose_patches
 from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.inspection.samples import data_digest
 from discrepancy.methods.detector import anomaly_maps
+from discrepancy.methods.distributed import train_together
 from discrepancy.methods.fod import FOD, build_tokens, check_parameters
 from discrepancy.methods.fod_card import describe
 from discrepancy.methods.fod_parameters import FODParameters
@@ -89,12 +90,25 @@ def train(
         The detector, its thresholds still empty, and the history: epoch, loss (twice L_rec), validation loss, rate,
         seconds, divergence and entropy of the correlations.
     """
-    detector = _untrained(samples, features, reference, parameters, ingestion)
-    problem = FODProblem(detector, features, examples=counts(samples)[0])
-    history = _fit(problem, checkpoint, "fod")
-    del problem  # and the features that it may hold on a GPU
+    given = (samples, features, reference, checkpoint, parameters, ingestion)
+    train_together(parameters.processes, parameters.device, _fitted, given)
+    detector, history = _fitted(*given)
     detector.fit_weighing(features, range(counts(samples)[0]))
     return detector, pd.DataFrame([epoch.line() for epoch in history])
+
+
+def _fitted(
+    samples: pd.DataFrame,
+    features: Features,
+    reference: Features,
+    checkpoint: Path,
+    parameters: FODParameters,
+    ingestion: IngestionParameters,
+) -> tuple[FOD, list[Epoch]]:
+    """The trained detector, on its device, and its history; alone or as one process of several."""
+    detector = _untrained(samples, features, reference, parameters, ingestion)
+    problem = FODProblem(detector, features, examples=counts(samples)[0])
+    return detector, _fit(problem, checkpoint, "fod")
 
 
 def consult_oracle(
@@ -127,6 +141,22 @@ def consult_oracle(
     """
     if not parameters.oracle:
         return {}
+    given = (images, masks, samples, features, reference, checkpoint, parameters, ingestion)
+    train_together(parameters.processes, parameters.device, _watched, given)
+    return _best(_watched(*given))
+
+
+def _watched(
+    images: np.ndarray,
+    masks: np.ndarray,
+    samples: pd.DataFrame,
+    features: Features,
+    reference: Features,
+    checkpoint: Path,
+    parameters: FODParameters,
+    ingestion: IngestionParameters,
+) -> list[Epoch]:
+    """The history of a training that looks at the test images after each epoch; alone or as one process of several."""
     detector = _untrained(samples, features, reference, parameters, ingestion)
     examples = counts(samples)[0]
     labels = samples["label"][samples["split"] == "test"].to_numpy()
@@ -143,8 +173,7 @@ def consult_oracle(
     scoring = {name: getattr(parameters, name) for name in sorted(FODParameters.AFTER_TRAINING)}
     seen = {"test": data_digest(samples), "masks": hashlib.sha256(np.packbits(masks).tobytes()).hexdigest()}
     problem = FODProblem(detector, features, examples=examples, watch=watch)
-    history = _fit(problem, checkpoint, "oracle", scoring=scoring, **seen)
-    return _best(history)
+    return _fit(problem, checkpoint, "oracle", scoring=scoring, **seen)
 
 
 def draw_correlations(
