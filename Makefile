@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIPELINE ?= dfc
 PARAMS ?= category=cable
+TEST_WORKERS ?= 2
 export KEDRO_DISABLE_TELEMETRY := 1
 
 .PHONY: run test browser lint setup benchmark results graph viz clean
@@ -12,7 +13,7 @@ run: setup ## run a pipeline: make run PIPELINE=dfc PARAMS=category=cable,dfc.ep
 	$(BIN)/kedro run --pipelines=$(PIPELINE) --params=$(PARAMS)
 
 test: setup ## run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile
 
 browser: ## install the browser that tests of pages need (Debian, as root); without it they are skipped
 	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \

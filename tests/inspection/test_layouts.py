@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from discrepancy.errors import InputError
-from discrepancy.inspection import samples as samples_module
+from discrepancy.inspection import parallel
 from discrepancy.inspection.layouts import LAYOUTS, find_category, read_mvtec, read_samples
 from discrepancy.inspection.layouts.mvtec import scan_mvtec
 from discrepancy.inspection.samples import SAMPLE_COLUMNS
@@ -263,7 +263,7 @@ def test_a_file_that_is_no_image(part, name, content):
 
 
 def test_many_bad_files_are_named_and_counted(part, monkeypatch):
-    monkeypatch.setattr(samples_module, "_BLOCK", 2)
+    monkeypatch.setattr(parallel, "_BLOCK", 2)
     for i in range(6):
         (part / f"train/good/bad{i}.jpg").write_bytes(b"no image")
     refused(part, "bad0.jpg is not an image", "6 files cannot be read, also: ", "bad3.jpg and 2 more.")

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from discrepancy.benchmark.store import CellStore
 from discrepancy.errors import InputError
 from discrepancy.inspection.demo import CATEGORIES
-from discrepancy.inspection.layouts import LAYOUTS, known_categories
+from discrepancy.inspection.layouts import known_categories
 from discrepancy.inspection.photographs import DEMO
 
 ALL: Final = "all"
@@ -135,8 +135,6 @@ def make_cells(
     Raises:
         InputError: a category does not exist, or none does; the message names those that do.
     """
-    if dataset not in LAYOUTS:
-        raise InputError(f"Unknown dataset {dataset!r}: expected one of {', '.join(sorted(LAYOUTS))}.")
     known = list(CATEGORIES) if dataset == DEMO else known_categories(dataset, data_root)
     if not known:
         raise InputError(f"{data_root} holds no category of {dataset}: expected its folders there, or data_root=...")

@@ -70,7 +70,8 @@ def scan_category(dataset: str, data_root: Path, category: str) -> Scan:
 
     Raises `InputError` when data set or category do not exist, or the folders are not those of the layout.
     """
-    return LAYOUTS[dataset].scan(find_category(dataset, data_root, category))
+    folder = find_category(dataset, data_root, category)
+    return LAYOUTS[dataset].scan(folder)
 
 
 def find_category(dataset: str, data_root: Path, category: str) -> Path:
@@ -79,9 +80,7 @@ def find_category(dataset: str, data_root: Path, category: str) -> Path:
     For `folder` and `kolektor_sdd` it may be `data_root` itself, if that is a category; `category` is then just a
     name. Raises `InputError` when data set, data root or category do not exist; it names those that do.
     """
-    if dataset not in LAYOUTS:
-        raise InputError(f"Unknown dataset {dataset!r}: expected one of {', '.join(sorted(LAYOUTS))}.")
-    layout = LAYOUTS[dataset]
+    layout = _layout(dataset)
     if category in {"", ".."} or category != Path(category).name or "\\" in category:
         raise InputError(f"category is {category!r}: expected the plain name of a folder in {data_root}.")
     if not data_root.is_dir():
@@ -100,10 +99,20 @@ def find_category(dataset: str, data_root: Path, category: str) -> Path:
 
 
 def known_categories(dataset: str, data_root: Path) -> list[str]:
-    """The names of the categories of a data set that lie in `data_root`; none where that does not exist."""
+    """The names of the categories that lie in `data_root`; none where it does not exist.
+
+    Raises `InputError` when there is no such data set.
+    """
+    layout = _layout(dataset)
     if not data_root.is_dir():
         return []
-    return [entry.name for entry in visible(data_root) if entry.is_dir() and LAYOUTS[dataset].holds(entry)]
+    return [entry.name for entry in visible(data_root) if entry.is_dir() and layout.holds(entry)]
+
+
+def _layout(dataset: str) -> Layout:
+    if dataset not in LAYOUTS:
+        raise InputError(f"Unknown dataset {dataset!r}: expected one of {', '.join(sorted(LAYOUTS))}.")
+    return LAYOUTS[dataset]
 
 
 def read_mvtec(folder: Path, *, root: Path) -> pd.DataFrame:
