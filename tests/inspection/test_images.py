@@ -75,6 +75,17 @@ def test_resizing_equals_torch_with_antialiasing(tmp_path, size, resample):
     np.testing.assert_allclose(decoded, expected.numpy(), atol=1.5)  # rounded after each of the two passes
 
 
+@pytest.mark.parametrize("size", [(10, 10), (64, 64), (100, 7)])
+@pytest.mark.parametrize("resample", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("shape", [(140, 131, 3), (140, 131)])
+def test_resizing_is_pillows_to_a_level(tmp_path, shape, size, resample):
+    pixels = noise(*shape)
+    found = decode_image(save(tmp_path / "a.png", pixels), size, resample=resample).transpose(1, 2, 0)
+    method = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[resample]
+    expected = np.asarray(Image.fromarray(pixels).resize(size[::-1], method).convert("RGB"))
+    np.testing.assert_allclose(found.astype(int), expected.astype(int), atol=1)
+
+
 def test_bilinear_is_the_default_and_lanczos_another(tmp_path):
     path = save(tmp_path / "a.png", noise(40, 31, 3))
     by_name = {name: decode_image(path, (9, 9), resample=name) for name in ("bilinear", "bicubic", "lanczos")}
@@ -192,4 +203,5 @@ def test_real_photographs(category, size):
     for row, name in enumerate(shown["image"]):
         with Image.open(REAL / name) as image:
             expected = image.convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR)
-        np.testing.assert_array_equal(images[row], np.asarray(expected).transpose(2, 0, 1))
+        # Pillow's and PyTorch's filters round a few values to neighbouring levels.
+        np.testing.assert_allclose(images[row].astype(int), np.asarray(expected).transpose(2, 0, 1), atol=1)

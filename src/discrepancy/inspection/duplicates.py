@@ -12,7 +12,7 @@ MAX_DISTANCE: Final = 48
 """Most bits of 256 in which the hashes of two candidates differ."""
 MIN_CORRELATION: Final = 0.88
 """Least correlation of two thumbnails, the mean good image taken off both."""
-_BLOCK_BYTES: Final = 32 * 2**20
+_BLOCK_BYTES: Final = 4 * 2**20
 
 
 class Pair(NamedTuple):

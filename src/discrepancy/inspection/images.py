@@ -9,32 +9,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pandas as pd
 import PIL
-from PIL import Image
 from tqdm import tqdm
 
 from discrepancy.errors import InputError
 from discrepancy.inspection.chunks import ChunkedArray, filled_chunks
 from discrepancy.inspection.reading import read_mask, read_photograph
+from discrepancy.inspection.resizing import Resample, resized
 
 ImageSize: TypeAlias = tuple[int, int]
 """(height, width) in pixels."""
 
-Resample: TypeAlias = Literal["bilinear", "bicubic", "lanczos"]
-
 # Raised when the same files and parameters begin to give other pixels: arrays on disk are then made anew.
-FORMAT: Final = 1
+FORMAT: Final = 2
 
-# Pillow widens these filters when it shrinks an image: they antialias.
-_FILTERS: Final[dict[str, Image.Resampling]] = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 _UINT8: Final[np.dtype[Any]] = np.dtype(np.uint8)
 _BOOL: Final[np.dtype[Any]] = np.dtype(bool)
 
@@ -97,14 +89,14 @@ def parse_image_size(value: Any, *, name: str = "image_size") -> ImageSize:
 def decode_image(path: Path, framing: Framing | ImageSize, *, resample: Resample = "bilinear") -> np.ndarray:
     """The photograph in `path` as uint8 [3, H, W], RGB, 0..255, upright, resized (and cropped) to the framing's size.
 
-    The aspect ratio is not kept: choose the size to fit. Shrinking antialiases (Pillow's `resample` filter, widened by
+    The aspect ratio is not kept: choose the size to fit. Shrinking antialiases (the `resample` filter, widened by
     the factor); an image that already has this size is left as it is. Grey images fill three equal channels; other
     modes and the errors are those of `reading.read_photograph`.
 
     Args:
         path: the file.
         framing: what is shown; a size (height, width) alone shows the whole photograph.
-        resample: Pillow's filter.
+        resample: the filter.
     """
     framing = _framing(framing)
     pixels = np.empty((3, *framing.size), _UINT8)
@@ -216,14 +208,9 @@ def _framing(value: Framing | ImageSize) -> Framing:
 
 def _write_image(path: Path, pixels: np.ndarray, *, framing: Framing, resample: Resample) -> None:
     """`decode_image` into `pixels` [3, H, W]."""
-    image = read_photograph(path)
-    height, width = framing.resized
-    if image.size != (width, height):
-        image = image.resize((width, height), _FILTERS[resample])
-    if framing.crop:
-        (top, left), (rows, columns) = framing.corner, framing.size
-        image = image.crop((left, top, left + columns, top + rows))
-    decoded = np.asarray(image)
+    whole = resized(read_photograph(path), framing.resized, resample)
+    (top, left), (rows, columns) = framing.corner, framing.size
+    decoded = whole[top : top + rows, left : left + columns]
     pixels[:] = decoded.transpose(2, 0, 1) if decoded.ndim == 3 else decoded
 
 
