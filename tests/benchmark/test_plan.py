@@ -126,8 +126,9 @@ def test_the_table_has_a_row_per_cell_failed_ones_too(store):
 def test_galleries_are_those_of_the_lowest_finished_seed(store):
     zero, ten, two = (Cell("demo", "cable", "dfr", seed) for seed in (0, 10, 2))
     store.write(zero.folder, done(zero, state="failed"))
-    for cell in (ten, two):
-        store.write(cell.folder, done(cell))
+    for cell in (zero, ten, two):
+        if cell != zero:
+            store.write(cell.folder, done(cell))
         path = store.report(cell.folder, done(cell), "gallery.png")
         path.parent.mkdir(parents=True)
         path.write_bytes(b"")

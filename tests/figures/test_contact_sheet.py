@@ -44,6 +44,15 @@ def test_pictures_keep_their_shape_and_none_covers_another():
             assert one[2] <= two[0] or two[2] <= one[0] or one[3] <= two[1] or two[3] <= one[1]
 
 
+def test_no_words_lie_on_a_picture():
+    figure = contact_sheet({"one": [tile(words="blank")] * (ACROSS + 1), "two": [tile(size=(90, 20))]}, title="t")
+    figure.canvas.draw()
+    boxes = [axes.get_window_extent() for axes in figure.axes]
+    for text in figure.texts:
+        extent = text.get_window_extent()
+        assert not any(box.overlaps(extent) for box in boxes), text.get_text()
+
+
 def test_what_is_marked_is_outlined():
     mask = np.zeros((30, 40), bool)
     mask[10:20, 10:20] = True

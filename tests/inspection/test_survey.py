@@ -11,6 +11,7 @@ from PIL import Image, ImageEnhance
 
 from discrepancy.errors import InputError
 from discrepancy.inspection import census
+from discrepancy.inspection import survey as survey_module
 from discrepancy.inspection.demo import render_category
 from discrepancy.inspection.facts import image_facts, mask_facts
 from discrepancy.inspection.images import Framing, image_array
@@ -167,6 +168,21 @@ def test_a_near_duplicate_of_a_training_image_is_found(part, change):
     table = survey("folder", part, "weave", SMALL).problems.set_index("problem")
     assert table.loc["nearly the same", "file"] == "weave/test/good/100.png"
     assert table.loc["nearly the same", "detail"].startswith("as weave/train/good/003.png, which is trained on")
+
+
+def test_the_mean_good_image_is_that_of_the_training_images(weave, monkeypatch):
+    """It is taken off before two photographs are compared."""
+    given = []
+    monkeypatch.setattr(survey_module, "near_duplicates", lambda _, __, mean, ___: given.append(mean) or [])
+    survey("folder", weave, "weave", SMALL)
+    thumbnails = [image_facts(path).thumbnail for path in (weave / "weave/train/good").iterdir()]
+    np.testing.assert_allclose(given[0], np.mean(thumbnails, axis=0))
+
+
+def test_the_other_mask_of_two_is_named(part):
+    spoil(part, "two masks")
+    left = survey("folder", part, "weave", SMALL).left_out.set_index("file")["reason"]
+    assert left["weave/ground_truth/hole/000_mask.png"] == "one more mask of 000.png"
 
 
 def test_the_category_as_a_whole(tmp_path):
