@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import click
 from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
+from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 from omegaconf.errors import InterpolationResolutionError
 
@@ -55,8 +57,16 @@ def explanation(error: BaseException) -> str | None:
             return reason.partition("\n")[0] if marker else None
         if isinstance(current, MissingConfigException) or str(current).startswith("Failed to find the pipeline"):
             return str(current)
+        if isinstance(current, _mlflow_error()) and str(current).startswith("API request to "):
+            return f"MLflow does not answer; expected its server as in conf/*/mlflow.yml: {current}"
         current = current.__cause__  # not the context: an error on the way of another is no explanation of it
     return None
+
+
+def _mlflow_error() -> tuple[type[BaseException], ...]:
+    """MLflow's own error, if MLflow was imported: seconds that no error of another kind should have to wait."""
+    module = sys.modules.get("mlflow.exceptions")
+    return (module.MlflowException,) if module else ()
 
 
 def _parameter_lines(text: str) -> str:
@@ -106,13 +116,17 @@ cli.add_command(run, "run")
 @click.option("--categories", default="all", show_default=True, help="Categories of the data set, comma-separated.")
 @click.option("--seeds", default="0", show_default=True, help="Seeds of splits and training, comma-separated.")
 @click.option("--params", default="", callback=_parse_params(), help="Parameters of every run, as for `run`.")
-@click.option("--env", "-e", default=None, help="Kedro environment, `paper` for the papers' settings.")
+@click.option("--env", "-e", envvar="KEDRO_ENV", help="Kedro environment, `paper` for the papers' settings.")
 @click.option("--name", help="Folder below data/08_reporting/benchmark; the data set's name unless given.")
 @click.option(
     "--scheduler", default=None, help="Address of a Dask scheduler, tcp://host:port: cells run on its workers."
 )
 @click.option("--workers", type=click.IntRange(1), help="Cells at a time on this machine: one per GPU, else one.")
-@click.option("--threads", type=click.IntRange(1), help="Threads per cell: by default the cores, shared among workers.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Threads per cell: unless given as before, or the cores of this machine, shared among --workers.",
+)
 @click.option("--keep-arrays", is_flag=True, help="Leave images and anomaly maps of finished cells on disk.")
 @click.option("--dry-run", is_flag=True, help="Say what is done already and what would run, and stop.")
 def benchmark(methods: str, categories: str, seeds: str, params: dict[str, Any], **options: Any) -> None:
@@ -123,7 +137,7 @@ def benchmark(methods: str, categories: str, seeds: str, params: dict[str, Any],
 
     \b
     kedro benchmark --methods=dfr,dfc --categories=cable,gear --seeds=0,1
-    kedro benchmark --params=dataset=mvtec_ad --env=paper --seeds=0,1,2
+    kedro benchmark --env=paper --params=data_root=/mvtec --seeds=0,1,2
     kedro run --pipeline=report --params=benchmark=mvtec_ad       # the page again, from what is on disk
     """
     explained(_benchmark)(methods, categories, seeds, params, options)
@@ -142,9 +156,8 @@ def _benchmark(methods: str, categories: str, seeds: str, params: dict[str, Any]
     for name in ("category", "seed", "data_folder"):
         if name in params:
             raise InputError(f"--params: {name} is not to be set here; expected --categories=... or --seeds=...")
-    options["name"] = options["name"] or str(params.get("dataset", "demo"))
     asked = Options(chosen, _list("--categories", categories), [int(seed) for seed in numbers], params, **options)
-    if not run_benchmark(Path.cwd(), asked, say=click.echo):
+    if not run_benchmark(find_kedro_project(Path.cwd()) or Path.cwd(), asked, say=click.echo):
         raise InputError("some cells failed: the table says which and why, their run.log more; started again, they run")
 
 

@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from kedro.framework.startup import bootstrap_project
 from tests.conftest import make_project
 
 from discrepancy.benchmark.cell import Task
+from discrepancy.benchmark.configuration import resolved
 from discrepancy.benchmark.launch import launch
-from discrepancy.benchmark.local import default_threads, default_workers, run_locally
+from discrepancy.benchmark.local import default_threads, default_workers, places_of, run_locally
 from discrepancy.benchmark.plan import Cell, Settings
 from discrepancy.benchmark.store import CellStore
 from discrepancy.benchmark.tracking import connect
@@ -26,7 +28,11 @@ def make_task(project, part, *, seed=0, category="disc", **dfr):
     params = {"data_root": str(part), "image_size": 64}
     params["dfr"] = {"epochs": 1, "latent_dim": 4, "device": "cpu", **dfr}
     params["reporting"] = {"segmentations": False}
-    cell, settings = Cell("folder", category, "dfr", seed), Settings(params, None, 1)
+    cell = Cell("folder", category, "dfr", seed)
+    params["dataset"] = "folder"
+    if project.is_dir():
+        bootstrap_project(project)
+    settings = Settings(resolved(project, None, params) if project.is_dir() else params, 1)
     more = {"params": params, "env": None, "threads": 1, "fingerprint": settings.fingerprint(cell), "parent": None}
     return Task(str(project), STORE, cell.folder, "folder", category, "dfr", seed, **more)
 
@@ -121,6 +127,70 @@ def test_a_cell_ends_with_the_process_that_started_it(place, part):
         time.sleep(0.05)
 
 
+def test_two_that_are_at_one_cell_run_it_once(place, part):
+    task = make_task(place, part, seed=11)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(launch(task))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0]["state"] == "done" and found[0] == found[1]
+    assert len(list((place / STORE / task.folder / "work/08_reporting/folder/disc/dfr/metrics.json").iterdir())) == 1
+
+
+def test_who_stops_early_stops_the_cells_that_run(place, part):
+    long, short = make_task(place, part, seed=12, epochs=40000), make_task(place, part, category="nothing")
+    results = run_locally([long, short, make_task(place, part, seed=13)], workers=2)
+    assert next(results)[0] == short
+    running(long, "work/06_models/folder/disc/dfr/checkpoint.pt")
+    results.close()
+    assert os.getpid() not in children().values()
+    store = CellStore(place / STORE)
+    assert store.read(long.folder) is None  # missing, not failed: the next start goes on with it
+    again = launch(make_task(place, part, seed=12, epochs=40000, latent_dim=0))
+    assert again["state"] == "failed" and store.read(long.folder) == again  # it is not taken for stopped
+
+
+def test_a_folder_that_cannot_be_written_is_a_failed_cell(place, part):
+    blocked = make_task(place, part, category="blocked")
+    (place / STORE / "dfr/folder").mkdir(parents=True, exist_ok=True)
+    (place / STORE / "dfr/folder/blocked").write_text("a file")
+    results = {
+        task.category: result
+        for task, result in run_locally([blocked, make_task(place, part, category="nothing")], workers=1)
+    }
+    assert "was not found" in results["nothing"]["reason"]
+    assert results["blocked"]["state"] == "failed" and "Error: " in results["blocked"]["reason"]
+
+
+def test_a_configuration_that_was_changed_meanwhile_is_refused(place, part):
+    task = make_task(place, part, seed=14)
+    path = place / "conf/base/parameters_reporting.yml"
+    text = path.read_text()
+    assert "worst: 4" in text
+    path.write_text(text.replace("worst: 4", "worst: 3"))
+    try:
+        result = launch(task)
+    finally:
+        path.write_text(text)
+    assert result["state"] == "failed" and "have other parameters now" in result["reason"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "expected"),
+    [
+        (2, [], [None, None]),
+        (1, ["0", "1", "2", "3"], ["0,1,2,3"]),
+        (2, ["0", "1", "2", "3"], ["0,1", "2,3"]),
+        (3, ["0", "1"], ["0", "1", "0"]),
+        (2, ["MIG-1", "5", "7"], ["MIG-1", "5"]),
+    ],
+)
+def test_gpus_are_shared_out(workers, gpus, expected):
+    assert [place.get("CUDA_VISIBLE_DEVICES") for place in places_of(workers, gpus)] == expected
+
+
 def test_gpus_are_handed_out_one_to_each_worker(monkeypatch):
     used, lock, together = [], threading.Lock(), set()
 
@@ -139,6 +209,7 @@ def test_gpus_are_handed_out_one_to_each_worker(monkeypatch):
     tasks = [make_task(Path("/p"), Path("/d"), seed=seed) for seed in range(9)]
     assert len(list(run_locally(tasks, workers=3, gpus=["0", "1", "MIG-2"]))) == 9
     assert set(used) == {"0", "1", "MIG-2"}
+    assert default_workers(["0", "1", "2", "3"], processes=2) == 2 and default_workers(["0"], processes=2) == 1
     assert default_workers([]) == 1 and default_workers(["0", "1"]) == 2 and default_threads(10**6) == 1
 
 

@@ -1,6 +1,7 @@
 """`kedro benchmark` as a user types it: what it does, leaves, says and skips; a crash; a cell that fails."""
 
 import json
+import re
 import shutil
 import sqlite3
 from contextlib import chdir
@@ -10,8 +11,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
+from mlflow.utils.validation import _validate_metric_name
 from tests.conftest import kedro, make_project, write_part
 
+from discrepancy.benchmark.configuration import resolved
 from discrepancy.benchmark.store import CellStore
 from discrepancy.benchmark.tracking import headline
 from discrepancy.cli import benchmark
@@ -82,6 +85,13 @@ def test_mlflow_shows_one_group(finished):
     client = mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     names = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
     assert {"results.json", "summary.json", "benchmark"} <= names
+    files = {artifact.path for artifact in client.list_artifacts(parent.info.run_id, "benchmark")}
+    assert {f"benchmark/{name}" for name in ("tables.md", "summary.csv", "results.csv", "page")} <= files
+    pages = {artifact.path for artifact in client.list_artifacts(parent.info.run_id, "benchmark/page")}
+    assert pages == {"benchmark/page/index.html", "benchmark/page/galleries"}
+    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
+    table = mlflow.load_table("summary.json", run_ids=[parent.info.run_id])  # MLflow knows it for a table
+    assert len(table) == len(pd.read_csv(project / FOLDER / "report/summary.csv"))
 
 
 def test_started_again_only_what_is_missing_runs(finished, photographs, tmp_path):
@@ -92,7 +102,19 @@ def test_started_again_only_what_is_missing_runs(finished, photographs, tmp_path
     fixed = tmp_path / "photographs"
     shutil.copytree(photographs, fixed)
     refused = invoke(project, command(fixed, categories="all"))
-    assert refused.exit_code == 1 and "was made with params" in refused.output and "another --name" in refused.output
+    assert refused.exit_code == 1 and "another --name" in refused.output
+    assert f"was made with data_root '{photographs}', now '{fixed}': expected" in refused.output
+    fewer = command(photographs, "--dry-run", params=",dfr.batch_size=2")
+    refused = invoke(project, fewer)  # what would be refused is not planned either
+    assert refused.exit_code == 1 and "was made with dfr.batch_size 4, now 2: expected" in refused.output
+    threads = [option if option != "--threads=1" else "--dry-run" for option in command(photographs, categories="all")]
+    assert "dfr         1 done     1 to run" in invoke(project, threads).output  # as many threads as before
+    paper = project / "conf/base/parameters_dfr.yml"
+    text = paper.read_text()
+    paper.write_text(re.sub(r"^  region: .*$", "  region: 4", text, flags=re.MULTILINE))
+    refused = invoke(project, command(photographs))
+    assert refused.exit_code == 1 and "was made with dfr.region 8, now 4: expected" in refused.output
+    paper.write_text(text)
     shutil.copy(
         fixed / "torn/ground_truth/scratch/001_mask.png", photographs / "torn/ground_truth/scratch/000_mask.png"
     )
@@ -117,6 +139,66 @@ def test_runs_that_a_crash_left_running_are_ended(finished, photographs, tmp_pat
     assert result.exit_code == 0, result.output
     parents, children = runs(project)
     assert [run.info.status for run in parents] == ["FINISHED"] and {run.info.status for run in children} == {"KILLED"}
+
+
+def test_what_was_planned_and_never_run_is_forgotten(finished, photographs, tmp_path, monkeypatch):
+    project = tmp_path / "project"
+    shutil.copytree(finished[0], project)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("discrepancy.benchmark.command.run_locally", interrupted)
+        broken = invoke(project, command(photographs, "--seeds=0,1,2"))
+    assert broken.exit_code != 0
+    store = CellStore(project / FOLDER)
+    assert [cell["seed"] for cell in store.card()["cells"] if cell["category"] == "disc"] == [0, 1, 2]
+    parents, _ = runs(project)
+    assert [run.info.status for run in parents] == ["FAILED"]
+    assert invoke(project, command(photographs)).exit_code == 0
+    assert store.table()[["category", "state"]].to_numpy().tolist() == [["disc", "done"], ["torn", "failed"]]
+
+
+def test_what_breaks_a_benchmark_off_is_shown_even_if_mlflow_is_gone_too(finished, photographs, tmp_path, monkeypatch):
+    project = tmp_path / "project"
+    shutil.copytree(finished[0], project)
+
+    def gone(self, *, failed):
+        raise mlflow.exceptions.MlflowException("API request to http://head:5000 failed")
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("discrepancy.benchmark.tracking.ParentRun.close", gone)
+    lost = invoke(project, command(photographs))  # nothing else went wrong
+    assert lost.exit_code == 1 and "MLflow does not answer" in lost.output and "http://head:5000" in lost.output
+    monkeypatch.setattr("discrepancy.benchmark.command._report", full)
+    assert str(invoke(project, command(photographs)).exception) == "No space left on device"
+
+
+def test_an_mlflow_server_that_does_not_answer(project, photographs, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    (project / "conf/local").mkdir(exist_ok=True)
+    (project / "conf/local/mlflow.yml").write_text("server: {mlflow_tracking_uri: 'http://127.0.0.1:9'}\n")
+    result = kedro(project, "benchmark", *command(photographs))
+    assert result.returncode == 1 and result.stderr.count("Error:") == 1 and "Traceback" not in result.stderr
+    assert "MLflow does not answer" in result.stderr and "127.0.0.1:9" in result.stderr
+
+
+def test_the_environment_decides_the_data_set(project):
+    bootstrap_project(project)
+    base = resolved(project, None, {})
+    assert base == resolved(project, None, {"dataset": "demo"}) and base["dfr"]["epochs"] == 100
+    assert resolved(project, "paper", {})["dataset"] == "mvtec_ad" and resolved(project, "paper", {}) != base
+    result = invoke(project, ["--env=paper"])
+    assert result.exit_code == 1 and "data/01_raw/mvtec_ad holds no category of mvtec_ad" in result.output
+
+
+def test_from_a_folder_inside_the_project(project):
+    (project / "notebooks").mkdir()
+    result = kedro(project / "notebooks", "benchmark", "--dry-run")
+    assert result.returncode == 0 and "benchmark demo: 0 of 9 cells are done" in result.stdout, result.stderr
 
 
 def test_the_page_is_made_again_from_what_is_on_disk(finished, tmp_path):
@@ -161,6 +243,8 @@ def test_metrics_of_the_parent():
     table = pd.DataFrame(rows, columns=["category", "method", "seed", "image_auroc"]).assign(state="done")
     assert headline(table) == {"image_auroc/cable": pytest.approx(0.85), "image_auroc/gear": 0.5}
     both = pd.concat([table, table.assign(method="größe&", image_auroc=0.1)])
-    assert headline(both)["image_auroc/cable/gr__e_"] == pytest.approx(0.1)
+    assert headline(both)["image_auroc/cable/größe_"] == pytest.approx(0.1)
+    for name in headline(table.assign(category=["齿轮", "größe", "grüße"])):
+        _validate_metric_name(name)
     assert headline(table.assign(state="failed")) == {}
     assert json.dumps(headline(both))

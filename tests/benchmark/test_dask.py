@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from contextlib import chdir
+from dataclasses import replace
+from importlib.metadata import version
 
 import mlflow
 import pytest
@@ -14,8 +16,11 @@ from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
 from tests.conftest import make_project, write_part
 
+from discrepancy.benchmark.cell import Task
+from discrepancy.benchmark.remote import Sight, _check_workers, _key
 from discrepancy.benchmark.store import CellStore
 from discrepancy.cli import benchmark
+from discrepancy.errors import InputError
 
 pytest.importorskip("distributed")
 
@@ -37,8 +42,12 @@ def free_port():
 
 
 @pytest.fixture
-def cluster(tmp_path):
-    """Address of a scheduler, and two workers, each with its nanny in a process group of its own."""
+def cluster(tmp_path, request):
+    """Address of a scheduler, and two workers, each with its nanny in a process group of its own.
+
+    Its parameter: how many workers may die of a task.
+    """
+    allowed = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(getattr(request, "param", 3))}
     address = f"tcp://127.0.0.1:{free_port()}"
     host = ["--host", "127.0.0.1", "--no-dashboard"]
     started = [
@@ -48,6 +57,7 @@ def cluster(tmp_path):
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=tmp_path,
+            env=os.environ | allowed,
         )
         for number, command in enumerate(
             [
@@ -92,11 +102,7 @@ def test_a_worker_is_killed_in_the_middle(project, photographs, cluster, tmp_pat
     store = CellStore(project / "data/08_reporting/benchmark/b")
     command = [sys.executable, "-m", "kedro", "benchmark", *arguments(photographs, f"--scheduler={address}", epochs=60)]
     running = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 240
-    while not (there := list(store.root.glob("*/*/*/*/work/06_models/folder/disc/dfr/checkpoint.pt"))):
-        assert running.poll() is None and time.monotonic() < deadline, running.stdout.read()
-        time.sleep(0.02)
-    seed = next(part for part in there[0].parts if part.startswith("seed_"))
+    seed = next(part for part in wait_for_a_checkpoint(store, running).parts if part.startswith("seed_"))
     (victim,) = [worker for worker in workers if any(_runs(pid, seed) for pid in descendants(worker.pid))]
     cells = descendants(victim.pid)
     end(victim)
@@ -126,6 +132,90 @@ def test_a_worker_is_killed_in_the_middle(project, photographs, cluster, tmp_pat
     found = store.read(f"dfr/folder/disc/{seed}")
     for name, value in expected["metrics"].items():
         assert name in TIMED or found["metrics"][name] == value, name
+
+
+def start(project, photographs, address, *, seeds):
+    """A benchmark of cells that do not end, in a process of its own."""
+    given = arguments(photographs, f"--scheduler={address}", epochs=40000)
+    given[1] = f"--seeds={seeds}"
+    command = [sys.executable, "-m", "kedro", "benchmark", *given]
+    return subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for_a_checkpoint(store, running):
+    """Path of the first cell's checkpoint, once there is one."""
+    deadline = time.monotonic() + 240
+    while not (there := list(store.root.glob("*/*/*/*/work/06_models/folder/disc/dfr/checkpoint.pt"))):
+        assert running.poll() is None and time.monotonic() < deadline, running.stdout.read()
+        time.sleep(0.02)
+    return there[0]
+
+
+def test_an_interrupted_benchmark_stops_its_cells(project, photographs, cluster):
+    address, workers = cluster
+    store = CellStore(project / "data/08_reporting/benchmark/b")
+    running = start(project, photographs, address, seeds="0,1,2")
+    wait_for_a_checkpoint(store, running)
+    running.send_signal(signal.SIGINT)
+    output = running.communicate(timeout=60)[0]
+    assert running.returncode != 0
+    assert not any(_alive(pid) for worker in workers for pid in descendants(worker.pid)), output
+    assert store.table()["state"].tolist() == ["missing"] * 3
+    client = mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    (experiment,) = [one for one in client.search_experiments() if one.name == "discrepancy"]
+    assert "RUNNING" not in {run.info.status for run in client.search_runs([experiment.experiment_id])}
+
+
+@pytest.mark.parametrize("cluster", [0], indirect=True)
+def test_a_cell_whose_workers_died_too_often_is_failed(project, photographs, cluster):
+    address, workers = cluster
+    store = CellStore(project / "data/08_reporting/benchmark/b")
+    running = start(project, photographs, address, seeds="0")
+    wait_for_a_checkpoint(store, running)
+    (victim,) = [worker for worker in workers if descendants(worker.pid)]
+    end(victim)
+    output = running.communicate(timeout=60)[0]
+    assert running.returncode == 1 and "seed 0: failed: KilledWorker" in output, output
+    (result,) = store.results()
+    assert result["state"] == "failed" and "KilledWorker" in result["reason"]
+    assert "KilledWorker" in (store.root / "page/index.html").read_text()
+
+
+class Workers:
+    """A client whose workers answer, or fail, as they are told."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def wait_for_workers(self, *_, **__):
+        pass
+
+    def run(self, *_):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return {"tcp://a:1": self.answer}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Sight("a", False, version("discrepancy")), "worker tcp://a:1 on a does not see"),
+        (Sight("a", True, "0.0.0"), "on a has discrepancy 0.0.0, this machine"),
+        (ModuleNotFoundError("No module named 'discrepancy'"), "cannot run cells: No module named 'discrepancy'"),
+    ],
+)
+def test_workers_that_cannot_run_cells_are_refused(tmp_path, answer, said):
+    task = Task(str(tmp_path), "data/b", "dfr/f/disc/seed_0", "f", "disc", "dfr", 0, {}, None, 1, "print", "run")
+    with pytest.raises(InputError, match=said):
+        _check_workers(Workers(answer), [task], timeout=1)
+    _check_workers(Workers(Sight("a", True, version("discrepancy"))), [task], timeout=1)
+    assert not list((tmp_path / "data/b").iterdir())
+
+
+def test_projects_and_benchmarks_do_not_get_each_others_results():
+    task = Task("/p", "data/b", "dfr/f/disc/seed_0", "f", "disc", "dfr", 0, {}, None, 1, "print", "run")
+    others = [replace(task, project="/q"), replace(task, store="data/c"), replace(task, parent="other")]
+    assert len({_key(one) for one in (task, *others)}) == 4 and _key(task) == _key(replace(task))
 
 
 def _runs(pid, seed):

@@ -10,7 +10,7 @@ from discrepancy.benchmark.plan import Cell, Plan, Settings, duration, make_cell
 from discrepancy.benchmark.store import CellStore
 from discrepancy.errors import InputError
 
-SETTINGS = Settings({"dfr": {"epochs": 2}}, None, 1)
+SETTINGS = Settings({"dfr": {"epochs": 2}}, 1)
 
 
 def done(cell, settings=SETTINGS, *, seconds=10.0, state="done", **metrics):
@@ -54,23 +54,19 @@ def test_what_is_done_is_not_planned_again(store):
     first, second, third = cells()[:3]
     store.write(first.folder, done(first))
     store.write(second.folder, done(second, state="failed"))
-    store.write(third.folder, done(third, Settings({"dfr": {"epochs": 3}}, None, 1)))  # of other parameters
+    store.write(third.folder, done(third, Settings({"dfr": {"epochs": 3}}, 1)))  # of other parameters
     plan = Plan.of(cells(), SETTINGS, store)
     assert plan.done == [first] and plan.waiting == cells()[1:]
 
 
 @pytest.mark.parametrize(
     "other",
-    [Settings({"dfr": {"epochs": 3}}, None, 1), Settings({"dfr": {"epochs": 2}}, "paper", 1), Settings({}, None, 1),
-     Settings({"dfr": {"epochs": 2}}, None, 2)],
-)  # fmt: skip
+    [Settings({"dfr": {"epochs": 3}}, 1), Settings({}, 1), Settings({"dfr": {"epochs": 2}}, 2)],
+)
 def test_whatever_decides_the_numbers_is_in_the_fingerprint(other):
     cell = cells()[0]
-    assert (
-        other.fingerprint(cell)
-        != SETTINGS.fingerprint(cell)
-        == Settings({"dfr": {"epochs": 2}}, None, 1).fingerprint(cell)
-    )
+    assert other.fingerprint(cell) != SETTINGS.fingerprint(cell)
+    assert Settings({"dfr": {"epochs": 2}}, 1).fingerprint(cell) == SETTINGS.fingerprint(cell)
     assert len({SETTINGS.fingerprint(cell) for cell in cells()}) == 8
 
 
@@ -85,6 +81,7 @@ def test_the_time_is_that_of_earlier_cells(store):
     assert Plan.of(more, SETTINGS, store).seconds == 20  # a part without cells: the usual one of the method
     lines = plan.lines(workers=2)
     assert lines == ["dfr         3 done     1 to run", "time    20 s, with 2 at a time"]
+    assert plan.lines(workers=None)[-1] == "time    40 s, one after the other"
 
 
 def test_durations():

@@ -207,6 +207,16 @@ def test_the_comparison_is_in_words_and_numbers():
     assert "nothing to compare" in page_of(made_up_results(methods=("dfr",)))
 
 
+def test_ranks_that_friedman_does_not_tell_apart_are_not_said_to_differ():
+    names = ["a", "b", "c"]
+    rows = [{"dataset": "d", "metric": "image_auroc", "method": name, "mean_rank": 23 / 15 + 13 / 15 * i / 2,
+             "categories": 15, "critical_difference": 0.856, "note": ""} for i, name in enumerate(names)]  # fmt: skip
+    pairs = compare(made_up_results("mvtec_ad", MVTEC))
+    for p, shown in ((0.057, True), (0.05, False)):
+        text = comparison_part(pairs, pd.DataFrame(rows).assign(friedman_p=p))
+        assert ("no difference shown" in text.partition("<details")[0]) == shown
+
+
 def test_notes_are_words_not_markup():
     table = compare(made_up_results()).assign(note="<b>dfc</b> & dfr")
     read = Reader(comparison_part(table))

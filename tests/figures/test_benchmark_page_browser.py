@@ -168,6 +168,9 @@ def wait_for(browser, condition, *arguments, seconds=10):
 def test_a_click_on_a_cell_of_the_heat_map_opens_the_category_too(opened):
     find(opened, ".metric:not([hidden]) .heat tbody td[data-link]")[3].click()
     wait_for(opened, "return document.getElementById('category-3').open")
+    opened.execute_script("document.getElementById('category-3').open = false; scrollTo(0, 0)")
+    find(opened, ".metric:not([hidden]) .heat tbody td[data-link='#category-3']")[1].click()  # the address stays
+    wait_for(opened, "return document.getElementById('category-3').open && scrollY > 0")
 
 
 def test_an_address_with_a_category_opens_it(opened, page):

@@ -17,7 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from discrepancy.benchmark.configuration import resolved
+from discrepancy.benchmark.plan import Cell, Settings
 from discrepancy.benchmark.store import CellStore, Result
+from discrepancy.errors import InputError
 
 ARRAYS = ("03_primary", "04_feature", "07_model_output")
 """What a finished cell does not need any more: gigabytes for a large data set."""
@@ -105,6 +108,7 @@ def _session(task: Task, store: CellStore) -> dict[str, Any]:
     if task.parent:
         os.environ["MLFLOW_PARENT_RUN_ID"] = task.parent
     bootstrap_project(project)
+    _check_configuration(task, project)
     given = {
         **task.params,
         "dataset": task.dataset,
@@ -118,6 +122,21 @@ def _session(task: Task, store: CellStore) -> dict[str, Any]:
     found = {"version": session.session_id, "run_id": _run_id(session.session_id)}
     metrics = store.report(task.folder, {**task.result("done"), **found}, "metrics.json")
     return {"metrics": json.loads(metrics.read_text(encoding="utf-8")), **found}
+
+
+def _check_configuration(task: Task, project: Path) -> None:
+    """The files may have been changed since the benchmark was planned: its cells would not be comparable.
+
+    Raises:
+        InputError: they give other parameters now.
+    """
+    cell = Cell(task.dataset, task.category, task.method, task.seed)
+    now = Settings(resolved(project, task.env, task.params), task.threads)
+    if now.fingerprint(cell) != task.fingerprint:
+        raise InputError(
+            f"the files in {project / 'conf'} have other parameters now than when the benchmark began; expected them "
+            "to stay: start it again, under another --name if it was meant"
+        )
 
 
 def _run_id(version: str) -> str | None:

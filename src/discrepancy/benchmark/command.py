@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from discrepancy.benchmark.cell import Task
+from discrepancy.benchmark.configuration import flat, resolved
 from discrepancy.benchmark.local import default_threads, default_workers, run_locally, visible_gpus
 from discrepancy.benchmark.plan import Cell, Plan, Settings, make_cells
 from discrepancy.benchmark.store import CellStore, Result
@@ -24,6 +26,8 @@ try:
     import fcntl
 except ImportError:  # not a POSIX system: nothing keeps two benchmarks of one name apart
     fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger(__name__)
 
 FOLDER: Final = "data/08_reporting/benchmark"
 
@@ -38,10 +42,10 @@ class Options:
         seeds: of splits and training.
         params: `--params` of every run, nested; `dataset` and `data_root` among them.
         env: Kedro's environment.
-        name: of the benchmark: its folder, and MLflow's run.
+        name: of the benchmark: its folder, and MLflow's run; None for the data set's.
         scheduler: address of a Dask scheduler; None runs here.
         workers: cells at a time; None for one per GPU, or one.
-        threads: per cell; None shares the cores.
+        threads: per cell; None for as many as before, or this machine's cores, shared.
         keep_arrays: leave images and anomaly maps of finished cells on disk.
         dry_run: only say what would be done.
     """
@@ -51,7 +55,7 @@ class Options:
     seeds: Sequence[int]
     params: Mapping[str, Any] = field(default_factory=dict)
     env: str | None = None
-    name: str = "demo"
+    name: str | None = None
     scheduler: str | None = None
     workers: int | None = None
     threads: int | None = None
@@ -59,7 +63,7 @@ class Options:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w][\w.-]*", self.name):
+        if self.name is not None and not re.fullmatch(r"[\w][\w.-]*", self.name):
             raise InputError(f"--name: {self.name!r} given; expected a plain name of letters, digits, '-', '_' and '.'")
 
 
@@ -74,15 +78,20 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
     Raises:
         InputError: a method, category or parameter does not exist, or the scheduler cannot be used.
     """
-    dataset = str(options.params.get("dataset", "demo"))
-    data_root = Path(str(options.params.get("data_root", project / "data/01_raw" / dataset)))
-    cells = make_cells(options.methods, dataset, options.categories, options.seeds, project / data_root)
+    from kedro.framework.startup import bootstrap_project
+
+    bootstrap_project(project)
+    parameters = resolved(project, options.env, options.params)
+    dataset = str(parameters["dataset"])
+    options = replace(options, name=options.name or dataset)
+    data_root = project / str(parameters["data_root"])
+    cells = make_cells(options.methods, dataset, options.categories, options.seeds, data_root)
     _check_parameters(project, options, cells[0])
-    store = CellStore(project / FOLDER / options.name)
+    store = CellStore(project / FOLDER / str(options.name))
     gpus = [] if options.scheduler else visible_gpus()
-    workers = options.workers or (1 if options.scheduler else default_workers(gpus))
-    threads = options.threads or default_threads(1 if options.scheduler else workers)
-    settings = Settings(dict(options.params), options.env, threads)
+    workers = options.workers or default_workers(gpus, max(parameters[name]["processes"] for name in options.methods))
+    settings = Settings(parameters, _threads(options, store, workers))
+    _refuse_other_settings(settings, store)
     if options.dry_run:
         _show(Plan.of(cells, settings, store), options, workers, say)
         return True
@@ -90,26 +99,39 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
         _note(cells, settings, store)
         plan = Plan.of(cells, settings, store)
         _show(plan, options, workers, say)
-        parent = _open_parent(project, options, store)
+        parent = _open_parent(project, options, dataset, store)
         try:
             tasks = [_task(cell, project, settings, store, parent.run_id, options) for cell in plan.waiting]
-            for task, result in _watched(_execute(tasks, options, workers, gpus), len(tasks)):
-                tqdm.write(_line(task, result))
+            with closing(_watched(_execute(tasks, options, workers, gpus), len(tasks))) as results:
+                for task, result in results:
+                    tqdm.write(_line(task, result))
+            failed = [cell for cell in cells if (store.read(cell.folder) or {}).get("state") != "done"]
+            _report(project, options, store, parent)
+            parent.close(failed=bool(failed))
         except BaseException:
-            parent.close(failed=True)
+            _end(parent)
             raise
-        failed = [cell for cell in cells if (store.read(cell.folder) or {}).get("state") != "done"]
-        _report(project, options, store, parent)
-        parent.close(failed=bool(failed))
     return not failed
+
+
+def _threads(options: Options, store: CellStore, workers: int) -> int:
+    """As asked for, or as before: with another number PyTorch rounds otherwise. Else the cores, shared."""
+    before = (store.card().get("settings") or {}).get("threads")
+    return options.threads or before or default_threads(1 if options.scheduler else workers)
+
+
+def _end(parent: ParentRun) -> None:
+    """Have MLflow show that the benchmark was broken off; what broke it off is what the user has to see."""
+    try:
+        parent.close(failed=True)
+    except Exception:
+        logger.exception("MLflow could not be told that the benchmark was broken off")
 
 
 def _check_parameters(project: Path, options: Options, cell: Cell) -> None:
     """Have Kedro check names and values once, so that a slip does not make every cell fail, hours later."""
     from kedro.framework.session import KedroSession
-    from kedro.framework.startup import bootstrap_project
 
-    bootstrap_project(project)
     given = {**options.params, "category": cell.category, "seed": cell.seed}
     session: Any = KedroSession.create(project_path=project, env=options.env, runtime_params=given)
     with session:
@@ -118,7 +140,7 @@ def _check_parameters(project: Path, options: Options, cell: Cell) -> None:
 
 def _show(plan: Plan, options: Options, workers: int, say: Callable[[str], None]) -> None:
     say(f"benchmark {options.name}: {len(plan.done)} of {len(plan.done) + len(plan.waiting)} cells are done")
-    for line in plan.lines(workers):
+    for line in plan.lines(None if options.scheduler else workers):
         say(line)
 
 
@@ -133,8 +155,8 @@ def _task(
         category=cell.category,
         method=cell.method,
         seed=cell.seed,
-        params=dict(settings.params),
-        env=settings.env,
+        params=dict(options.params),
+        env=options.env,
         threads=settings.threads,
         fingerprint=settings.fingerprint(cell),
         parent=parent,
@@ -152,7 +174,7 @@ def _execute(tasks: list[Task], options: Options, workers: int, gpus: Sequence[s
     return run_locally(tasks, workers=workers, gpus=gpus)
 
 
-def _watched(results: Iterator[tuple[Task, Result]], total: int) -> Iterator[tuple[Task, Result]]:
+def _watched(results: Iterator[tuple[Task, Result]], total: int) -> Generator[tuple[Task, Result]]:
     with tqdm(total=total, desc="cells", unit="cell", disable=None) as bar:
         for pair in results:
             bar.update()
@@ -168,10 +190,10 @@ def _line(task: Task, result: Result) -> str:
     return f"{what}: {shown}{result['seconds']:.0f} s"
 
 
-def _open_parent(project: Path, options: Options, store: CellStore) -> ParentRun:
+def _open_parent(project: Path, options: Options, dataset: str, store: CellStore) -> ParentRun:
     """MLflow's run of this benchmark; its id is kept on disk, for the next start."""
-    tags = {"dataset": str(options.params.get("dataset", "demo")), "method": "+".join(options.methods)}
-    parent = ParentRun(project, options.env, options.name, store.card().get("run_id"), tags)
+    tags = {"dataset": dataset, "method": "+".join(options.methods)}
+    parent = ParentRun(project, options.env, str(options.name), store.card().get("run_id"), tags)
     store.note(run_id=parent.run_id)
     return parent
 
@@ -184,28 +206,50 @@ def _report(project: Path, options: Options, store: CellStore, parent: ParentRun
     session: Any = KedroSession.create(project_path=project, runtime_params={"benchmark": options.name})
     with session:
         session.run(pipeline_names=["report"], runner=SequentialRunner())
-    summary = pd.read_csv(store.root / "report/summary.csv", dtype={"category": str})
+    summary = pd.read_csv(
+        store.root / "report/summary.csv", dtype={"category": str}, keep_default_na=False, na_values=[""]
+    )
     results = store.table()
-    files = [path for path in sorted((store.root / "report").iterdir()) if path.is_file()]
-    parent.log(results, {"results.json": results, "summary.json": summary}, files)
+    folders = {"benchmark": store.root / "report", "benchmark/page": store.root / "page"}
+    parent.log(results, {"results.json": results, "summary.json": summary}, folders)
 
 
-def _note(cells: Sequence[Cell], settings: Settings, store: CellStore) -> None:
-    """Keep what was planned; refuse to mix cells of different parameters in one table.
+def _refuse_other_settings(settings: Settings, store: CellStore) -> None:
+    """Cells of different parameters are not mixed in one table.
 
     Raises:
         InputError: the benchmark of this name was made with other settings.
     """
-    card = store.card()
-    wanted = json.loads(json.dumps(asdict(settings), default=str))
-    if (found := card.get("settings")) not in (None, wanted):
-        differing = [f"{name} {found.get(name)!r}" for name in wanted if found.get(name) != wanted[name]]
-        raise InputError(
-            f"the benchmark in {store.root} was made with {', '.join(differing)}; expected the same: give another "
-            "--name, or remove that folder"
-        )
-    known = {json.dumps(cell, sort_keys=True): cell for cell in [*card.get("cells", []), *map(asdict, cells)]}
-    store.note(settings=wanted, cells=list(known.values()))
+    found = store.card().get("settings")
+    if found is None or found == (wanted := _as_json(settings)):
+        return
+    before, now = flat(found), flat(wanted)
+    names = [name.removeprefix("parameters.") for name in before | now if before.get(name) != now.get(name)]
+    pairs = [f"{name} {_value(before, name)}, now {_value(now, name)}" for name in names]
+    more = "" if len(pairs) <= 5 else f"; and {len(pairs) - 5} more"
+    raise InputError(
+        f"the benchmark in {store.root} was made with {'; '.join(pairs[:5])}{more}: expected the same: give another "
+        "--name, or remove that folder"
+    )
+
+
+def _value(settings: Mapping[str, Any], name: str) -> str:
+    for key in (name, f"parameters.{name}"):
+        if key in settings:
+            return repr(settings[key])
+    return "not there"
+
+
+def _as_json(settings: Settings) -> dict[str, Any]:
+    return json.loads(json.dumps(asdict(settings), default=str))
+
+
+def _note(cells: Sequence[Cell], settings: Settings, store: CellStore) -> None:
+    """Keep what is planned now; of what was planned before, the cells that were run."""
+    planned = [asdict(cell) for cell in cells]
+    run = {(found["dataset"], found["category"], found["method"], found["seed"]) for found in store.results()}
+    earlier = [cell for cell in store.card().get("cells", []) if tuple(cell.values()) in run and cell not in planned]
+    store.note(settings=_as_json(settings), cells=[*earlier, *planned])
 
 
 @contextmanager

@@ -77,8 +77,8 @@ def rank_methods(results: pd.DataFrame, metrics: Iterable[str] = COMPARED) -> pd
 
     Returns:
         one row per data set, metric and method, best first: `dataset`, `metric`, `method`, `mean_rank` (1 is best),
-        `categories`, `friedman_p` and `critical_difference` (NaN below three methods or with too few categories for
-        any pair to differ), and `note`.
+        `categories`, `friedman_p` and `critical_difference` (NaN below three methods, or below the six categories
+        from which a single pair's signed-rank test can reach the level), and `note`.
     """
     rows: list[dict[str, Any]] = []
     for dataset, metric, means in _category_means(results, metrics):
@@ -108,6 +108,14 @@ def signed_rank_p(differences: ArrayLike) -> float:
     values = np.asarray(differences, dtype=np.float64)
     values = values[values != 0]
     return float(stats.wilcoxon(values).pvalue) if values.size > 1 else 1.0
+
+
+def signed_rank_sum(differences: NDArray[np.float64]) -> float:
+    """Return the sum of the ranks of the differences' sizes, each with its difference's sign: what the test judges.
+
+    Its sign may be another than that of the mean, which a single large difference can turn.
+    """
+    return float((np.sign(differences) * stats.rankdata(np.abs(differences))).sum())
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -172,7 +180,7 @@ def _pair_note(method: str, other: str, gap: NDArray[np.float64], p: float, pair
     if not count:
         return "nothing to compare: no category that all methods have finished"
     if p <= LEVEL:
-        better, worse = (method, other) if gap.mean() > 0 else (other, method)
+        better, worse = (method, other) if signed_rank_sum(gap) > 0 else (other, method)
         return f"{better} is higher than {worse}"
     needed = fewest_categories(pairs)
     if count < needed:

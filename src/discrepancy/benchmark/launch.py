@@ -1,4 +1,4 @@
-"""Starting the process of one cell, and what to say when it does not come back."""
+"""Starting the process of one cell, stopping it, and what to say when it does not come back."""
 
 from __future__ import annotations
 
@@ -6,19 +6,33 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from discrepancy.benchmark.cell import Task
 from discrepancy.benchmark.store import RESULT, CellStore, Result
 
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: nothing keeps two processes of one cell apart
+    fcntl = None  # type: ignore[assignment]
+
 LOG: Final = "run.log"
 _THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
+_running: dict[Path, subprocess.Popen[str]] = {}
+_stopped: set[Path] = set()
+_registry = threading.Lock()
+
+
 def launch(task: Task, environment: Mapping[str, str] | None = None) -> Result:
     """Run a cell in a process of its own; its result, which lies on disk too. Never raises for a cell that fails.
+
+    Where another process, perhaps on another machine, is at this cell, this one waits and takes its result.
 
     Args:
         task: the cell.
@@ -26,20 +40,74 @@ def launch(task: Task, environment: Mapping[str, str] | None = None) -> Result:
     """
     store = CellStore(Path(task.project) / task.store)
     folder = store.root / task.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULT).unlink(missing_ok=True)  # of other parameters, or a failure: what is read below is this run's
-    variables = {**os.environ, **dict.fromkeys(_THREADS, str(task.threads)), **(environment or {})}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            found = store.read(task.folder)
+            if found and found["state"] == "done" and found["fingerprint"] == task.fingerprint:
+                return found
+            (folder / RESULT).unlink(missing_ok=True)  # what is read below is this run's
+            code = _run(task, folder, environment or {})
+            if (result := store.read(task.folder)) is not None:
+                return result
+    except OSError as error:
+        return lost(task, f"{type(error).__name__}: {error}")
+    if _was_stopped(folder):
+        return task.result("failed", reason="stopped with the benchmark")  # not kept: the next start runs it
+    return lost(task, f"{_ending(code)}; see {folder / LOG}")
+
+
+def lost(task: Task, reason: str) -> Result:
+    """The result of a cell that left none; kept on disk, if that can be written."""
+    result = task.result("failed", reason=reason)
+    with suppress(OSError):
+        CellStore(Path(task.project) / task.store).write(task.folder, result)
+    return result
+
+
+def stop(root: str) -> int:
+    """Kill the cells of a benchmark that this process has started, by its folder; how many there were."""
+    with _registry:
+        mine = {folder: process for folder, process in _running.items() if folder.is_relative_to(root)}
+        _stopped.update(mine)
+    for process in mine.values():
+        process.kill()
+    return len(mine)
+
+
+def _run(task: Task, folder: Path, environment: Mapping[str, str]) -> int:
+    """Run the process to its end; its exit code."""
+    variables = {**os.environ, **dict.fromkeys(_THREADS, str(task.threads)), **environment}
     command = [sys.executable, "-m", "discrepancy.benchmark.cell", str(os.getpid())]
     with (folder / LOG).open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, text=True, env=variables
         )
-        process.communicate(task.to_json())
-    result = store.read(task.folder)
-    if result is None:
-        result = task.result("failed", reason=f"{_ending(process.returncode)}; see {folder / LOG}")
-        store.write(task.folder, result)
-    return result
+        with _registry:
+            _stopped.discard(folder)  # of an earlier time, when the process had just ended by itself
+            _running[folder] = process
+        try:
+            process.communicate(task.to_json())
+        finally:
+            with _registry:
+                del _running[folder]
+    return process.returncode
+
+
+def _was_stopped(folder: Path) -> bool:
+    with _registry:
+        known = folder in _stopped
+        _stopped.discard(folder)
+    return known
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process is at this cell; the system lifts the lock when a process ends, however it ends."""
+    with (folder / ".lock").open("w") as file:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _ending(code: int) -> str:

@@ -1,4 +1,4 @@
-"""Cells on this machine, some at a time, each on a GPU of its own where there are any."""
+"""Cells on this machine, some at a time, each on GPUs of its own where there are any."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import queue
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Final
 
 from discrepancy.benchmark.cell import Task
-from discrepancy.benchmark.launch import launch
+from discrepancy.benchmark.launch import launch, stop
 from discrepancy.benchmark.store import Result
 from discrepancy.inspection.chunks import usable_cores
 
@@ -26,9 +27,9 @@ def visible_gpus() -> list[str]:
     return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
 
 
-def default_workers(gpus: Sequence[str]) -> int:
-    """One cell at a time for each GPU; without any one, which uses all cores."""
-    return max(1, len(gpus))
+def default_workers(gpus: Sequence[str], processes: int = 1) -> int:
+    """One cell at a time for each GPU, or for as many as share one training; without any one, which uses all cores."""
+    return max(1, len(gpus) // processes)
 
 
 def default_threads(workers: int) -> int:
@@ -36,14 +37,23 @@ def default_threads(workers: int) -> int:
     return max(1, usable_cores() // workers)
 
 
+def places_of(workers: int, gpus: Sequence[str]) -> list[dict[str, str]]:
+    """What each worker's cells see: an equal share of the GPUs, or one that they share, where there are any."""
+    if not gpus:
+        return [{} for _ in range(workers)]
+    share = max(1, len(gpus) // workers)
+    starts = [number * share % len(gpus) for number in range(workers)]
+    return [{_VISIBLE: ",".join(gpus[start : start + share])} for start in starts]
+
+
 def run_locally(tasks: Sequence[Task], *, workers: int, gpus: Sequence[str] = ()) -> Iterator[tuple[Task, Result]]:
     """Run tasks, `workers` at a time; gives each with its result as it ends.
 
-    Where the caller stops early, those that run go on to their end and those that wait never begin.
+    Where the caller stops early, those that run are stopped and those that wait never begin.
     """
     places: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
-    for number in range(workers):
-        places.put({_VISIBLE: gpus[number % len(gpus)]} if gpus else {})
+    for place in places_of(workers, gpus):
+        places.put(place)
 
     def run(task: Task) -> Result:
         place = places.get()
@@ -57,5 +67,9 @@ def run_locally(tasks: Sequence[Task], *, workers: int, gpus: Sequence[str] = ()
         waiting = {pool.submit(run, task): task for task in tasks}
         for future in as_completed(waiting):
             yield waiting[future], future.result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        stop(str(Path(tasks[0].project) / tasks[0].store))
+        raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=True)

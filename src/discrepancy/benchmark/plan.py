@@ -43,18 +43,16 @@ class Settings:
     """What all cells of a benchmark have in common.
 
     Attributes:
-        params: `--params` of every run, nested.
-        env: Kedro's environment, `paper` for one; None for the default.
+        parameters: of every run, nested, as `configuration.resolved` gives them.
         threads: per cell, for PyTorch's products: with another number they round otherwise.
     """
 
-    params: Mapping[str, Any]
-    env: str | None
+    parameters: Mapping[str, Any]
     threads: int
 
     def fingerprint(self, cell: Cell) -> str:
         """Digest of all that decides a cell's numbers but the photographs; a result with another one is not its own."""
-        what = {"cell": asdict(cell), **asdict(self), "params": dict(self.params), "version": version("discrepancy")}
+        what = {"cell": asdict(cell), **asdict(self), "version": version("discrepancy")}
         return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -84,16 +82,17 @@ class Plan:
         waiting = [cell for cell in cells if cell not in set(done)]
         return cls(done, waiting, _estimate(waiting, store))
 
-    def lines(self, workers: int) -> list[str]:
-        """What is done already, what will run, and how long that may take."""
+    def lines(self, workers: int | None) -> list[str]:
+        """What is done already, what will run, and how long that may take: so many at a time, None for not known."""
         methods = list(dict.fromkeys(cell.method for cell in [*self.done, *self.waiting]))
         lines = []
         for method in methods:
             counts = [sum(cell.method == method for cell in cells) for cells in (self.done, self.waiting)]
             lines.append(f"{method:<8}{counts[0]:>5} done {counts[1]:>5} to run")
         if self.waiting:
-            taking = "unknown before a first cell is done" if self.seconds is None else duration(self.seconds / workers)
-            lines.append(f"time    {taking}, with {workers} at a time")
+            seconds = None if self.seconds is None else self.seconds / (workers or 1)
+            taking = "unknown before a first cell is done" if seconds is None else duration(seconds)
+            lines.append(f"time    {taking}, {f'with {workers} at a time' if workers else 'one after the other'}")
         return lines
 
 

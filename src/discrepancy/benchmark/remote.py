@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from discrepancy.benchmark.cell import Task
-from discrepancy.benchmark.launch import launch
+from discrepancy.benchmark.launch import launch, lost, stop
 from discrepancy.benchmark.store import Result
 from discrepancy.errors import InputError
 
@@ -30,7 +32,8 @@ def run_on_dask(tasks: Sequence[Task], address: str, *, timeout: float = 30.0) -
 
     A worker that dies takes its cell along; the scheduler gives the cell to another one, where the training goes on
     from its checkpoint. A cell whose workers died four times counts as failed. A result is released as soon as it is
-    here: otherwise cells whose results lay on a dead worker would be computed again.
+    here: otherwise cells whose results lay on a dead worker would be computed again. Where the caller stops early,
+    the cells that run are stopped on their workers.
 
     Raises:
         InputError: `distributed` is not installed, the scheduler does not answer, it has no worker, or a worker does
@@ -50,16 +53,22 @@ def run_on_dask(tasks: Sequence[Task], address: str, *, timeout: float = 30.0) -
         ) from error
     with client:
         _check_workers(client, tasks, timeout)
-        named = {f"cell-{task.fingerprint}": task for task in tasks}
+        named = {_key(task): task for task in tasks}
         futures = [client.submit(launch, task, key=key, pure=False) for key, task in named.items()]
         pending = as_completed(futures)
         del futures
-        for future in pending:
-            task = named[future.key]
-            failure = future.exception()
-            result = future.result() if failure is None else _lost(task, failure)
-            future.release()
-            yield task, result
+        try:
+            for future in pending:
+                task = named[future.key]
+                failure = future.exception()
+                result = future.result() if failure is None else lost(task, f"{type(failure).__name__}: {failure}")
+                future.release()
+                yield task, result
+        except BaseException:
+            with suppress(OSError, TimeoutError):  # the scheduler may be what is gone
+                client.cancel(list(pending.futures))  # first: a worker that is free takes the next
+                client.run(stop, str(Path(tasks[0].project) / tasks[0].store), on_error="ignore")
+            raise
 
 
 def _check_workers(client: Any, tasks: Sequence[Task], timeout: float) -> None:
@@ -77,6 +86,10 @@ def _check_workers(client: Any, tasks: Sequence[Task], timeout: float) -> None:
     token.touch()
     try:
         sights: dict[str, Sight] = client.run(look, str(token))
+    except ImportError as error:
+        raise InputError(
+            f"a worker cannot run cells: {error}; expected discrepancy {version('discrepancy')} on every machine"
+        ) from error
     finally:
         token.unlink(missing_ok=True)
     for worker, sight in sights.items():
@@ -97,5 +110,6 @@ def look(token: str) -> Sight:
     return Sight(socket.gethostname(), Path(token).is_file(), version("discrepancy"))
 
 
-def _lost(task: Task, error: BaseException) -> Result:
-    return task.result("failed", reason=f"{type(error).__name__}: {error}")
+def _key(task: Task) -> str:
+    """Dask takes two tasks of one key for the same: it has to tell projects and benchmarks apart."""
+    return f"cell-{hashlib.sha256(task.to_json().encode()).hexdigest()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, Final
 import pandas as pd
 
 _RUNNING: Final = "RUNNING"
+_TABLES: Final = "mlflow.loggedArtifacts"
+"""By this tag MLflow knows which artifacts are tables."""
 _HEADLINE: Final = ("image_auroc", "pixel_auroc", "aupro_0.30")
 
 
@@ -40,7 +43,9 @@ class ParentRun:
 
         try:
             return self._client.get_run(run_id).info.lifecycle_stage == "active"
-        except MlflowException:
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
             return False
 
     def sweep(self) -> int:
@@ -51,21 +56,22 @@ class ParentRun:
             self._client.set_terminated(run.info.run_id, status="KILLED")
         return len(stale)
 
-    def log(self, results: pd.DataFrame, tables: Mapping[str, pd.DataFrame], files: list[Path]) -> None:
-        """Metrics per category, tables and files.
+    def log(self, results: pd.DataFrame, tables: Mapping[str, pd.DataFrame], folders: Mapping[str, Path]) -> None:
+        """Metrics per category, tables and files, in place of those of an earlier start.
 
         Args:
             results: one row per cell.
             tables: by the name of the artifact, `summary.json`.
-            files: further artifacts.
+            folders: further artifacts, by the folder to put them into.
         """
         for name, value in headline(results).items():
             self._client.log_metric(self.run_id, name, value)
-        for name, table in tables.items():
-            if len(table):
-                self._client.log_dict(self.run_id, _split(table), name)
-        for path in files:
-            self._client.log_artifact(self.run_id, str(path), "benchmark")
+        shown = {name: table for name, table in tables.items() if len(table)}
+        for name, table in shown.items():
+            self._client.log_dict(self.run_id, _split(table), name)  # `log_table` would add to the rows that are there
+        self._client.set_tag(self.run_id, _TABLES, json.dumps([{"path": name, "type": "table"} for name in shown]))
+        for name, folder in folders.items():
+            self._client.log_artifacts(self.run_id, str(folder), name)
 
     def close(self, *, failed: bool) -> None:
         """End the run; cells that are still marked as running were killed."""
@@ -85,7 +91,7 @@ def headline(results: pd.DataFrame) -> dict[str, float]:
         for metric in _HEADLINE:
             if metric in group and group[metric].notna().any():
                 name = f"{metric}/{category}/{method}" if several else f"{metric}/{category}"
-                found[re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)] = float(group[metric].mean())
+                found[re.sub(r"[^\w\-. :/]", "_", name)] = float(group[metric].mean())
     return found
 
 

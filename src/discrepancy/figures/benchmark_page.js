@@ -54,12 +54,15 @@
   function open(hash) {
     const part = parts.find((one) => `#${one.id}` === hash);
     if (part) part.open = true;
+    return part;
   }
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[href^='#']");
     if (link) open(link.getAttribute("href"));
     const cell = event.target.closest("td[data-link]");
-    if (cell) location.hash = cell.dataset.link;
+    if (!cell) return;
+    if (location.hash !== cell.dataset.link) location.hash = cell.dataset.link;
+    else open(location.hash)?.scrollIntoView(); // the address stays, so no event comes
   });
   window.addEventListener("hashchange", () => {
     open(location.hash);

@@ -18,6 +18,10 @@ from discrepancy.figures.style import share
 
 DEMO = "demo"
 SYNTHETIC = "synthetic images"
+NOT_COMPARABLE = (
+    "Published numbers are not strictly comparable: PRO areas are sums over 5,000 thresholds, FOD's numbers of the "
+    "best epoch on the test images. Ours are exact, of the last epoch, and by default of a smaller backbone."
+)
 
 
 def benchmark_page(
@@ -130,7 +134,7 @@ def _sources(summary: pd.DataFrame, published: pd.DataFrame | None) -> str:
         lines.append(f'<li>{escape(head)}: {", ".join(values)}. <span class="quiet">{escape(str(source))}</span></li>')
     if not lines:
         return ""
-    explained = "<p>Means over the categories. In bold: what ours is set against.</p>"
+    explained = f"<p>Means over the categories. In bold: what ours is set against. {escape(NOT_COMPARABLE)}</p>"
     return f'{explained}\n<ul class="lines">{"".join(lines)}</ul>'
 
 

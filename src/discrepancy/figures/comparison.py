@@ -12,10 +12,11 @@ from discrepancy.figures.html import html_table
 from discrepancy.figures.labels import label, method_label
 from discrepancy.figures.rank_plot import rank_plot
 
+LEVEL = 0.05
 _METHOD = (
     "Wilcoxon's signed-rank test over the categories' means over seeds, two-sided, corrected by Holm for the pairs of "
     "a metric. With three methods or more: Friedman's test of their ranks, and Nemenyi's critical difference. Level "
-    "0.05."
+    f"{LEVEL}."
 )
 
 
@@ -70,8 +71,12 @@ def _plots(ranks: pd.DataFrame | None) -> str:
             f"{name} {rank:.2f}" for name, rank in zip(names, part["mean_rank"], strict=True)
         )
         plot = rank_plot(names, list(part["mean_rank"]), float(part["critical_difference"].iloc[0]), words=words)
-        figures.append(f"<figure><figcaption>{escape(heading)}</figcaption>{plot}</figure>")
-    explained = "Mean rank over the categories, 1 is best. Methods whose bars do not overlap differ."
+        none = "" if part["friedman_p"].iloc[0] <= LEVEL else " <small>no difference shown</small>"
+        figures.append(f"<figure><figcaption>{escape(heading)}{none}</figcaption>{plot}</figure>")
+    explained = (
+        "Mean rank over the categories, 1 is best. Where Friedman's test shows a difference, methods whose bars do not "
+        "overlap differ."
+    )
     return f'<div class="rank-plots">{"".join(figures)}</div>\n<p class="quiet">{explained}</p>\n'
 
 

@@ -8,7 +8,7 @@ from discrepancy.benchmark.comparison import compare, rank_methods
 from discrepancy.benchmark.published import published_numbers
 from discrepancy.benchmark.results import BenchmarkResults, PageFiles
 from discrepancy.benchmark.tables import compact, summarise
-from discrepancy.figures.benchmark_page import benchmark_page
+from discrepancy.figures.benchmark_page import NOT_COMPARABLE, benchmark_page
 from discrepancy.figures.comparison import probability
 from discrepancy.figures.tables import markdown_table, text_table
 
@@ -23,7 +23,10 @@ def tabulate_results(
 
 def write_markdown(benchmark: BenchmarkResults, summary: pd.DataFrame, comparison: pd.DataFrame) -> str:
     """The tables for a document."""
-    parts = [f"# Benchmark {benchmark.name}", markdown_table(compact(summary))]
+    table = compact(summary)
+    parts = [f"# Benchmark {benchmark.name}", markdown_table(table)]
+    if any(name.endswith("published") for name in table):
+        parts.append(NOT_COMPARABLE)
     if len(comparison):
         words = {name: comparison[name].map(probability) for name in ("p", "p_holm")}
         parts += ["## Is the difference real?", markdown_table(comparison.assign(**words))]
