@@ -74,7 +74,7 @@ def test_a_failed_cell_stays_in_the_table_and_the_exit_code_says_so(finished):
     assert len(pd.read_csv(project / FOLDER / "report/results.csv")) == 2
 
 
-def test_mlflow_shows_one_group(finished):
+def test_mlflow_shows_one_group(finished, monkeypatch):
     project, _ = finished
     (parent,), children = runs(project)
     assert parent.data.tags["mlflow.runName"] == "benchmark b" and parent.info.status == "FAILED"
@@ -89,8 +89,9 @@ def test_mlflow_shows_one_group(finished):
     assert {f"benchmark/{name}" for name in ("tables.md", "summary.csv", "results.csv", "page")} <= files
     pages = {artifact.path for artifact in client.list_artifacts(parent.info.run_id, "benchmark/page")}
     assert pages == {"benchmark/page/index.html", "benchmark/page/galleries"}
-    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
-    table = mlflow.load_table("summary.json", run_ids=[parent.info.run_id])  # MLflow knows it for a table
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'mlflow.db'}")
+    mlflow.set_tracking_uri(None)
+    table = client.load_table(parent.info.experiment_id, "summary.json", [parent.info.run_id])  # known for a table
     assert len(table) == len(pd.read_csv(project / FOLDER / "report/summary.csv"))
 
 

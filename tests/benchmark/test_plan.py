@@ -120,6 +120,12 @@ def test_the_table_has_a_row_per_cell_failed_ones_too(store):
     assert table.loc[("cable", bad.method, bad.seed), ["state", "reason"]].tolist() == ["failed", "out of paint"]
 
 
+def test_a_table_of_missing_cells_alone_has_all_its_columns(store):
+    store.note(cells=[{"dataset": "demo", "category": "cable", "method": "dfr", "seed": 0}])
+    (row,) = store.table().to_dict("records")
+    assert row["state"] == "missing" and row["reason"] == "" and row["seconds"] is None
+
+
 def test_galleries_are_those_of_the_lowest_finished_seed(store):
     zero, ten, two = (Cell("demo", "cable", "dfr", seed) for seed in (0, 10, 2))
     store.write(zero.folder, done(zero, state="failed"))

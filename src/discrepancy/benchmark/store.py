@@ -88,14 +88,14 @@ class CellStore:
         Cells that the benchmark's card names and that have no result are `missing`.
         """
         rows = [
-            {name: result.get(name) for name in _INDEX} | {"seconds": result.get("seconds")} | _numbers(result)
+            {name: result.get(name, "") for name in _INDEX} | {"seconds": result.get("seconds")} | _numbers(result)
             for result in self.results()
         ]
         there = {tuple(row[name] for name in _CELL) for row in rows}
         planned = [tuple(cell[name] for name in _CELL) for cell in self.card().get("cells", [])]
-        rows += [dict(zip(_CELL, cell, strict=True), state="missing") for cell in planned if cell not in there]
-        frame = pd.DataFrame(rows, columns=None if rows else [*_INDEX, "seconds"])
-        return frame.assign(reason=frame["reason"].fillna(""))
+        missing = [dict(zip(_CELL, cell, strict=True)) for cell in planned if cell not in there]
+        rows += [{**cell, "state": "missing", "reason": "", "seconds": None} for cell in missing]
+        return pd.DataFrame(rows, columns=None if rows else [*_INDEX, "seconds"])
 
 
 def _replace(path: Path, values: dict[str, Any]) -> None:
