@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 PIPELINE ?= dfc
 PARAMS ?= category=cable
 TEST_WORKERS ?= 2
+SEEDS ?= 0,1
+KOLEKTORSDD ?=
 export KEDRO_DISABLE_TELEMETRY := 1
 
-.PHONY: run test browser lint setup benchmark results graph viz clean
+.PHONY: run test browser lint setup benchmark compare results graph viz clean
 
 run: setup ## run a pipeline: make run PIPELINE=dfc PARAMS=category=cable,dfc.epochs=5
 	$(BIN)/kedro run --pipelines=$(PIPELINE) --params=$(PARAMS)
@@ -39,6 +41,15 @@ benchmark: setup ## measure; writes benchmarks/results
 	$(BIN)/python benchmarks/metrics_speed.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python tools/results.py
+
+compare: setup ## all methods on the demo; with KOLEKTORSDD=/data on /data/kolektorsdd too; then tables and picture
+	$(BIN)/kedro benchmark --seeds=$(SEEDS)
+ifneq ($(KOLEKTORSDD),)
+	$(BIN)/kedro benchmark --seeds=$(SEEDS) --name=kolektorsdd --categories=kolektorsdd \
+	  --params=dataset=folder,data_root=$(KOLEKTORSDD),image_size=640x256,dfc.epochs=15,dfr.epochs=50,fod.epochs=3
+endif
+	$(BIN)/python tools/results.py --collect
+	$(BIN)/python tools/page_picture.py
 
 results: setup ## collect the latest runs into the tables and pictures of the documents
 	$(BIN)/python tools/results.py --collect

@@ -1,6 +1,6 @@
 """Writes the tables and pictures of README.md and docs/ from what runs and benchmarks left on disk.
 
-    python tools/results.py --collect     # latest finished runs in data/ -> benchmarks/results/runs.json, gallery
+    python tools/results.py --collect     # latest runs and benchmarks in data/ -> benchmarks/results, galleries
     python tools/results.py               # result files -> tables between the markers in the documents
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`; nothing in between is typed by hand.
@@ -17,10 +17,15 @@ from typing import Any
 
 import pandas as pd
 
+from discrepancy.benchmark.tables import SHOWN, compact
+from discrepancy.figures.comparison import probability
 from discrepancy.figures.tables import markdown_table
 
 ROOT = Path(__file__).parents[1]
+DATA = ROOT / "data"
+BENCHMARKS = DATA / "08_reporting/benchmark"
 RESULTS = ROOT / "benchmarks/results"
+PICTURES = {"gallery.png": "{}_{}.png", "correlation.png": "{}_{}_correlations.png"}
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 QUALITY = ["image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_0.30", "aupro_0.05", "best_iou"]
 SHORT = ["image_auroc", "pixel_auroc", "aupro_0.30"]
@@ -33,28 +38,38 @@ def latest(folder: Path) -> Path:
 
 
 def collect() -> None:
-    """The latest run of every part and method; the demo's galleries (of others the pictures stay where they are)."""
-    runs = []
-    for folder in sorted((ROOT / "data/08_reporting").glob("*/*/*/")):
-        dataset, category, method = folder.parts[-3:]
-        if not (folder / "metrics.json").is_dir():
-            continue
-        card = json.loads(
-            (latest(ROOT / f"data/06_models/{dataset}/{category}/{method}/detector") / "card.json").read_text()
-        )
-        metrics = json.loads(latest(folder / "metrics.json").read_text())
-        table = pd.read_csv(latest(folder / "table.csv")).to_dict("records")
-        facts = {"images": card["images"], "image_size": card["image_size"], "epochs": card["parameters"]["epochs"]}
-        runs.append({"dataset": dataset, "category": category, "method": method, **facts, **metrics, "table": table})
-        if dataset == "demo":
-            pictures = {
-                "gallery.png": f"{method}_{category}.png",
-                "correlation.png": f"{method}_{category}_correlations.png",
-            }
-            for name, target in pictures.items():
-                if (folder / name).is_dir():
-                    shutil.copy(latest(folder / name), ROOT / "docs/pictures" / target)
-    (RESULTS / "runs.json").write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
+    """The latest run of every part and method, the demo's galleries, the benchmarks' tables.
+
+    What is not in `data/` keeps the result that it has.
+    """
+    folders = [*DATA.glob("08_reporting/*/*/*/"), *BENCHMARKS.glob("*/*/*/*/seed_0/work/08_reporting/*/*/*/")]
+    found = {folder.parts[-3:]: folder for folder in sorted(filter(finished, folders), key=finished)}
+    runs = {(run["dataset"], run["category"], run["method"]): run for run in read("runs")}
+    for part, folder in sorted(found.items()):
+        runs[part] = collect_run(*part, folder)
+    (RESULTS / "runs.json").write_text(json.dumps(list(runs.values()), indent=2) + "\n", encoding="utf-8")
+    for table in BENCHMARKS.glob("*/report/*.csv"):
+        shutil.copy(table, RESULTS / f"benchmark_{table.parts[-3]}_{table.name}")
+
+
+def finished(folder: Path) -> str:
+    """The version of the last finished run, which tells when it began; empty if there is none."""
+    metrics = folder / "metrics.json"
+    return max((path.name for path in metrics.iterdir()), default="") if metrics.is_dir() else ""
+
+
+def collect_run(dataset: str, category: str, method: str, folder: Path) -> dict[str, Any]:
+    """One run's result, from the folder of its report; the demo's pictures, as others' licences differ."""
+    data = folder.parents[3]
+    card = json.loads((latest(data / f"06_models/{dataset}/{category}/{method}/detector") / "card.json").read_text())
+    metrics = json.loads(latest(folder / "metrics.json").read_text())
+    table = pd.read_csv(latest(folder / "table.csv")).to_dict("records")
+    if dataset == "demo":
+        for name, target in PICTURES.items():
+            if (folder / name).is_dir():
+                shutil.copy(latest(folder / name), ROOT / "docs/pictures" / target.format(method, category))
+    facts = {"images": card["images"], "image_size": card["image_size"], "epochs": card["parameters"]["epochs"]}
+    return {"dataset": dataset, "category": category, "method": method, **facts, **metrics, "table": table}
 
 
 def read(name: str) -> Any:
@@ -141,6 +156,29 @@ def memory_table() -> str:
     return markdown_table(pd.DataFrame(read("scale_memory"), columns=columns))
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    """A benchmark's table; a category may be called 01 or NA."""
+    return pd.read_csv(path, dtype={"category": str}, keep_default_na=False, na_values=[""])
+
+
+def benchmark_table(name: str) -> str:
+    """Mean and deviation over seeds, of each part and method."""
+    path = RESULTS / f"benchmark_{name}_summary.csv"
+    metrics = [*SHOWN, "detection_rate", "false_alarm_rate"]
+    return markdown_table(compact(read_table(path), metrics)) if path.is_file() else ""
+
+
+def difference_table(name: str) -> str:
+    """Methods compared in pairs; what the tests say of them once, below."""
+    path = RESULTS / f"benchmark_{name}_comparison.csv"
+    if not path.is_file():
+        return ""
+    frame = read_table(path)
+    notes = ". ".join(f"{note[0].upper()}{note[1:]}" for note in frame["note"].unique())
+    words = {column: frame[column].map(probability) for column in ("p", "p_holm")}
+    return f"{markdown_table(frame.assign(**words).drop(columns=['dataset', 'note']))}\n\n{notes}."
+
+
 def rate_table() -> str:
     """Ingestion beside Pillow alone."""
     report = read("scale_rate")
@@ -148,6 +186,9 @@ def rate_table() -> str:
 
 
 TABLES = {
+    "benchmark demo": lambda: benchmark_table("demo"),
+    "benchmark demo, differences": lambda: difference_table("demo"),
+    "benchmark kolektorsdd": lambda: benchmark_table("kolektorsdd"),
     "scale memory": memory_table,
     "scale rate": rate_table,
     "fod step": lambda: fod_step_table("cpu"),
@@ -168,14 +209,16 @@ TABLES = {
 }
 
 
+def filled(text: str) -> str:
+    """A document's text with every table that it asks for."""
+    pattern = r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)"
+    return re.sub(pattern, lambda m: f"{m[1]}{TABLES[m[2]]()}\n{m[3]}", text, flags=re.DOTALL)
+
+
 def write() -> None:
     """Put every table where a document asks for it."""
     for path in DOCUMENTS:
-        if path.is_file():
-            text = path.read_text(encoding="utf-8")
-            pattern = r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)"
-            text = re.sub(pattern, lambda m: f"{m[1]}{TABLES[m[2]]()}\n{m[3]}", text, flags=re.DOTALL)
-            path.write_text(text, encoding="utf-8")
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -179,6 +179,13 @@ def test_the_readable_table():
     assert list(compact(SUMMARY, ["best_iou"]).columns) == ["category", "method", "seeds", "best_iou", *COSTS]
 
 
+def test_a_mean_over_one_category_is_not_shown_again():
+    one = compact(summarise(made_up_results("folder", ["screw"]), published_numbers()))
+    assert set(one["category"]) == {"screw"}
+    two = compact(summarise(made_up_results("folder", ["screw", "nut"]), published_numbers()))
+    assert set(two["category"]) == {"screw", "nut", "all (mean of 2)"}
+
+
 def test_the_readable_table_has_published_numbers_where_there_are_any():
     both = summarise(pd.concat([RESULTS, made_up_results("mvtec_ad", MVTEC)]), PUBLISHED)
     table = compact(both)

@@ -97,6 +97,8 @@ def common_categories(table: pd.DataFrame) -> list[str]:
 def compact(summary: pd.DataFrame, metrics: Iterable[str] = SHOWN) -> pd.DataFrame:
     """Return the table for a terminal or a document: words only, a metric's mean and deviation in one cell.
 
+    A mean over a single category would only say the category's row again, and is left out.
+
     Args:
         summary: of `summarise`.
         metrics: which ones to show, where there are any values of them.
@@ -105,6 +107,7 @@ def compact(summary: pd.DataFrame, metrics: Iterable[str] = SHOWN) -> pd.DataFra
         columns `dataset` (where there is more than one), `category`, `method`, `seeds`, the metrics, each with
         `... published` and `... difference` where there are any, and the costs, means alone.
     """
+    summary = summary[(summary["level"] == "category") | (summary["categories_of"] > 1)]
     columns: dict[str, Sequence[str]] = {}
     if summary["dataset"].nunique() > 1:
         columns["dataset"] = list(summary["dataset"])
