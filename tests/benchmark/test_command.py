@@ -208,8 +208,10 @@ def test_the_environment_decides_the_data_set(project):
 
 def test_from_a_folder_inside_the_project(project):
     (project / "notebooks").mkdir()
-    result = kedro(project / "notebooks", "benchmark", "--dry-run")
-    assert result.returncode == 0 and "benchmark demo: 0 of 9 cells are done" in result.stdout, result.stderr
+    bootstrap_project(project)
+    with chdir(project / "notebooks"):
+        result = CliRunner().invoke(benchmark, ["--dry-run"])
+    assert result.exit_code == 0 and "benchmark demo: 0 of 9 cells are done" in result.output, result.output
 
 
 def test_the_page_is_made_again_from_what_is_on_disk(finished, tmp_path):

@@ -17,7 +17,7 @@ from kedro.framework.startup import bootstrap_project
 from tests.conftest import make_project, write_part
 
 from discrepancy.benchmark.cell import Task
-from discrepancy.benchmark.remote import Sight, _check_workers, _key
+from discrepancy.benchmark.remote import Sight, _check_workers, _key, run_on_dask
 from discrepancy.benchmark.store import CellStore
 from discrepancy.cli import benchmark
 from discrepancy.errors import InputError
@@ -234,7 +234,8 @@ def _alive(pid):
         return False
 
 
-def test_a_scheduler_that_does_not_answer(project, photographs):
+def test_a_scheduler_that_does_not_answer(project, photographs, monkeypatch):
+    monkeypatch.setattr(run_on_dask, "__kwdefaults__", {"timeout": 0.5})
     bootstrap_project(project)
     with chdir(project):
         result = CliRunner().invoke(
