@@ -214,6 +214,26 @@ def test_from_a_folder_inside_the_project(project):
     assert result.exit_code == 0 and "benchmark demo: 0 of 9 cells are done" in result.output, result.output
 
 
+def test_a_run_that_mlflow_does_not_know_is_opened_again_but_not_for_a_passing_failure(
+    finished, photographs, tmp_path, monkeypatch
+):
+    project = tmp_path / "project"
+    shutil.copytree(finished[0], project)
+    card = CellStore(project / FOLDER).card()
+
+    def unwell(*_):
+        raise mlflow.exceptions.MlflowException("API request to http://head:5000 failed with error code 503")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.get_run", unwell)
+        assert "error code 503" in invoke(project, command(photographs)).output
+    assert CellStore(project / FOLDER).card()["run_id"] == card["run_id"]
+    CellStore(project / FOLDER).note(run_id="0" * 32)  # as where the database was removed
+    result = invoke(project, command(photographs))
+    assert result.exit_code == 0, result.output
+    assert CellStore(project / FOLDER).card()["run_id"] in {run.info.run_id for run in runs(project)[0]}
+
+
 def test_the_page_is_made_again_from_what_is_on_disk(finished, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(finished[0], project)
