@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from discrepancy.benchmark.tables import SHOWN, compact
+from discrepancy.benchmark.tables import SHOWN, compact, read_table
 from discrepancy.figures.comparison import probability
 from discrepancy.figures.tables import markdown_table
 
@@ -154,11 +154,6 @@ def memory_table() -> str:
     """What whole runs need, by the number of images."""
     columns = ["pipeline", "images", "anonymous_mib", "mapped_mib", "kib_per_further_image"]
     return markdown_table(pd.DataFrame(read("scale_memory"), columns=columns))
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A benchmark's table; a category may be called 01 or NA."""
-    return pd.read_csv(path, dtype={"category": str}, keep_default_na=False, na_values=[""])
 
 
 def benchmark_table(name: str) -> str:

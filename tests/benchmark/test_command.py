@@ -18,6 +18,7 @@ from mlflow.utils.validation import _validate_metric_name
 from tests.conftest import kedro, make_project, write_part
 
 from discrepancy.benchmark.configuration import resolved
+from discrepancy.benchmark.lock import alone
 from discrepancy.benchmark.store import CellStore
 from discrepancy.benchmark.tracking import headline
 from discrepancy.cli import benchmark
@@ -169,6 +170,20 @@ def test_what_was_planned_and_never_run_is_forgotten(finished, photographs, tmp_
     assert [run.info.status for run in parents] == ["FAILED"]
     assert invoke(project, command(photographs)).exit_code == 0
     assert store.table()[["category", "state"]].to_numpy().tolist() == [["disc", "done"], ["torn", "failed"]]
+
+
+def test_one_benchmark_of_a_name_at_a_time(finished, photographs, tmp_path, monkeypatch):
+    project = tmp_path / "project"
+    shutil.copytree(finished[0], project)
+    with alone(project / FOLDER, wait=False):
+        refused = invoke(project, command(photographs))
+    assert refused.exit_code == 1 and "is running already" in refused.output
+
+    def without_locks(*_):
+        raise OSError("No locks available")
+
+    monkeypatch.setattr("fcntl.flock", without_locks)  # as on some network's file systems
+    assert invoke(project, command(photographs)).exit_code == 0
 
 
 def test_what_breaks_a_benchmark_off_is_shown_even_if_mlflow_is_gone_too(finished, photographs, tmp_path, monkeypatch):

@@ -6,26 +6,22 @@ import json
 import logging
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import pandas as pd
 from tqdm import tqdm
 
 from discrepancy.benchmark.cell import Task
 from discrepancy.benchmark.configuration import flat, resolved
 from discrepancy.benchmark.local import default_threads, default_workers, run_locally, visible_gpus
+from discrepancy.benchmark.lock import alone
 from discrepancy.benchmark.plan import Cell, Plan, Settings, make_cells
 from discrepancy.benchmark.store import CellStore, Result
+from discrepancy.benchmark.tables import read_table
 from discrepancy.benchmark.tracking import ParentRun
 from discrepancy.errors import InputError
-
-try:
-    import fcntl
-except ImportError:  # not a POSIX system: nothing keeps two benchmarks of one name apart
-    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +91,7 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
     if options.dry_run:
         _show(Plan.of(cells, settings, store), options, workers, say)
         return True
-    with _alone(store.root):
+    with alone(store.root, wait=False):
         _note(cells, settings, store)
         plan = Plan.of(cells, settings, store)
         _show(plan, options, workers, say)
@@ -206,9 +202,7 @@ def _report(project: Path, options: Options, store: CellStore, parent: ParentRun
     session: Any = KedroSession.create(project_path=project, runtime_params={"benchmark": options.name})
     with session:
         session.run(pipeline_names=["report"], runner=SequentialRunner())
-    summary = pd.read_csv(
-        store.root / "report/summary.csv", dtype={"category": str}, keep_default_na=False, na_values=[""]
-    )
+    summary = read_table(store.root / "report/summary.csv")
     results = store.table()
     folders = {"benchmark": store.root / "report", "benchmark/page": store.root / "page"}
     parent.log(results, {"results.json": results, "summary.json": summary}, folders)
@@ -224,20 +218,16 @@ def _refuse_other_settings(settings: Settings, store: CellStore) -> None:
     if found is None or found == (wanted := _as_json(settings)):
         return
     before, now = flat(found), flat(wanted)
-    names = [name.removeprefix("parameters.") for name in before | now if before.get(name) != now.get(name)]
-    pairs = [f"{name} {_value(before, name)}, now {_value(now, name)}" for name in names]
+    pairs = [
+        f"{name.removeprefix('parameters.')} {before.get(name)!r}, now {now.get(name)!r}"
+        for name in before | now
+        if before.get(name) != now.get(name)
+    ]
     more = "" if len(pairs) <= 5 else f"; and {len(pairs) - 5} more"
     raise InputError(
         f"the benchmark in {store.root} was made with {'; '.join(pairs[:5])}{more}: expected the same: give another "
         "--name, or remove that folder"
     )
-
-
-def _value(settings: Mapping[str, Any], name: str) -> str:
-    for key in (name, f"parameters.{name}"):
-        if key in settings:
-            return repr(settings[key])
-    return "not there"
 
 
 def _as_json(settings: Settings) -> dict[str, Any]:
@@ -250,19 +240,3 @@ def _note(cells: Sequence[Cell], settings: Settings, store: CellStore) -> None:
     run = {(found["dataset"], found["category"], found["method"], found["seed"]) for found in store.results()}
     earlier = [cell for cell in store.card().get("cells", []) if tuple(cell.values()) in run and cell not in planned]
     store.note(settings=_as_json(settings), cells=[*earlier, *planned])
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """One benchmark of a name at a time; the system lifts the lock when the process ends, however it ends."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / ".lock").open("w") as file:
-        if fcntl:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError(
-                    f"the benchmark in {root} is running already; expected to be alone: wait for it to end, or give "
-                    "another --name"
-                ) from error
-        yield

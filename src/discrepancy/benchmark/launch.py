@@ -7,18 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from discrepancy.benchmark.cell import Task
+from discrepancy.benchmark.lock import alone
 from discrepancy.benchmark.store import RESULT, CellStore, Result
-
-try:
-    import fcntl
-except ImportError:  # not a POSIX system: nothing keeps two processes of one cell apart
-    fcntl = None  # type: ignore[assignment]
 
 LOG: Final = "run.log"
 _THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -41,8 +37,7 @@ def launch(task: Task, environment: Mapping[str, str] | None = None) -> Result:
     store = CellStore(Path(task.project) / task.store)
     folder = store.root / task.folder
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with alone(folder, wait=True):
             found = store.read(task.folder)
             if found and found["state"] == "done" and found["fingerprint"] == task.fingerprint:
                 return found
@@ -99,15 +94,6 @@ def _was_stopped(folder: Path) -> bool:
         known = folder in _stopped
         _stopped.discard(folder)
     return known
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process is at this cell; the system lifts the lock when a process ends, however it ends."""
-    with (folder / ".lock").open("w") as file:
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _ending(code: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -68,6 +69,11 @@ def summarise(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
                 rows.append(_category_row(str(dataset), category, str(method), cells, numbers, theirs))
         rows += _mean_rows(str(dataset), part, numbers, theirs)
     return pd.DataFrame(rows, columns=None if rows else _columns(numbers))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return a table of a report's folder; a category may be called 01 or NA."""
+    return pd.read_csv(path, dtype={"category": str}, keep_default_na=False, na_values=[""])
 
 
 def check_results(results: pd.DataFrame) -> pd.DataFrame:
