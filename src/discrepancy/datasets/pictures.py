@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import cv2
 import numpy as np
-from kedro.io import AbstractVersionedDataset, DatasetError, Version
 from tqdm import tqdm
 
+from discrepancy.datasets.own import OwnDataset
 from discrepancy.errors import InputError
 from discrepancy.inspection.chunks import usable_cores
 
@@ -26,55 +21,26 @@ SUFFIXES = {".png": (np.uint8, "uint8 [H, W] or [H, W, 3]"), ".tiff": (np.float3
 """What can be written: data type and shapes by suffix."""
 
 
-class PicturesDataset(AbstractVersionedDataset[Iterable[NamedPicture], dict[str, Path]]):
+class PicturesDataset(OwnDataset[Iterable[NamedPicture], dict[str, Path]]):
     """A folder of pictures: written whole or not at all, loaded as paths.
 
-    No pictures make an empty folder: it keeps Kedro's versions in step. It does not count as existing.
-
-    Args:
-        filepath: the folder.
-        version: Kedro's.
-        metadata: for Kedro plugins.
+    No pictures make an empty folder: it keeps Kedro's versions in step.
     """
 
-    def __init__(
-        self, *, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
-        super().__init__(filepath=PurePosixPath(filepath), version=version)
-        self.metadata = metadata
-
-    def load(self) -> dict[str, Path]:
+    def _read(self, path: Path) -> dict[str, Path]:
         """Where each picture lies, by its name (POSIX path relative to the folder), sorted. Nothing is decoded."""
-        folder = Path(self._get_load_path())
-        return {path.relative_to(folder).as_posix(): path for path in sorted(_pictures(folder))}
+        return {found.relative_to(path).as_posix(): found for found in sorted(_pictures(path))}
 
-    def save(self, data: Iterable[NamedPicture]) -> None:
+    def _write(self, data: Iterable[NamedPicture], path: Path) -> None:
         """Write pictures while they are drawn; few are in memory at a time.
 
         Args:
             data: file names, relative to the folder, each with what it holds: names ending in `.png` a picture, uint8
                 [H, W] grey or [H, W, 3] RGB; names ending in `.tiff` a map, float32 [H, W].
+            path: the folder, which is made.
         """
-        folder = Path(self._get_save_path())
-        temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-        temporary.mkdir(parents=True)
-        try:
-            _write_all(data, temporary)
-            os.rename(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            if self._version:
-                with suppress(OSError):  # the version's own folder; it is empty only if nothing was saved
-                    folder.parent.rmdir()
-
-    def _exists(self) -> bool:
-        try:
-            return any(_pictures(Path(self._get_load_path())))
-        except DatasetError:
-            return False
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "version": self._version}
+        path.mkdir()
+        _write_all(data, path)
 
 
 def _pictures(folder: Path) -> Iterator[Path]:

@@ -112,6 +112,26 @@ def data_digest(samples: pd.DataFrame, *, columns: Sequence[str] = _DIGEST_COLUM
     return hashlib.sha256("\n".join([json.dumps(list(columns)), *rows]).encode()).hexdigest()
 
 
+def check_photographs(samples: pd.DataFrame, photographs: pd.DataFrame) -> None:
+    """Refuse a sample table from an earlier run whose photographs are not those that lie there now.
+
+    Args:
+        samples: a sample table, its splits drawn.
+        photographs: the table of the same folder, as it is read now.
+
+    Raises:
+        InputError: which photographs were changed, added or removed.
+    """
+    key = ["image", "sha256", "mask", "label"]
+    then, now = (set(table[key].itertuples(index=False, name=None)) for table in (samples, photographs))
+    if then != now:
+        names = sorted({row[0] for row in then ^ now})
+        raise InputError(
+            f"{_count(names, 'photograph was', 'photographs were')} changed, added or removed since the sample "
+            f"table was made: {name_some(names)}; expected the same ones: start at the beginning"
+        )
+
+
 def name_some(names: Iterable[object], *, most: int = 3) -> str:
     """The first `most` of `names`, and how many more there are."""
     texts = [str(name) for name in names]

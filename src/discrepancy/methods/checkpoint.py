@@ -36,6 +36,7 @@ class Checkpoint:
         if state.get("fingerprint") != self.fingerprint:
             logger.info("training: the checkpoint on disk belongs to other parameters or data; starting anew")
             return None
+        os.utime(self.path)  # taken up: from now on it is this run's
         return state
 
     def save(self, state: dict) -> None:

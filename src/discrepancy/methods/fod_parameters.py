@@ -21,6 +21,7 @@ class FODParameters(MethodParameters):
     """Parameters of FOD. The defaults suit the embedded backbone on two CPU cores; `conf/paper` holds the paper's."""
 
     AFTER_TRAINING = MethodParameters.AFTER_TRAINING | {"correlation", "balanced", "pictured", "oracle"}
+    FINAL_FIELDS = frozenset({"pictured", "oracle"})
 
     widths: list[PositiveInt] = Field(
         [128, 128], min_length=1, description="width of a token, for each layer in their order, a+b"

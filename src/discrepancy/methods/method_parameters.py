@@ -25,8 +25,8 @@ class MethodParameters(Parameters):
     )
     """What the trained weights do not depend on."""
 
-    HOW_IT_IS_DONE: ClassVar[frozenset[str]] = frozenset({"device", "processes", "weights", "checkpoint_every"})
-    """What they do not depend on either, but for rounding: a checkpoint may be taken up with others."""
+    RUNTIME_FIELDS = frozenset({"device", "processes", "weights", "checkpoint_every"})
+    """A checkpoint may be taken up with others."""
 
     backbone: str = Field("tf_efficientnet_lite0", description="frozen network")
     weights: str = Field("auto", description="auto, a published name, or the path of a weights file")
@@ -103,7 +103,7 @@ class MethodParameters(Parameters):
             examples: how many of these are for training.
             more: what else decides, JSON values.
         """
-        deciding = self.model_dump(exclude={*self.HOW_IT_IS_DONE, *self.AFTER_TRAINING})
+        deciding = self.model_dump(exclude={*self.RUNTIME_FIELDS, *self.AFTER_TRAINING})
         versions = [torch.__version__, version("discrepancy")]
         text = json.dumps([deciding, features.fingerprint, examples, versions, more], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -10,6 +10,7 @@ from discrepancy.inspection.chunks import ChunkedArray
 from discrepancy.inspection.images import image_array, mask_array
 from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.inspection.photographs import Photographs
+from discrepancy.inspection.samples import check_photographs
 from discrepancy.inspection.splits import split_validation
 
 logger = logging.getLogger(__name__)
@@ -38,9 +39,11 @@ def split_samples(photographs: Photographs, parameters: IngestionParameters) -> 
 
 def decode_images(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> ChunkedArray:
     """The recipe of the image array, uint8 [N, 3, H, W], rows as in the sample table."""
+    check_photographs(samples, photographs.samples)
     return image_array(samples, photographs.root, parameters.framing)
 
 
 def decode_masks(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> ChunkedArray:
     """The recipe of the test images' masks, bool [N_test, H, W], rows as in the sample table's test split."""
+    check_photographs(samples, photographs.samples)
     return mask_array(samples[samples["split"] == "test"], photographs.root, parameters.framing)

@@ -1,0 +1,100 @@
+"""Files and folders that are there whole or not at all, whatever ends the process that writes them."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_UNFINISHED = ".unfinished-"
+LOCK = "lock"
+"""A file in the folder of a living process."""
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give a path to write to, whose content takes the place of `target` when the block ends without an error.
+
+    A killed process leaves `target` as it was. What it had half written is deleted by the next one that writes the same
+    target; the lock that tells the two apart ends with its process, on network folders too.
+
+    Args:
+        target: a file, which may exist; or a folder, which must not.
+
+    Yields:
+        A path on the same file system, of the target's name. Nothing is there yet.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+        FileNotFoundError: the block wrote nothing.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    delete_leftovers(target)
+    with claimed(target.with_name(_prefix(target))) as folder:
+        path = folder / target.name
+        yield path
+        if path.is_dir():
+            os.rename(path, target)
+        else:
+            _sync(path)
+            os.replace(path, target)
+
+
+def delete_leftovers(target: Path) -> None:
+    """Delete what killed processes had half written of a file or folder."""
+    for found in glob.glob(f"{glob.escape(str(target.parent))}/{_prefix(target)}*", include_hidden=True):
+        with abandoned(Path(found)) as folder:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def abandoned(folder: Path) -> Iterator[Path | None]:
+    """Yield a folder that `claimed` made if its process is gone, and None if that lives, or the folder has gone."""
+    lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except (Timeout, OSError):
+        yield None
+        return
+    try:
+        yield folder
+    finally:
+        lock.release()
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[Path]:
+    """Make a folder whose name begins like this, and hold it until the block, or this process, ends; then delete it."""
+    while True:
+        own = folder.with_name(f"{folder.name}{uuid.uuid4().hex[:8]}")
+        own.mkdir(parents=True)
+        lock = FileLock(own / LOCK, timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except (Timeout, FileNotFoundError):
+            continue  # another process took it for abandoned, just before the lock
+        try:
+            yield own
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
+            lock.release()
+        return
+
+
+def _prefix(target: Path) -> str:
+    """Begin the names of a target's unfinished versions: short, as a target's name may be as long as names can be."""
+    return f"{_UNFINISHED}{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}-"
+
+
+def _sync(path: Path) -> None:
+    """Have the file's content reach the disk before its name does: otherwise a power cut may leave an empty file."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
