@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import logging
 import os
 import shutil
 import uuid
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+logger = logging.getLogger(__name__)
 
 _UNFINISHED = ".unfinished-"
 LOCK = "lock"
@@ -81,12 +84,28 @@ def claimed(folder: Path) -> Iterator[Path]:
             lock.acquire()
         except (Timeout, FileNotFoundError):
             continue  # another process took it for abandoned, just before the lock
+        except OSError as error:  # as on some network's file systems: then nobody takes it for abandoned either
+            logger.debug("%s: no lock can be had (%s)", own, error)
         try:
             yield own
         finally:
             shutil.rmtree(own, ignore_errors=True)
             lock.release()
         return
+
+
+@contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """Hold a lock file until the block, or this process, ends; wait for whoever holds it. Without locks, go on."""
+    lock = FileLock(file)
+    try:
+        lock.acquire()
+    except OSError as error:
+        logger.debug("%s: no lock can be had (%s)", file, error)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _prefix(target: Path) -> str:

@@ -27,6 +27,13 @@ def finished(once, tmp_path):
     return project, once[1]
 
 
+@pytest.fixture(autouse=True)
+def no_tracking_address(monkeypatch):
+    """What a session of another test has put into the environment is no user's wish."""
+    for name in ("MLFLOW_TRACKING_URI", "DISCREPANCY_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def start(project, part, pipeline="dfc", *, options=None, **changes):
     """A run in this process, as `kedro run` starts one; its version.
 

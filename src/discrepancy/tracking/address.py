@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import unquote
 
 from kedro.framework.context import KedroContext
 from omegaconf import OmegaConf
 
 VARIABLE: Final = "MLFLOW_TRACKING_URI"
+_EXPORTED: Final = "DISCREPANCY_TRACKING_URI"
+"""What kedro-mlflow has put into `VARIABLE`: no other project, nor a process started here, is to take it for the user's."""
 _LOCATIONS: Final = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -22,9 +25,6 @@ _LOCATIONS: Final = (
     ("model_versions", "storage_location"),
 )
 """Columns of MLflow's database that hold addresses of files."""
-
-_exported: dict[str, str] = {}
-"""What kedro-mlflow has put into the environment: the next project in this process must not take it for the user's."""
 
 
 def use_project(context: KedroContext) -> None:
@@ -35,13 +35,13 @@ def use_project(context: KedroContext) -> None:
     """
     project = Path(context.project_path)
     resolvers: dict[str, Callable[[str], str]] = {
-        "sqlite_uri": lambda path: sqlite_uri(project / path),
+        "sqlite_uri": lambda path: _sqlite_uri(project / path),
         "folder_uri": lambda path: (project / path).as_uri(),
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
     given = os.environ.get(VARIABLE)
-    if given and given != _exported.get(VARIABLE):
+    if given and given != os.environ.get(_EXPORTED):
         configuration = context.config_loader["mlflow"]
         configuration.setdefault("server", {})["mlflow_tracking_uri"] = given
         if not given.startswith("sqlite:"):  # a server knows by itself where its files belong
@@ -53,15 +53,7 @@ def use_project(context: KedroContext) -> None:
 def note_export() -> None:
     """Remember what kedro-mlflow has put into the environment."""
     if VARIABLE in os.environ:
-        _exported[VARIABLE] = os.environ[VARIABLE]
-
-
-def sqlite_uri(path: Path) -> str:
-    """Return the address of an SQLite file, whatever characters its path has."""
-    text = path.as_posix()
-    if not set("?%") & set(text):
-        return f"sqlite:///{text}"
-    return f"sqlite:///file:{quote(text)}?uri=true"
+        os.environ[_EXPORTED] = os.environ[VARIABLE]
 
 
 def shown_address(project: Path) -> str:
@@ -69,10 +61,17 @@ def shown_address(project: Path) -> str:
     address = os.environ.get(VARIABLE, "")
     if address.startswith(("http://", "https://")):
         return address
-    if address == sqlite_uri(project / "mlflow.db") and Path.cwd() == project:
+    if address == _sqlite_uri(project / "mlflow.db") and Path.cwd() == project:
         address = "sqlite:///mlflow.db"
-    quoted = address if not set(" ()&;'\"$#?*[]") & set(address) else "'" + address.replace("'", "'\\''") + "'"
-    return f"mlflow ui --backend-store-uri {quoted}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(address)}"
+
+
+def _sqlite_uri(path: Path) -> str:
+    text = path.as_posix()
+    # SQLAlchemy would read a question mark, or a percent sign before two digits, as something else. What else may be
+    # escaped is better not: MLflow makes the database's folder by the name that stands here.
+    plain = unquote(text) == text and "?" not in text
+    return f"sqlite:///{text if plain else text.replace('%', '%25').replace('?', '%3F')}"
 
 
 def move_artifacts(database: Path, experiment: str, location: str) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
+from discrepancy.atomic import alone
 from discrepancy.errors import InputError
 from discrepancy.parameters import Parameters
 from discrepancy.tracking.address import configured, move_artifacts, note_export, use_project
@@ -43,7 +43,7 @@ class TrackingHooks:
         use_project(context)
         name, location = configured(context.config_loader["mlflow"])
         # Two processes that make the database, or the experiment, at once would get in each other's way.
-        with _alone(project):
+        with alone(project / f".{DATABASE}.lock"):
             if location == (project / "mlartifacts").as_uri():
                 move_artifacts(project / DATABASE, name, location)
             yield
@@ -159,10 +159,6 @@ def _one_method(names: list[str]) -> None:
             f"--pipelines: {', '.join(methods)} in one run, whose results would have the same names; expected one "
             "method for each command, or kedro benchmark for several"
         )
-
-
-def _alone(project: Path) -> FileLock:
-    return FileLock(project / f".{DATABASE}.lock", timeout=600)
 
 
 def _forget_run() -> None:
