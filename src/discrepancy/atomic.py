@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import logging
 import os
 import shutil
@@ -25,8 +23,8 @@ LOCK = "lock"
 def replacing(target: Path) -> Iterator[Path]:
     """Give a path to write to, whose content takes the place of `target` when the block ends without an error.
 
-    A killed process leaves `target` as it was. What it had half written is deleted by the next one that writes the same
-    target; the lock that tells the two apart ends with its process, on network folders too.
+    A killed process leaves `target` as it was. What it had half written is deleted by the next one that writes beside
+    it; the lock that tells the two apart ends with its process, on network folders too.
 
     Args:
         target: a file, which may exist; or a folder, which must not.
@@ -39,8 +37,8 @@ def replacing(target: Path) -> Iterator[Path]:
         FileNotFoundError: the block wrote nothing.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    delete_leftovers(target)
-    with claimed(target.with_name(_prefix(target))) as folder:
+    delete_leftovers(target.parent)
+    with claimed(target.with_name(_UNFINISHED)) as folder:
         path = folder / target.name
         yield path
         if path.is_dir():
@@ -50,10 +48,10 @@ def replacing(target: Path) -> Iterator[Path]:
             os.replace(path, target)
 
 
-def delete_leftovers(target: Path) -> None:
-    """Delete what killed processes had half written of a file or folder."""
-    for found in glob.glob(f"{glob.escape(str(target.parent))}/{_prefix(target)}*", include_hidden=True):
-        with abandoned(Path(found)) as folder:
+def delete_leftovers(parent: Path) -> None:
+    """Delete what killed processes had half written of the files and folders in a folder."""
+    for found in parent.glob(f"{_UNFINISHED}*"):
+        with abandoned(found) as folder:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -106,11 +104,6 @@ def alone(file: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _prefix(target: Path) -> str:
-    """Begin the names of a target's unfinished versions: short, as a target's name may be as long as names can be."""
-    return f"{_UNFINISHED}{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}-"
 
 
 def _sync(path: Path) -> None:

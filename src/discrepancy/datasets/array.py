@@ -111,7 +111,7 @@ class ArrayDataset(AbstractDataset[np.ndarray | ChunkedArray, np.ndarray]):
     def _make_room(self, needed: int) -> None:
         """Refuse what the disk cannot hold; what killed runs left here does not count."""
         self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        delete_leftovers(self._filepath)
+        delete_leftovers(self._filepath.parent)
         free = shutil.disk_usage(self._filepath.parent).free
         if needed > free:
             raise InputError(
