@@ -6,15 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kedro.config import OmegaConfigLoader
 from omegaconf import OmegaConf
 
+from discrepancy.config_loader import CarefulConfigLoader
 from discrepancy.console import quiet
 from discrepancy.errors import InputError
-from discrepancy.hooks import ParameterHooks, SummaryHooks, TrackingHooks
+from discrepancy.hooks import SummaryHooks, TrackingHooks
+from discrepancy.parameter_hooks import ParameterHooks
+from discrepancy.place_hooks import PlaceHooks
 
 
-class ConfigLoader(OmegaConfigLoader):
+class ConfigLoader(CarefulConfigLoader):
     """Knows two more resolvers.
 
     `${project:...}`: a path of the project, absolute, from whatever folder a session is started; and `one_of`.
@@ -43,7 +45,7 @@ def one_of(name: str, value: str, *known: str) -> str:
 
 quiet()
 
-HOOKS = (ParameterHooks(), TrackingHooks(), SummaryHooks())
+HOOKS = (ParameterHooks(), PlaceHooks(), TrackingHooks(), SummaryHooks())
 CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -1,0 +1,72 @@
+"""What a user can do about an error, in one message; errors that are the program's fault have none."""
+
+from __future__ import annotations
+
+import errno
+import re
+import sqlite3
+import sys
+from typing import Final
+
+from kedro.config import MissingConfigException
+from kedro.validation.exceptions import ParameterValidationError
+
+from discrepancy.errors import InputError
+
+_REFUSED: Final = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errno.EISDIR,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
+"""What a file system says no with; ENOENT is not among them: a file that should be there is the program's matter."""
+
+
+def explanation(error: BaseException) -> str | None:
+    """Return what the user can do about an error, found along its causes; None if it is the program's fault."""
+    current: BaseException | None = error
+    while current is not None:
+        if message := _of_input(current) or _of_mlflow(current) or _of_files(current, error):
+            return message
+        current = current.__cause__  # not the context: an error on the way of another is no explanation of it
+    return None
+
+
+def _of_input(error: BaseException) -> str | None:
+    if isinstance(error, (InputError, MissingConfigException, *_diverged_error())):
+        return str(error)
+    return _parameter_lines(str(error)) if isinstance(error, ParameterValidationError) else None
+
+
+def _of_mlflow(error: BaseException) -> str | None:
+    if isinstance(error, sqlite3.Error) or (isinstance(error, _mlflow_error()) and "(sqlite3." in str(error)):
+        text = re.sub(r"^\(sqlite3\.\w+\) ", "", str(error).strip()).partition("\n")[0]
+        return f"MLflow's data base: {text}; expected one that can be written, as in conf/*/mlflow.yml"
+    if isinstance(error, _mlflow_error()) and str(error).startswith("API request to "):
+        return f"MLflow does not answer; expected its server as in conf/*/mlflow.yml: {error}"
+    return None
+
+
+def _of_files(error: BaseException, outermost: BaseException) -> str | None:
+    """The file that was refused: the error's, or else, as writing does not say it, of the dataset to be saved."""
+    if not isinstance(error, OSError) or error.errno not in _REFUSED:
+        return None
+    of_dataset = re.search(r"\b(?:filepath|path)='?(?:PurePosixPath\(')?([^',)]+)", str(outermost))
+    place = error.filename or (of_dataset[1] if of_dataset else "a file of this run")
+    return f"{place}: {error.strerror}; expected a place that can be read and written, with room for it"
+
+
+def _diverged_error() -> tuple[type[BaseException], ...]:
+    """The error of a training that diverged, if anything was trained: the module imports PyTorch."""
+    module = sys.modules.get("discrepancy.methods.training")
+    return (module.DivergedError,) if module else ()
+
+
+def _mlflow_error() -> tuple[type[BaseException], ...]:
+    """MLflow's own error, if MLflow was imported: seconds that no error of another kind should have to wait."""
+    module = sys.modules.get("mlflow.exceptions")
+    return (module.MlflowException,) if module else ()
+
+
+def _parameter_lines(text: str) -> str:
+    lines = [line.removeprefix("- ") for line in text.splitlines() if line.startswith("- ")]
+    shorter = [re.sub(r"Failed to instantiate \w+ for parameter '[^']*': ", "", line) for line in lines]
+    return "\n".join(shorter) or text

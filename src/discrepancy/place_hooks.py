@@ -1,0 +1,89 @@
+"""Before a run: what it needs is there, and what it makes can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.io import AbstractVersionedDataset, CachedDataset, CatalogProtocol, MemoryDataset
+from kedro.pipeline import Pipeline
+
+from discrepancy.errors import InputError
+from discrepancy.places import check_file, check_folders
+
+_SQLITE: Final = "sqlite:///"
+
+
+class PlaceHooks:
+    """Refuses a run that could not end: its input is not there, or its results could not be written."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: Mapping[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Look at the inputs that other steps make, and at every folder; before MLflow opens a run."""
+        _check_versions(run_params.get("load_versions") or {}, pipeline, catalog)
+        _check_inputs(run_params.get("pipeline_names") or ["__default__"], pipeline, catalog)
+        check_folders(_folders(pipeline, catalog))
+        _check_tracking(run_params.get("pipeline_names") or ["__default__"])
+
+
+def _check_inputs(names: list[str], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Raises `InputError`: an earlier step's output is not kept, or not there; the message names that step."""
+    whole = sum((pipelines[name] for name in names), Pipeline([]))
+    makers = {output: node.name for node in whole.nodes for output in node.outputs}
+    for name in sorted(pipeline.inputs() & makers.keys()):
+        dataset = catalog.get(name)
+        if dataset is None or not catalog.exists(name):
+            found = "is not kept on disk" if dataset is None or isinstance(dataset, MemoryDataset) else "is not there"
+            raise InputError(f"{name} {found}; expected a run that begins earlier: --from-nodes={makers[name]}")
+
+
+def _check_versions(versions: Mapping[str, str], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Raises `InputError`: a data set has no such version, or none at all, or this run makes it itself."""
+    for name, version in versions.items():
+        dataset: Any = catalog.get(name)
+        if not isinstance(dataset, AbstractVersionedDataset) or dataset._version is None:
+            raise InputError(f"--load-versions: {name} has no versions; expected data sets that have")
+        if name in pipeline.all_outputs():
+            raise InputError(
+                f"--load-versions: this run makes {name} itself; expected a run that begins after that step, or no "
+                "version of it"
+            )
+        there = sorted((path.name for path in Path(dataset._filepath).glob("*")), reverse=True)
+        if version not in there:
+            shown = f"the latest there are {', '.join(there[:3])}" if there else "there are none"
+            raise InputError(f"--load-versions: {name} has no version {version!r}; {shown}")
+
+
+def _folders(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Path]:
+    """Where the outputs of a pipeline, and what training keeps on the way, will lie."""
+    for name in sorted(pipeline.all_outputs()) + [name for name in pipeline.inputs() if name.endswith("checkpoint")]:
+        dataset: Any = catalog.get(name)
+        if isinstance(dataset, CachedDataset):
+            dataset = dataset._dataset
+        if getattr(dataset, "_protocol", "file") != "file":
+            continue
+        if (path := getattr(dataset, "_filepath", None)) is not None:
+            versioned = getattr(dataset, "_version", None) is not None
+            yield Path(path) if versioned else Path(path).parent
+        for attribute in ("_path", "_cache"):
+            if isinstance(folder := getattr(dataset, attribute, None), Path):
+                yield folder
+
+
+def _check_tracking(names: list[str]) -> None:
+    """Raises `InputError`: MLflow's data base or the folder of its files cannot be written, and the run is tracked."""
+    import mlflow
+    from kedro_mlflow.framework.hooks.mlflow_hook import mlflow_hook
+
+    tracking = mlflow_hook.mlflow_config.tracking
+    if all(name in tracking.disable_tracking.pipelines for name in names):
+        return
+    if (address := mlflow.get_tracking_uri()).startswith(_SQLITE):
+        check_file(Path(unquote(address.removeprefix(_SQLITE).partition("?")[0])))
+    files = urlsplit(tracking.experiment._experiment.artifact_location)
+    if files.scheme in {"", "file"}:
+        check_folders([Path(unquote(files.path))])
