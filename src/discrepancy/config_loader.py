@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from discrepancy.params_option import TEXTS
 PATHS: Final = ("data_root", "data_folder", "weights", "blend_folder", "filepath", "path")
 """Values, at any depth, in which `~` and `$HOME` stand for what they stand for in a shell."""
 _SUFFIXES: Final = (".yml", ".yaml", ".json")
+_NOTHING: Final = object()
 
 
 class CarefulConfigLoader(OmegaConfigLoader):
@@ -83,34 +85,48 @@ class CarefulConfigLoader(OmegaConfigLoader):
         for name, value in found.items():
             if name in TEXTS and not isinstance(value, str):
                 raise InputError(
-                    f"{self._file_of(key, name)}: {name} is {value!r}, {_kind(value)}; expected text: put it in "
-                    "quotes, as it is spelled (without them 01 is the number 1)"
+                    f"{self.origin(name, key)}: {name} is {value!r}, {_kind(value)}; expected text, in quotes as it "
+                    "is spelled (without them 01 is the number 1, and no is false)"
                 )
 
-    def _file_of(self, key: str, name: str) -> str:
-        """The file that has the last word on a value; the option if it is no file's."""
-        if key == "parameters" and name in (self.runtime_params or {}):
+    def origin(self, name: str, key: str = "parameters") -> str:
+        """Return the file that has the last word on a value, or the option if it is no file's.
+
+        Args:
+            name: of the value; of one in a group with dots, `dfc.epochs`.
+            key: what kind of files to look in; what these take from `globals.yml` is looked for there.
+        """
+        if key == "parameters" and OmegaConf.select(OmegaConf.create(self.runtime_params), name) is not None:
             return "--params"
-        base, env, *_ = self._read_raw_config(key)
-        for files in (env, base):
-            for path, content in files.items():
-                if name in content and not OmegaConf.is_interpolation(content, name):
-                    return self._shown(path)
-        return key
+        base, environment, *_ = self._read_raw_config(key)
+        for path, content in [*environment.items(), *base.items()]:
+            values = OmegaConf.to_container(content, resolve=False)
+            for part in name.split("."):
+                values = values.get(part, _NOTHING) if isinstance(values, dict) else _NOTHING
+            if values is not _NOTHING and not (isinstance(values, str) and "${" in values):
+                return self._shown(path)
+        return self.origin(name.rpartition(".")[2], "globals") if key == "parameters" else "globals.yml"
 
     def _blame(self, key: str, error: Exception) -> str:
         """Which file it is: each is read by itself."""
-        for environment in dict.fromkeys([self.base_env, self.env or self.default_run_env]):
+        named = re.search("'([^']+)'", str(error))
+        for path in self._files(key):
+            try:
+                text = self._fs.cat_file(path).decode()
+                content = OmegaConf.create(text)
+            except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as fault:
+                return f"{self._shown(path)} cannot be read: {_reason(fault)}"
+            if not isinstance(content, DictConfig):
+                return f"{self._shown(path)} holds {_kind(OmegaConf.to_container(content))}; expected name: value"
+            if named and isinstance(error, OmegaConfBaseException) and re.search(rf"\$\{{.*{named[1]}", text):
+                return f"{self._shown(path)}: {_reason(error)}; expected the name of another value (home is ~ or $HOME)"
+        return f"the configuration of {key} in {self._shown(self.conf_source)} cannot be used: {_reason(error)}"
+
+    def _files(self, key: str) -> Iterator[str]:
+        for environment in dict.fromkeys([self.env or self.default_run_env, self.base_env]):
             folder = self._get_conf_env_path(environment)
             paths = {path for pattern in self.config_patterns[key] for path in self._fs.glob(f"{folder}/{pattern}")}
-            for path in sorted(path for path in paths if str(path).endswith(_SUFFIXES) and self._fs.isfile(path)):
-                try:
-                    content = OmegaConf.create(self._fs.cat_file(path).decode())
-                except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as fault:
-                    return f"{self._shown(path)} cannot be read: {_reason(fault)}"
-                if not isinstance(content, DictConfig):
-                    return f"{self._shown(path)} holds {_kind(OmegaConf.to_container(content))}; expected name: value"
-        return f"the configuration of {key} in {self._shown(self.conf_source)} cannot be used: {_reason(error)}"
+            yield from sorted(path for path in paths if path.endswith(_SUFFIXES) and self._fs.isfile(path))
 
     def _shown(self, path: str | Path) -> str:
         root = Path(self.conf_source).parent
@@ -154,4 +170,4 @@ def _reason(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', None) or 'no YAML'}"
-    return (str(error).strip() or type(error).__name__).partition("\n")[0]
+    return (str(error).strip() or type(error).__name__).partition("\n")[0].removesuffix(".")

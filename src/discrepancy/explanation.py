@@ -9,7 +9,9 @@ import sys
 from typing import Final
 
 from kedro.config import MissingConfigException
+from kedro.io import DatasetError
 from kedro.validation.exceptions import ParameterValidationError
+from pydantic import ValidationError
 
 from discrepancy.errors import InputError
 
@@ -19,12 +21,21 @@ _REFUSED: Final = (
 )  # fmt: skip
 """What a file system says no with; ENOENT is not among them: a file that should be there is the program's matter."""
 
+_OF_CATALOG: Final = (
+    "when parsing config for dataset",
+    "not a valid dataset configuration",
+    "must only contain arguments",
+)
+"""In Kedro's errors of an entry that cannot be made a dataset."""
+
 
 def explanation(error: BaseException) -> str | None:
     """Return what the user can do about an error, found along its causes; None if it is the program's fault."""
     current: BaseException | None = error
     while current is not None:
-        if message := _of_input(current) or _of_mlflow(current) or _of_files(current, error):
+        if message := _of_input(current) or _of_files_of_configuration(current):
+            return message
+        if message := _of_mlflow(current) or _of_files(current, error):
             return message
         current = current.__cause__  # not the context: an error on the way of another is no explanation of it
     return None
@@ -34,6 +45,17 @@ def _of_input(error: BaseException) -> str | None:
     if isinstance(error, (InputError, MissingConfigException, *_diverged_error())):
         return str(error)
     return _parameter_lines(str(error)) if isinstance(error, ParameterValidationError) else None
+
+
+def _of_files_of_configuration(error: BaseException) -> str | None:
+    """What kedro-mlflow and Kedro's catalog refuse in their files."""
+    if isinstance(error, ValidationError) and error.title == "KedroMlflowConfig":
+        first = error.errors(include_url=False)[0]
+        return f"conf/*/mlflow.yml: {'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, DatasetError) and any(mark in str(error) for mark in _OF_CATALOG):
+        return f"conf/*/catalog*.yml: {' '.join(lines[:2])}"
+    return None
 
 
 def _of_mlflow(error: BaseException) -> str | None:

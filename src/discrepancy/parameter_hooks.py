@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.validation.exceptions import ParameterValidationError
 from omegaconf import OmegaConf
 
 from discrepancy.errors import InputError
@@ -22,6 +24,23 @@ SHARED = (
 """Parameters that stand at the top, because more than one step, or the catalog's paths, are made of them."""
 NOT_IN_GROUPS = ("dataset", "data_root", "category", "image_size", "crop")
 """Those that `ingestion` and `download` have too, but not to be set there."""
+
+
+class Context(KedroContext):
+    """Kedro's, whose errors of parameters say which file, or option, a wrong one comes from."""
+
+    def _get_validated_params(self) -> dict[str, Any]:
+        try:
+            return super()._get_validated_params()
+        except ParameterValidationError as error:
+            lines = [line + self._origin(line) if line.startswith("- ") else line for line in str(error).splitlines()]
+            raise ParameterValidationError("\n".join(lines)) from error
+
+    def _origin(self, line: str) -> str:
+        """` (conf/local/parameters.yml)`, of a line such as `- Parameter 'dfc': ...: 'epochs': ...`."""
+        names = re.findall(r"'(\w+)'", re.sub(r"Failed to instantiate .*?: ", "", line))
+        loader: Any = self.config_loader
+        return f" ({loader.origin('.'.join(names[:2]))})" if names else ""
 
 
 class ParameterHooks:

@@ -33,12 +33,30 @@ class PlaceHooks:
 def _check_inputs(names: list[str], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     """Raises `InputError`: an earlier step's output is not kept, or not there; the message names that step."""
     whole = sum((pipelines[name] for name in names), Pipeline([]))
+    if not (missing := _missing(pipeline, whole, catalog)):
+        return
+    kept = [name for name in missing if isinstance(catalog.get(name), MemoryDataset)]
+    found = f"{kept[0]} is not kept on disk" if kept else f"{missing[0]} is not there"
+    raise InputError(f"{found}; expected a run from an earlier step: --from-nodes={_start(missing, whole, catalog)}")
+
+
+def _missing(pipeline: Pipeline, whole: Pipeline, catalog: CatalogProtocol) -> list[str]:
+    """What a pipeline needs of the steps before it, and no earlier run has left."""
+    return sorted(name for name in pipeline.inputs() & whole.all_outputs() if not catalog.exists(name))
+
+
+def _start(missing: list[str], whole: Pipeline, catalog: CatalogProtocol) -> str:
+    """The latest steps from which all is there that is needed."""
     makers = {output: node.name for node in whole.nodes for output in node.outputs}
-    for name in sorted(pipeline.inputs() & makers.keys()):
-        dataset = catalog.get(name)
-        if dataset is None or not catalog.exists(name):
-            found = "is not kept on disk" if dataset is None or isinstance(dataset, MemoryDataset) else "is not there"
-            raise InputError(f"{name} {found}; expected a run that begins earlier: --from-nodes={makers[name]}")
+    steps: set[str] = set()
+    while missing:
+        steps |= {makers[name] for name in missing}
+        missing = _missing(whole.from_nodes(*steps), whole, catalog)
+    return ",".join(sorted(step for step in steps if not _follows(step, steps - {step}, whole)))
+
+
+def _follows(step: str, others: set[str], whole: Pipeline) -> bool:
+    return bool(others) and step in {node.name for node in whole.from_nodes(*others).nodes}
 
 
 def _check_versions(versions: Mapping[str, str], pipeline: Pipeline, catalog: CatalogProtocol) -> None:

@@ -12,7 +12,7 @@ from discrepancy.config_loader import CarefulConfigLoader
 from discrepancy.console import quiet
 from discrepancy.errors import InputError
 from discrepancy.hooks import SummaryHooks, TrackingHooks
-from discrepancy.parameter_hooks import ParameterHooks
+from discrepancy.parameter_hooks import Context, ParameterHooks
 from discrepancy.place_hooks import PlaceHooks
 
 
@@ -47,6 +47,7 @@ quiet()
 
 HOOKS = (ParameterHooks(), PlaceHooks(), TrackingHooks(), SummaryHooks())
 CONFIG_LOADER_CLASS = ConfigLoader
+CONTEXT_CLASS = Context
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
