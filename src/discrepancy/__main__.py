@@ -6,6 +6,7 @@ then those from the folder in which one stands.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,10 +17,14 @@ from discrepancy.console import quiet
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run a command; without its name, `run`, as Kedro's packed projects do."""
     quiet()
+    logging.disable(
+        logging.INFO
+    )  # Kedro tells where it found its logging configuration; the command sets the project's
     from kedro.framework.project import configure_project
 
     from discrepancy.cli import cli
 
+    logging.disable(logging.NOTSET)
     configure_project("discrepancy")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] != "--help"):

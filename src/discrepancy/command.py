@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import yaml
+from kedro.config import OmegaConfigLoader
 from kedro.framework.cli.utils import KedroCliError
 from kedro.framework.project import LOGGING
 from kedro.utils import find_kedro_project
@@ -61,6 +62,7 @@ def in_project(options: Mapping[str, Any]) -> Iterator[None]:
     """
     here = Path.cwd()
     project = find_kedro_project(here)
+    _set_logging(options.get("conf_source") or (project or here) / "conf")
     if project is None and not options.get("conf_source") and not (here / "conf").is_dir():
         raise InputError(
             f"{here} is no project: expected to be started in the project's folder, or with a configuration, "
@@ -72,9 +74,17 @@ def in_project(options: Mapping[str, Any]) -> Iterator[None]:
     _refuse_from_here(options.get("params") or {}, project, here)
     click.echo(f"Relative paths are those from the project, {project}", err=True)
     with chdir(project):
-        if not os.environ.get("KEDRO_LOGGING_CONFIG") and (file := project / "conf/logging.yml").is_file():
-            LOGGING.configure(yaml.safe_load(file.read_text(encoding="utf-8")))  # Kedro looks where it is started
         yield
+
+
+def _set_logging(conf_source: str | Path) -> None:
+    """Kedro looks for logging.yml where it is started only; here also in a packed configuration."""
+    if os.environ.get("KEDRO_LOGGING_CONFIG") or not Path(conf_source).exists() or Path("conf/logging.yml").is_file():
+        return
+    files, _ = OmegaConfigLoader._initialise_filesystem_and_protocol(str(conf_source))
+    root = str(conf_source) if Path(conf_source).is_dir() else str(files.ls("", detail=False)[-1])
+    if files.isfile(path := f"{root}/logging.yml"):
+        LOGGING.configure(yaml.safe_load(files.cat_file(path)))
 
 
 def _refuse_from_here(params: Mapping[str, Any], project: Path, here: Path) -> None:
