@@ -16,15 +16,13 @@ from discrepancy.console import quiet
 
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run a command; without its name, `run`, as Kedro's packed projects do."""
-    quiet()
-    logging.disable(
-        logging.INFO
-    )  # Kedro tells where it found its logging configuration; the command sets the project's
+    logging.disable(logging.INFO)  # Kedro says which logging it found; the command takes the project's
     from kedro.framework.project import configure_project
 
+    logging.disable(logging.NOTSET)
+    quiet()  # after Kedro, which has warnings logged
     from discrepancy.cli import cli
 
-    logging.disable(logging.NOTSET)
     configure_project("discrepancy")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] != "--help"):
