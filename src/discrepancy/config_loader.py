@@ -18,8 +18,8 @@ from discrepancy.names import PATTERN
 from discrepancy.parameters import known, suggestion
 from discrepancy.params_option import TEXTS
 
-PATHS: Final = ("data_root", "data_folder", "weights", "blend_folder", "filepath", "path")
-"""Values, at any depth, in which `~` and `$HOME` stand for what they stand for in a shell."""
+PATHS: Final = ("data_root", "data_folder", "weights", "blend_folder")
+"""Parameters, at the top or in a group, in which `~` and `$HOME` stand for what they stand for in a shell."""
 _SUFFIXES: Final = (".yml", ".yaml", ".json")
 _NOTHING: Final = object()
 
@@ -56,8 +56,9 @@ class CarefulConfigLoader(OmegaConfigLoader):
             raise
         except (yaml.YAMLError, OmegaConfBaseException, ValueError, AttributeError, OSError) as error:
             raise InputError(_resolvers_own(error) or self._blame(key, error)) from error
-        if key in {"globals", "parameters"}:
-            self._check_texts(key, found)
+        if key not in {"globals", "parameters"}:
+            return found  # the catalog's paths are made of these, and a category may well be $HOME
+        self._check_texts(key, found)
         return _expanded(found)
 
     def _check_folders(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sqlite3
 import sys
@@ -59,9 +60,10 @@ def _of_files_of_configuration(error: BaseException) -> str | None:
 
 
 def _of_mlflow(error: BaseException) -> str | None:
-    if isinstance(error, sqlite3.Error) or (isinstance(error, _mlflow_error()) and "(sqlite3." in str(error)):
-        text = re.sub(r"^\(sqlite3\.\w+\) ", "", str(error).strip()).partition("\n")[0]
-        return f"MLflow's data base: {text}; expected one that can be written, as in conf/*/mlflow.yml"
+    in_text = re.search(r"\(sqlite3\.\w+\) (.*)", str(error)) if isinstance(error, _mlflow_error()) else None
+    if in_text or isinstance(error, sqlite3.Error):
+        reason = in_text[1] if in_text else str(error)
+        return f"MLflow's data base: {reason}; expected one that can be written, as in conf/*/mlflow.yml"
     if isinstance(error, _mlflow_error()) and str(error).startswith("API request to "):
         return f"MLflow does not answer; expected its server as in conf/*/mlflow.yml: {error}"
     return None
@@ -69,11 +71,13 @@ def _of_mlflow(error: BaseException) -> str | None:
 
 def _of_files(error: BaseException, outermost: BaseException) -> str | None:
     """The file that was refused: the error's, or else, as writing does not say it, of the dataset to be saved."""
-    if not isinstance(error, OSError) or error.errno not in _REFUSED:
+    in_text = re.search(r"\(os error (\d+)\)", str(error))  # of safetensors, which is written in Rust
+    code = error.errno if isinstance(error, OSError) else int(in_text[1]) if in_text else 0
+    if code not in _REFUSED:
         return None
     of_dataset = re.search(r"\b(?:filepath|path)='?(?:PurePosixPath\(')?([^',)]+)", str(outermost))
-    place = error.filename or (of_dataset[1] if of_dataset else "a file of this run")
-    return f"{place}: {error.strerror}; expected a place that can be read and written, with room for it"
+    place = getattr(error, "filename", None) or (of_dataset[1] if of_dataset else "a file of this run")
+    return f"{place}: {os.strerror(code)}; expected a place that can be read and written, with room for it"
 
 
 def _diverged_error() -> tuple[type[BaseException], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,8 @@ PATTERN: Final = "[]{}*?"
 """Characters that Kedro does not take as they are: it searches for versions by a pattern, and fills in braces."""
 LONGEST: Final = 255
 """Bytes of a file's name on every usual file system."""
+_UNSEEN: Final = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's control characters, bytes that are no UTF-8, and line breaks."""
 
 
 def check_name(what: str, name: str, *, where: str = "a folder") -> None:
@@ -26,7 +29,7 @@ def check_name(what: str, name: str, *, where: str = "a folder") -> None:
     """
     if name in {"", ".", ".."} or name != Path(name).name or "\\" in name:
         raise InputError(f"{what} is {name!r}: expected the plain name of {where}.")
-    if name != name.strip() or not name.isprintable():
+    if name != name.strip() or any(unicodedata.category(character) in _UNSEEN for character in name):
         raise InputError(
             f"{what} is {name!r}: expected a name without line breaks, control characters, or spaces at either end."
         )

@@ -7,19 +7,27 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import AbstractVersionedDataset, CachedDataset, CatalogProtocol, MemoryDataset
 from kedro.pipeline import Pipeline
 
 from discrepancy.errors import InputError
-from discrepancy.places import check_file, check_folders
+from discrepancy.places import check_database, check_file, check_folders
 
 _SQLITE: Final = "sqlite:///"
 
 
 class PlaceHooks:
     """Refuses a run that could not end: its input is not there, or its results could not be written."""
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: KedroContext) -> None:
+        """Look at MLflow's data base before MLflow does, which makes one, and logs much where it cannot."""
+        server = context.config_loader["mlflow"].get("server") or {}
+        if (file := _database(server.get("mlflow_tracking_uri") or "")) is not None:
+            check_database(file)
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: Mapping[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -100,8 +108,15 @@ def _check_tracking(names: list[str]) -> None:
     tracking = mlflow_hook.mlflow_config.tracking
     if all(name in tracking.disable_tracking.pipelines for name in names):
         return
-    if (address := mlflow.get_tracking_uri()).startswith(_SQLITE):
-        check_file(Path(unquote(address.removeprefix(_SQLITE).partition("?")[0])))
+    if (file := _database(mlflow.get_tracking_uri())) is not None:
+        check_file(file)
     files = urlsplit(tracking.experiment._experiment.artifact_location)
     if files.scheme in {"", "file"}:
         check_folders([Path(unquote(files.path))])
+
+
+def _database(address: str) -> Path | None:
+    """The file of an address `sqlite:///...`; None for any other."""
+    if not address.startswith(_SQLITE):
+        return None
+    return Path(unquote(address.removeprefix(_SQLITE).partition("?")[0]))

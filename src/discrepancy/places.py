@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from discrepancy.errors import InputError
 
@@ -37,6 +40,22 @@ def check_file(path: Path) -> None:
         return
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); expected a file that can") from error
+
+
+def check_database(path: Path) -> None:
+    """Make sure that an SQLite data base can be read, or one that does not exist be made; nothing is changed.
+
+    Raises:
+        InputError: the file is something else, cannot be read, or its folder cannot be written.
+    """
+    if not path.exists():
+        check_folders([path.parent])
+        return
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
+            database.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
+    except sqlite3.Error as error:
+        raise InputError(f"{path}: {error}; expected MLflow's data base, or no file there") from error
 
 
 def _nearest(folder: Path) -> Path:
