@@ -1,25 +1,34 @@
-"""The project's commands: Kedro's `run`, with errors that a user can act on in place of a traceback."""
+"""The project's commands: Kedro's `run`, with errors that a user can act on in place of a traceback; `benchmark`."""
 
 from __future__ import annotations
 
 import copy
-import re
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
 from kedro.utils import find_kedro_project
-from kedro.validation.exceptions import ParameterValidationError
-from omegaconf.errors import InterpolationResolutionError
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from discrepancy.command import Command
 from discrepancy.errors import InputError
+from discrepancy.parameters import known, suggestion
+from discrepancy.params_option import HELP, parse_params, split_names
+from discrepancy.run_options import check_run_options
 
-TEXTS = ("category", "dataset", "data_root", "data_folder", "weights", "backbone", "benchmark")
-"""Parameters that stay text: Kedro reads `category=01` as the number 1."""
+EXAMPLES = """\b
+Examples:
+  kedro run --pipelines=dfc --params=category=cable
+  kedro run --pipelines=dfr --params=category=gear,seed=1,dfr.epochs=20
+  kedro run --pipelines=dfc --params=dataset=folder,data_root=~/photos,category=01
+  kedro run --params='data_root="/photos, new",category=bolt' --params=dataset=folder
+  kedro run --params='data_root=/photos\\, new,category=bolt,dataset=folder'
+
+Pipelines: dfc, dfr, fod; ingestion, inspect, download, report. Parameters and their defaults: conf/base."""
 
 
 @click.group(name="discrepancy")
@@ -27,95 +36,73 @@ def cli() -> None:
     """Find defects in photographs of industrial parts."""
 
 
-def explained(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """The same command, its user's errors turned into one message and exit code 1; others keep their traceback."""
-
-    def wrapped(*args: Any, **options: Any) -> Any:
-        try:
-            return callback(*args, **options)
-        except Exception as error:
-            message = explanation(error)
-            if message is None:
-                raise
-            raise click.ClickException(message) from error
-
-    return wrapped
+def _parse_params(context: click.Context, option: click.Parameter, value: Any) -> dict[str, Any]:
+    given = value if isinstance(value, tuple | list) else [value]
+    return parse_params(given, option=f"--{str(option.name).replace('_', '-')}")
 
 
-def explanation(error: BaseException) -> str | None:
-    """What the user can do about an error, found along its causes; None if it is the program's fault."""
-    from discrepancy.methods.training import DivergedError
-
-    current: BaseException | None = error
-    while current is not None:
-        if isinstance(current, InputError | DivergedError):
-            return str(current)
-        if isinstance(current, ParameterValidationError):
-            return _parameter_lines(str(current))
-        if isinstance(current, InterpolationResolutionError):  # of a value such as `${one_of:...}`
-            _, marker, reason = str(current).partition(f"{InputError.__name__} raised while resolving interpolation: ")
-            return reason.partition("\n")[0] if marker else None
-        if isinstance(current, MissingConfigException) or str(current).startswith("Failed to find the pipeline"):
-            return str(current)
-        if isinstance(current, _mlflow_error()) and str(current).startswith("API request to "):
-            return f"MLflow does not answer; expected its server as in conf/*/mlflow.yml: {current}"
-        current = current.__cause__  # not the context: an error on the way of another is no explanation of it
-    return None
+def _params_option(callback: Callable[..., Any]) -> Callable[..., Any]:
+    kind = click.option("--params", multiple=True, type=click.UNPROCESSED, callback=_parse_params, help=HELP)
+    return kind(callback)
 
 
-def _mlflow_error() -> tuple[type[BaseException], ...]:
-    """MLflow's own error, if MLflow was imported: seconds that no error of another kind should have to wait."""
-    module = sys.modules.get("mlflow.exceptions")
-    return (module.MlflowException,) if module else ()
+def _read_config(context: click.Context, option: click.Parameter, path: str | None) -> str | None:
+    """Options from the section `run` of a YAML file; those on the command line come first."""
+    if path is None:
+        return None
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"--config: {path} cannot be read: {reason}") from error
+    section = content.get("run") if isinstance(content, dict) else None
+    if not isinstance(section, dict):
+        raise InputError(f"--config: {path} has no section run; expected run:, and options of this command below it")
+    names = [str(one.name) for one in context.command.params if one.name != "config"]
+    if unknown := [str(name) for name in section if name not in names]:
+        raise InputError(f"--config: {path}: unknown {unknown[0]!r}{suggestion(unknown[0], names)}; {known(names)}")
+    context.default_map = {**(context.default_map or {}), **{name: _typed(name, section[name]) for name in section}}
+    return path
 
 
-def _parameter_lines(text: str) -> str:
-    lines = [line.removeprefix("- ") for line in text.splitlines() if line.startswith("- ")]
-    shorter = [re.sub(r"Failed to instantiate \w+ for parameter '[^']*': ", "", line) for line in lines]
-    return "\n".join(shorter) or text
-
-
-def keep_texts(parse: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """The same parser of `--params`, but names and paths stay as they were typed."""
-
-    def parsed(context: click.Context, option: click.Parameter, value: Any) -> dict[str, Any]:
-        result = parse(context, option, value)
-        for part in str(value or "").split(","):
-            name, _, text = part.partition("=")
-            if name.strip() in TEXTS and name.strip() in result:
-                result[name.strip()] = text.strip()
-        return result
-
-    return parsed
-
-
-def _parse_params() -> Callable[..., dict[str, Any]]:
-    """The parser that Kedro's `run` has for `--params`, names and paths kept as text."""
-    callback = next(option.callback for option in kedro_run.params if option.name == "params")
-    assert callback is not None
-    return keep_texts(callback)
+def _typed(name: str, value: Any) -> Any:
+    """A value of a file as it would be typed."""
+    if name == "params":
+        return [value]
+    if isinstance(value, Mapping) and name == "load_versions":
+        value = [f"{key}:{version}" for key, version in value.items()]
+    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _run_command() -> click.Command:
-    command = copy.copy(kedro_run)
-    assert command.callback is not None
-    command.callback = explained(command.callback)
-    command.params = [copy.copy(option) for option in command.params]
-    for option in command.params:
-        if option.name == "params":
-            option.callback = _parse_params()
-    return command
+    """Kedro's `run`: other parsers of what is given, names checked before anything is done."""
+    run_kedro = kedro_run.callback
+    assert run_kedro is not None
+
+    def run(**options: Any) -> Any:
+        check_run_options(options)
+        return run_kedro(**options)
+
+    options = [copy.copy(option) for option in kedro_run.params if option.name != "params"]
+    for option in options:
+        if option.name == "runner_params":
+            option.callback = _parse_params
+        if option.name == "config":
+            option.callback = _read_config
+    settings = kedro_run.context_settings
+    command = Command("run", settings, run, options, help="Run a pipeline.", epilog=EXAMPLES)
+    return _params_option(command)  # type: ignore[return-value]  # a command given, it is a command
 
 
 run = _run_command()
 cli.add_command(run, "run")
 
 
-@cli.command()
+@cli.command(cls=Command)
 @click.option("--methods", default="dfr,dfc,fod", show_default=True, help="Methods, comma-separated.")
 @click.option("--categories", default="all", show_default=True, help="Categories of the data set, comma-separated.")
 @click.option("--seeds", default="0", show_default=True, help="Seeds of splits and training, comma-separated.")
-@click.option("--params", default="", callback=_parse_params(), help="Parameters of every run, as for `run`.")
+@_params_option
 @click.option("--env", "-e", envvar="KEDRO_ENV", help="Kedro environment, `paper` for the papers' settings.")
 @click.option("--name", help="Folder below data/08_reporting/benchmark; the data set's name unless given.")
 @click.option(
@@ -140,10 +127,6 @@ def benchmark(methods: str, categories: str, seeds: str, params: dict[str, Any],
     kedro benchmark --env=paper --params=data_root=/mvtec --seeds=0,1,2
     kedro run --pipeline=report --params=benchmark=mvtec_ad       # the page again, from what is on disk
     """
-    explained(_benchmark)(methods, categories, seeds, params, options)
-
-
-def _benchmark(methods: str, categories: str, seeds: str, params: dict[str, Any], options: dict[str, Any]) -> None:
     from discrepancy.benchmark.command import Options, run_benchmark
     from discrepancy.pipeline_registry import METHODS
 
@@ -162,7 +145,7 @@ def _benchmark(methods: str, categories: str, seeds: str, params: dict[str, Any]
 
 
 def _list(option: str, text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = split_names(text)
     if not names:
         raise InputError(f"{option}: nothing given; expected names, comma-separated")
     return names

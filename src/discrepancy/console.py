@@ -10,9 +10,10 @@ _NOISE = (
     "Add type hints to the `predict` method",  # MLflow, of a class of kedro-mlflow's, on import
     "Option '--pipeline' is deprecated",  # Kedro, of the option that people type; both spellings work here
     "One or more dataset names contain '.'",  # Kedro, of a method's datasets inside a stage: dfc.maps in scoring
-    "ORJSONResponse is deprecated",  # FastAPI, of kedro-viz
+    "ORJSONResponse is deprecated",  # FastAPI, of kedro-viz; its server is a process of its own, see below
     "IProgress not found",  # tqdm, in a notebook without widgets
 )
+_OF_SERVER = "ignore:ORJSONResponse is deprecated"
 
 
 _done = False
@@ -26,6 +27,8 @@ def quiet() -> None:
     os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    if _OF_SERVER not in (given := os.environ.get("PYTHONWARNINGS", "")):
+        os.environ["PYTHONWARNINGS"] = f"{given},{_OF_SERVER}".strip(",")
     global _done  # noqa: PLW0603 (once per process is enough, whoever calls first)
     if _done:
         return

@@ -67,7 +67,9 @@ class Lineage:
             raise InputError(f"{name} is not kept on disk: {self._start(self._maker(name))}")
         refusal = f"{name} is not on disk: {self._start(self._maker(name))}"
         refusals: list[str] = []
+        there: list[str] = []
         for found, origin in dataset.found():
+            there.append(str(found))
             if version is not None and found != version:
                 continue
             problem = self._problem(name, origin, known)
@@ -78,7 +80,8 @@ class Lineage:
                 return
             refusals.append(str(problem))
         if version is not None and not refusals:
-            refusal = f"--load-versions: {name} has no version {version}"
+            latest = f"the latest there are {', '.join(there[:3])}" if there else "there are none"
+            refusal = f"--load-versions: {name} has no version {version!r}; {latest}"
         raise InputError(refusals[0] if refusals else refusal)
 
     def _problem(self, name: str, origin: Origin | None, known: Mapping[str, str]) -> str | None:

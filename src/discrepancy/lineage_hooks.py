@@ -37,10 +37,7 @@ class LineageHooks:
         self._run, self._origins = run_params["run_id"], {}
         versions = dict(run_params["load_versions"] or {})
         made = pipeline.all_outputs()
-        for name in versions.keys() & made:
-            raise InputError(
-                f"--load-versions: this run makes {name} itself; expected a start after that step, with --from-nodes"
-            )
+        self._check_versions(versions, made)
         known = self._choose(self._lineage.in_order(pipeline.inputs()), versions)
         if run_params["only_missing_outputs"]:
             self._keep_what_fits(self._lineage.in_order(made), known)
@@ -58,6 +55,16 @@ class LineageHooks:
         self._origins[dataset_name] = origin
         if isinstance(dataset := self._catalog.get(dataset_name), Traced):
             dataset.origin = origin
+
+    def _check_versions(self, versions: dict[str, str], made: set[str]) -> None:
+        for name in versions:
+            if not _has_versions(self._catalog.get(name)):
+                raise InputError(f"--load-versions: {name} has no versions; expected data sets that have")
+            if name in made:
+                raise InputError(
+                    f"--load-versions: this run makes {name} itself; expected a start after that step, with "
+                    "--from-nodes, or no version of it"
+                )
 
     def _origin(self, name: str) -> Origin | None:
         """The origin of a dataset that this run has loaded or saved."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
@@ -65,7 +66,7 @@ def suggestion(name: str, names: list[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def known(names: list[str]) -> str:
+def known(names: Iterable[str]) -> str:
     """The names that exist, for an error message."""
     return f"known are {', '.join(sorted(names))}"
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kedro.config import OmegaConfigLoader
-
+from discrepancy.config_loader import CarefulConfigLoader
 from discrepancy.console import quiet
 from discrepancy.errors import InputError
 from discrepancy.lineage_hooks import LineageHooks
-from discrepancy.parameter_hooks import ParameterHooks
+from discrepancy.parameter_hooks import Context, ParameterHooks
+from discrepancy.place_hooks import PlaceHooks
 from discrepancy.summary import SummaryHooks
 from discrepancy.tracking.hooks import TrackingHooks
 
 
-class ConfigLoader(OmegaConfigLoader):
+class ConfigLoader(CarefulConfigLoader):
     """Knows one more resolver, `one_of`. The hooks that track runs add those that need the project's folder."""
 
     def __init__(self, conf_source: str | Path, *args: Any, **options: Any) -> None:
@@ -35,11 +35,12 @@ def one_of(name: str, value: str, *known: str) -> str:
 
 quiet()
 
-HOOKS = (ParameterHooks(), TrackingHooks(), SummaryHooks(), LineageHooks())
+HOOKS = (ParameterHooks(), TrackingHooks(), SummaryHooks(), PlaceHooks(), LineageHooks())
 """Of two that want to be first, Kedro calls the later one first: what a run may not use is refused before MLflow hears
 of the run."""
 
 CONFIG_LOADER_CLASS = ConfigLoader
+CONTEXT_CLASS = Context
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

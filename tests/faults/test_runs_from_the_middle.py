@@ -124,7 +124,7 @@ def test_a_version_of_what_the_run_makes_itself_is_refused(once, part):
 
 
 def test_a_version_that_is_not_there_is_refused(once, part):
-    with pytest.raises(InputError, match=r"--load-versions: dfc.detector has no version 2001"):
+    with pytest.raises(InputError, match=r"--load-versions: dfc.detector has no version '2001'"):
         prepare(once[0], part, options=SCORE, versions={"dfc.detector": "2001"})
 
 

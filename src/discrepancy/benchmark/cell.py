@@ -21,6 +21,7 @@ from discrepancy.benchmark.configuration import resolved
 from discrepancy.benchmark.plan import Cell, Settings
 from discrepancy.benchmark.store import CellStore, Result
 from discrepancy.errors import InputError
+from discrepancy.explanation import explanation
 
 ARRAYS = ("03_primary", "04_feature", "07_model_output")
 """What a finished cell does not need any more: gigabytes for a large data set."""
@@ -78,8 +79,6 @@ class Task:
 def run(task: Task) -> Result:
     """Run the cell in this process and keep its result."""
     import torch
-
-    from discrepancy.cli import explanation
 
     torch.set_num_threads(task.threads)
     began = time.perf_counter()

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 from discrepancy.benchmark.store import CellStore
 from discrepancy.errors import InputError
-from discrepancy.inspection.demo import CATEGORIES
+from discrepancy.inspection.demo import CATEGORIES, check_root
 from discrepancy.inspection.layouts import known_categories
 from discrepancy.inspection.photographs import DEMO
 
@@ -132,8 +132,11 @@ def make_cells(
         data_root: the folder that holds the categories.
 
     Raises:
-        InputError: a category does not exist, or none does; the message names those that do.
+        InputError: a category does not exist, or none does; the message names those that do. Or the demo's folder holds
+            something else.
     """
+    if dataset == DEMO:
+        check_root(data_root)
     known = list(CATEGORIES) if dataset == DEMO else known_categories(dataset, data_root)
     if not known:
         raise InputError(f"{data_root} holds no category of {dataset}: expected its folders there, or data_root=...")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from io import BytesIO
 from pathlib import Path
 
 import torch
+
+from discrepancy.errors import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +43,22 @@ class Checkpoint:
         return state
 
     def save(self, state: dict) -> None:
-        """Write beside the old file, then replace it: a kill leaves one or the other."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Write beside the old file, then replace it: a kill leaves one or the other.
+
+        Raises:
+            InputError: the disk has no room, or refuses to be written.
+        """
+        content = BytesIO()  # PyTorch's own writer hides what the system says of a full disk
+        torch.save({"fingerprint": self.fingerprint, **state}, content)
         temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
-                torch.save({"fingerprint": self.fingerprint, **state}, file)
+                file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self.path)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); expected more room") from error
         finally:
             temporary.unlink(missing_ok=True)

@@ -3,6 +3,6 @@
 It is synthetic and has to be called so wherever it is shown.
 """
 
-from discrepancy.inspection.demo.dataset import CATEGORIES, render_category
+from discrepancy.inspection.demo.dataset import CATEGORIES, check_root, render_category
 
-__all__ = ["CATEGORIES", "render_category"]
+__all__ = ["CATEGORIES", "check_root", "render_category"]

@@ -22,6 +22,7 @@ from discrepancy.inspection.demo.gear_defects import GEAR
 from discrepancy.inspection.demo.part import Part
 from discrepancy.inspection.demo.picture import take
 from discrepancy.inspection.demo.weave_defects import WEAVE
+from discrepancy.inspection.layouts.files import visible
 
 VERSION = 1
 """Raise it whenever a picture changes: data sets on disk that an older renderer made are then rendered anew."""
@@ -30,6 +31,7 @@ PARTS: dict[str, Part[Any]] = {"cable": CABLE, "gear": GEAR, "weave": WEAVE}
 CATEGORIES: tuple[str, ...] = tuple(PARTS)
 SMALLEST = 32
 ABANDONED_AFTER = 3600.0
+YOUR_OWN = "For photographs of your own: dataset=folder, or the name of the public data set."
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +57,12 @@ def render_category(
     replaced; one that was not rendered is never touched.
 
     Raises:
-        InputError: the category does not exist, a number is out of range, or `<root>/<category>` holds other files.
+        InputError: the category does not exist, a number is out of range, or `root` holds other files.
     """
     if category not in PARTS:
-        raise InputError(f"There is no demo category {category!r}; the ones that exist are {', '.join(CATEGORIES)}.")
+        raise InputError(
+            f"There is no demo category {category!r}; the ones that exist are {', '.join(CATEGORIES)}. {YOUR_OWN}"
+        )
     wanted: dict[str, Any] = {
         "seed": seed,
         "size": size,
@@ -71,11 +75,7 @@ def render_category(
     target = Path(root) / category
     if _stamp(target) == wanted:
         return target
-    if target.exists() and not (target / STAMP).is_file():
-        raise InputError(
-            f"{target} exists but was not rendered (it has no {STAMP}); expected a free place for the demo category. "
-            "Move that folder away, or give another data root."
-        )
+    check_root(target.parent)
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target)
     logger.info("Rendering the synthetic category %s into %s", category, target)
@@ -85,6 +85,22 @@ def render_category(
         (fresh / STAMP).write_text(json.dumps(wanted, indent=2) + "\n")
         _put(fresh, target, Path(scratch) / "old", wanted)
     return target
+
+
+def check_root(root: Path) -> None:
+    """Refuse a folder in which somebody keeps something else than the rendered categories.
+
+    Raises:
+        InputError: the folder holds a file or folder that was not rendered, or is a file.
+    """
+    if not root.exists():
+        return
+    for entry in visible(root):
+        if not (entry / STAMP).is_file():
+            raise InputError(
+                f"{entry} was not rendered (it has no {STAMP}); expected {root} to be a folder of the demo's own: move "
+                f"it away, or give another data_root. {YOUR_OWN}"
+            )
 
 
 def _check(wanted: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from discrepancy.inspection.layouts.mvtec_3d import scan_mvtec_3d
 from discrepancy.inspection.layouts.own import holds_photographs, scan_folder
 from discrepancy.inspection.layouts.visa import scan_visa
 from discrepancy.inspection.samples import Scan, sample_table
+from discrepancy.names import check_name
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,7 @@ def find_category(dataset: str, data_root: Path, category: str) -> Path:
     name. Raises `InputError` when data set, data root or category do not exist; it names those that do.
     """
     layout = _layout(dataset)
-    if category in {"", ".."} or category != Path(category).name or "\\" in category:
-        raise InputError(f"category is {category!r}: expected the plain name of a folder in {data_root}.")
+    check_name("category", category, where=f"a folder in {data_root}")
     if not data_root.is_dir():
         found = "is not a folder" if data_root.exists() else "does not exist"
         raise InputError(f"The data root {data_root} {found}: expected a folder that holds {category}/{layout.marker}.")
