@@ -22,7 +22,7 @@ from discrepancy.parameters import Parameters, known, suggestion
 logger = logging.getLogger(__name__)
 
 
-SHARED = ("dataset", "data_root", "category", "image_size", "crop")
+SHARED = ("dataset", "data_root", "category", "image_size", "crop", "bit_depth")
 """Parameters that stand at the top, because more than one step, or the catalog's paths, are made of them."""
 
 

@@ -69,16 +69,16 @@ class MaskFacts:
     kept: bool
 
 
-def image_facts(path: Path) -> ImageFacts:
-    """Read, decode and measure a photograph. Raises `InputError` as `reading.read_photograph` does."""
+def image_facts(path: Path, *, bits: int | None = None) -> ImageFacts:
+    """Read, decode and measure a photograph. `bits` and errors are those of `reading.read_photograph`."""
     data = read_bytes(path)
     header = read_header(path, data)
-    grey = read_photograph(path, data).convert("L")
+    grey = read_photograph(path, data, bits=bits).convert("L")
     counts = np.array(grey.histogram())
     levels, pixels = np.arange(256), counts.sum()
     mean = float(counts @ levels / pixels)
     small = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    bits = imagehash.phash(small, hash_size=HASH_SIDE).hash
+    hashed = imagehash.phash(small, hash_size=HASH_SIDE).hash
     return ImageFacts(
         *header.size,
         mode=header.mode,
@@ -88,7 +88,7 @@ def image_facts(path: Path) -> ImageFacts:
         deviation=float(np.sqrt(counts @ (levels - mean) ** 2 / pixels)),
         dark=float(counts[: DARK + 1].sum() / pixels),
         bright=float(counts[BRIGHT:].sum() / pixels),
-        hash=np.packbits(bits).view(np.uint64),
+        hash=np.packbits(hashed).view(np.uint64),
         thumbnail=np.asarray(small),
     )
 

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
+from discrepancy.inspection.depth import Depth
 from discrepancy.inspection.images import Framing
 
 ERROR: Final = "error"
@@ -105,6 +106,12 @@ def mask_problems(files: pd.DataFrame, framing: Framing) -> Iterator[Problem]:
         if mask.lower().endswith((".jpg", ".jpeg")):
             lossy = "values above 0 around each region count as anomalous: expected PNG"
             yield Problem(WARNING, mask, "lossy mask", lossy)
+
+
+def depth_problems(depth: Depth) -> Iterator[Problem]:
+    """Values that look like a camera's of fewer bits than they are taken for."""
+    if depth.doubt:
+        yield Problem(WARNING, "", f"{depth.used} bits in {depth.bits}", depth.doubt)
 
 
 def copies(files: pd.DataFrame) -> Iterator[Problem]:
