@@ -38,4 +38,5 @@ def input_images(images: Any, size: tuple[int, int], *, device: torch.device) ->
 def _found(images: Any) -> str:
     if not isinstance(images, Tensor | np.ndarray):
         return f"a {type(images).__name__}"
-    return f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
+    size = f", {images.shape[2]}x{images.shape[3]} px," if images.ndim == 4 and images.shape[1] == 3 else ""
+    return f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}{size}"
