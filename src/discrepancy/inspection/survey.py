@@ -187,6 +187,8 @@ def _table(found: list[Found], looks: _Looks, masks: dict[Path, MaskFacts | Inpu
 
 
 def _scan_problems(scan: Scan, root: Path) -> Iterator[Problem]:
+    for path, how in scan.notes.items():
+        yield Problem(checks.NOTE, shown(path, root), "another name", how)
     for path, text in scan.faults.items():
         yield Problem(ERROR, shown(path, root), "not clear", text)
     for path, expected in scan.unmasked.items():
