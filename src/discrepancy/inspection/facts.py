@@ -61,12 +61,14 @@ class MaskFacts:
         height: px, upright.
         coverage: share of its pixels that are marked.
         kept: whether a marked pixel is left when it is resized (and cropped) as the photographs are.
+        digest: sha256 of what it marks, hexadecimal; empty where it marks nothing.
     """
 
     width: int
     height: int
     coverage: float
     kept: bool
+    digest: str
 
 
 def image_facts(path: Path, *, bits: int | None = None) -> ImageFacts:
@@ -95,6 +97,12 @@ def image_facts(path: Path, *, bits: int | None = None) -> ImageFacts:
 
 def mask_facts(path: Path, framing: Framing) -> MaskFacts:
     """Read and measure a mask. Raises `InputError` as `reading.read_mask` does."""
-    mask = read_mask(path)
+    return facts_of_mask(read_mask(path), framing)
+
+
+def facts_of_mask(mask: NDArray[np.bool_], framing: Framing) -> MaskFacts:
+    """Measure a mask bool [h, w], of its file's own size."""
     height, width = mask.shape
-    return MaskFacts(width, height, coverage=float(mask.mean()), kept=bool(fit_mask(mask, framing).any()))
+    coverage = float(mask.mean())
+    digest = hashlib.sha256(repr(mask.shape).encode() + np.packbits(mask).tobytes()).hexdigest() if coverage else ""
+    return MaskFacts(width, height, coverage=coverage, kept=bool(fit_mask(mask, framing).any()), digest=digest)

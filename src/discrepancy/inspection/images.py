@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -141,12 +141,16 @@ def mask_chunks(
     paths: Sequence[Path | None],
     framing: Framing | ImageSize,
     *,
+    seen: Callable[[Path, np.ndarray], None] | None = None,
     workers: int | None = None,
     chunk: int = 64,
 ) -> Iterator[np.ndarray]:
-    """`decode_mask` of every path, in order, as pieces bool [n, H, W] with n <= `chunk`; all False where it is None."""
+    """`decode_mask` of every path, in order, as pieces bool [n, H, W] with n <= `chunk`; all False where it is None.
+
+    `seen` is called by the threads with each path and its mask bool [h, w], before that is resized.
+    """
     framing = _framing(framing)
-    fill = partial(_write_mask, framing=framing)
+    fill = partial(_write_mask, framing=framing, seen=seen)
     return filled_chunks(fill, paths, shape=framing.size, dtype=_BOOL, workers=workers, chunk=chunk)
 
 
@@ -178,13 +182,21 @@ def image_array(
 
 
 def mask_array(
-    samples: pd.DataFrame, root: Path, framing: Framing | ImageSize, *, workers: int | None = None
+    samples: pd.DataFrame,
+    root: Path,
+    framing: Framing | ImageSize,
+    *,
+    seen: Callable[[Path, np.ndarray], None] | None = None,
+    workers: int | None = None,
 ) -> ChunkedArray:
-    """The ground truth of the sample table's rows, in its order: bool [N, H, W], all False where `mask` is empty."""
+    """The ground truth of the sample table's rows, in its order: bool [N, H, W], all False where `mask` is empty.
+
+    `seen` is that of `mask_chunks`.
+    """
     # An empty text comes back as a missing value from some file formats.
     paths = [root / name if name else None for name in samples["mask"].fillna("")]
     framing = _framing(framing)
-    chunks = partial(mask_chunks, paths, framing, workers=workers)
+    chunks = partial(mask_chunks, paths, framing, seen=seen, workers=workers)
     return ChunkedArray((len(paths), *framing.size), _BOOL, chunks)
 
 
@@ -221,9 +233,14 @@ def _write_image(path: Path, pixels: np.ndarray, *, framing: Framing, resample: 
     pixels[:] = decoded.transpose(2, 0, 1) if decoded.ndim == 3 else decoded
 
 
-def _write_mask(path: Path | None, mask: np.ndarray, *, framing: Framing) -> None:
+def _write_mask(
+    path: Path | None, mask: np.ndarray, *, framing: Framing, seen: Callable[[Path, np.ndarray], None] | None = None
+) -> None:
     """`decode_mask` into `mask` [H, W]."""
     if path is None:
         mask[:] = False
         return
-    mask[:] = fit_mask(read_mask(path), framing)
+    whole = read_mask(path)
+    mask[:] = fit_mask(whole, framing)
+    if seen is not None:
+        seen(path, whole)

@@ -5,7 +5,7 @@ An `error` is what no run accepts; a `warning` is worth a look; a `note` is abou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -106,6 +106,16 @@ def mask_problems(files: pd.DataFrame, framing: Framing) -> Iterator[Problem]:
         if mask.lower().endswith((".jpg", ".jpeg")):
             lossy = "values above 0 around each region count as anomalous: expected PNG"
             yield Problem(WARNING, mask, "lossy mask", lossy)
+
+
+def mask_copies(digests: Mapping[str, str]) -> Iterator[Problem]:
+    """Masks that mark the same pixels as another's: `digests` (see `facts.MaskFacts`) by the mask's name."""
+    first: dict[str, str] = {}
+    for name, digest in digests.items():
+        if digest and (other := first.setdefault(digest, name)) != name:
+            yield Problem(
+                WARNING, name, "the same mask", f"marks the same pixels as {other}: expected each image's own"
+            )
 
 
 def depth_problems(depth: Depth) -> Iterator[Problem]:

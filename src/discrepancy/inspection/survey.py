@@ -106,6 +106,7 @@ def survey(
         *_scan_problems(scan, data_root),
         *_unreadable(found, looks.errors, masks, data_root),
         *checks.mask_problems(files, framing),
+        *checks.mask_copies({shown(path, data_root): facts.digest for path, facts in _measured(masks)}),
         *checks.depth_problems(depth),
         *checks.copies(files),
         *checks.image_problems(files),
@@ -165,6 +166,10 @@ def _masks(found: list[Found], framing: Framing, workers: int | None) -> dict[Pa
     paths = [sample.mask for sample in found if sample.mask is not None]
     read = partial(mask_facts, framing=framing)
     return dict(zip(paths, attempt_all(read, paths, workers=workers, title="masks"), strict=True))
+
+
+def _measured(masks: dict[Path, MaskFacts | InputError]) -> list[tuple[Path, MaskFacts]]:
+    return [(path, facts) for path, facts in masks.items() if isinstance(facts, MaskFacts)]
 
 
 def _table(found: list[Found], looks: _Looks, masks: dict[Path, MaskFacts | InputError], root: Path) -> pd.DataFrame:

@@ -6,9 +6,10 @@ import logging
 
 import pandas as pd
 
+from discrepancy.inspection.checked_masks import checked_mask_array
 from discrepancy.inspection.chunks import ChunkedArray
 from discrepancy.inspection.depth import category_depth
-from discrepancy.inspection.images import image_array, mask_array
+from discrepancy.inspection.images import image_array
 from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.inspection.photographs import Photographs
 from discrepancy.inspection.splits import split_validation
@@ -45,7 +46,7 @@ def decode_images(photographs: Photographs, samples: pd.DataFrame, parameters: I
 
 def decode_masks(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> ChunkedArray:
     """The recipe of the test images' masks, bool [N_test, H, W], rows as in the sample table's test split."""
-    return mask_array(samples[samples["split"] == "test"], photographs.root, parameters.framing)
+    return checked_mask_array(samples[samples["split"] == "test"], photographs.root, parameters.framing)
 
 
 def _bits(photographs: Photographs, samples: pd.DataFrame) -> int:
