@@ -109,13 +109,15 @@ def mask_problems(files: pd.DataFrame, framing: Framing) -> Iterator[Problem]:
 
 
 def mask_copies(digests: Mapping[str, str]) -> Iterator[Problem]:
-    """Masks that mark the same pixels as another's: `digests` (see `facts.MaskFacts`) by the mask's name."""
-    first: dict[str, str] = {}
+    """Masks that mark the same pixels as several others: `digests` (see `facts.MaskFacts`) by the mask's name."""
+    alike: dict[str, list[str]] = {}
     for name, digest in digests.items():
-        if digest and (other := first.setdefault(digest, name)) != name:
-            yield Problem(
-                WARNING, name, "the same mask", f"marks the same pixels as {other}: expected each image's own"
-            )
+        if digest:
+            alike.setdefault(digest, []).append(name)
+    for first, *others in alike.values():
+        if len(others) > 1:  # two may be of one photograph, saved twice
+            words = f"marks the same pixels as {len(others)} others: expected each image's own"
+            yield Problem(WARNING, first, "the same mask", words)
 
 
 def depth_problems(depth: Depth) -> Iterator[Problem]:
