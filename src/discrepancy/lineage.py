@@ -15,7 +15,7 @@ from discrepancy.parameters import Parameters
 _PARAMETERS: Final = "params:"
 _ROOTS: Final = {"photographs": "data_root"}
 """The parameter that says where a raw dataset lies."""
-_TOP: Final = ("dataset", "category", "image_size", "crop", "seed", "backbone")
+_TOP: Final = ("dataset", "category", "image_size", "crop", "bit_depth", "seed", "backbone")
 """Parameters of groups that users set at the top."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,9 +22,14 @@ NamedPicture = tuple[str, np.ndarray]
 SUFFIXES = {".png": (np.uint8, "uint8 [H, W] or [H, W, 3]"), ".tiff": (np.float32, "float32 [H, W]")}
 """What can be written: data type and shapes by suffix."""
 
+_TAIL = 40
+"""Bytes that are kept of the end of a name that is too long."""
+
 
 class PicturesDataset(OwnDataset[Iterable[NamedPicture], dict[str, Path]]):
     """A folder of pictures: written whole or not at all, loaded as paths.
+
+    Names that are longer than the file system allows are shortened, with a digest so that they differ.
 
     No pictures make an empty folder: it keeps Kedro's versions in step.
     """
@@ -61,11 +68,27 @@ def _write_all(pictures: Iterable[NamedPicture], folder: Path) -> None:
 
 
 def _inside(folder: Path, name: str) -> Path:
+    """Where a picture is written; names that are longer than the file system allows are shortened."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or path.suffix not in SUFFIXES:
         kinds = " or ".join(SUFFIXES)
         raise InputError(f"Picture {name!r} cannot be saved: expected a {kinds} file name inside {folder.parent}")
-    return folder / path
+    most = os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    return folder.joinpath(*(shortened(part, most) for part in path.parts))
+
+
+def shortened(name: str, most: int) -> str:
+    """A file name of at most so many bytes: its two ends, and between them a digest of all of it.
+
+    The end keeps what tells one picture of an image from another (`_outline.png`). No character is torn apart.
+    """
+    data = os.fsencode(name)
+    if len(data) <= most:
+        return name
+    digest = f"~{hashlib.sha256(data).hexdigest()[:16]}~"
+    tail = min(_TAIL, (most - len(digest)) // 2)
+    head = most - len(digest) - tail
+    return data[:head].decode(errors="ignore") + digest + data[-tail:].decode(errors="ignore")
 
 
 def _write(path: Path, picture: np.ndarray) -> None:

@@ -22,7 +22,7 @@ from discrepancy.features.backbones import Backbone
 from discrepancy.features.reduction import Reduction
 
 # Raised when the same ingredients begin to give other numbers, or the files another form.
-FORMAT = 3
+FORMAT = 4
 DTYPES = ("float32", "float16")
 
 Shape = tuple[int, int, int, int]

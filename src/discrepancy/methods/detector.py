@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone, build_backbone
+from discrepancy.methods.input_images import input_images
 from discrepancy.methods.method_parameters import MethodParameters
 from discrepancy.methods.smoothing import gaussian_blur
 
@@ -63,21 +64,19 @@ class Detector(nn.Module):
         height, width = self.card["image_size"]
         return height, width
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor | NDArray[np.uint8]) -> Tensor:
         """Anomaly maps of images, smoothed if the parameters say so.
 
         Args:
-            images: uint8 [N, 3, H, W], RGB, of the size it was trained on.
+            images: uint8 [N, 3, H, W], RGB, N > 0, of the size it was trained on.
 
         Returns:
             float32 maps [N, H, W], 0 or larger, unbounded.
 
         Raises:
-            InputError: images of another size.
+            InputError: images of another size, type or order of axes, or none.
         """
-        if tuple(images.shape[-2:]) != self.image_size:
-            found, wanted = ("x".join(map(str, size)) for size in (images.shape[-2:], self.image_size))
-            raise InputError(f"images of {found} px given; this detector expects {wanted}")
+        images = input_images(images, self.image_size, device=self.backbone.scale.device)
         return gaussian_blur(self.errors(images), self.parameters_used.smoothing)
 
     @property
