@@ -75,7 +75,7 @@ class Checkpoint:
             os.replace(temporary, self.path)
         except OSError as error:
             raise InputError(
-                f"{self.path}: cannot be written ({error.strerror or error}); expected a place with room for checkpoints"
+                f"{self.path}: cannot be written ({error.strerror or error}); expected a place with room for it"
             ) from error
         finally:
             temporary.unlink(missing_ok=True)

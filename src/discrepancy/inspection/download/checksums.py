@@ -13,6 +13,7 @@ from typing import Final
 from pooch import file_hash
 
 from discrepancy.errors import InputError
+from discrepancy.json_files import read_object
 
 FILE: Final = "checksums.json"
 _LENGTHS: Final = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
@@ -83,9 +84,8 @@ class Records:
         if not self._path.exists():
             return {}
         try:
-            known = json.loads(self._path.read_text(encoding="utf-8"))
-            return {str(url): parse_checksum(checksum) for url, checksum in known.items()}
-        except (OSError, ValueError, AttributeError) as error:
+            return {url: parse_checksum(checksum) for url, checksum in read_object(self._path).items()}
+        except (InputError, AttributeError) as error:
             raise InputError(
                 f"{self._path} cannot be read ({error}): expected a JSON object of urls and checksums; "
                 "if it is damaged, remove it"
