@@ -27,7 +27,7 @@ def replacing(target: Path) -> Iterator[Path]:
     it; the lock that tells the two apart ends with its process, on network folders too.
 
     Args:
-        target: a file, which may exist; or a folder, which must not.
+        target: a file or a folder, which may exist.
 
     Yields:
         A path on the same file system, of the target's name. Nothing is there yet.
@@ -42,6 +42,8 @@ def replacing(target: Path) -> Iterator[Path]:
         path = folder / target.name
         yield path
         if path.is_dir():
+            if target.is_dir():
+                os.rename(target, folder / "replaced")
             os.rename(path, target)
         else:
             _sync(path)

@@ -19,7 +19,12 @@ class Parameters(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, coerce_numbers_to_str=True, protected_namespaces=()
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
     )
 
     RUNTIME_FIELDS: ClassVar[frozenset[str]] = frozenset()

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 from discrepancy.atomic import replacing
+from discrepancy.errors import InputError
+from discrepancy.json_files import read_object
 
 Groups = Mapping[str, Mapping[str, Any]]
 
@@ -76,7 +78,6 @@ def write_note(path: Path, values: Mapping[str, Any]) -> None:
 def read_note(path: Path) -> dict[str, Any]:
     """Return the JSON values that `write_note` wrote; empty where there are none that can be read."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_object(path)
+    except InputError:
         return {}
-    return values if isinstance(values, dict) else {}
