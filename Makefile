@@ -9,13 +9,16 @@ SEEDS ?= 0,1
 KOLEKTORSDD ?=
 export KEDRO_DISABLE_TELEMETRY := 1
 
-.PHONY: run test browser lint setup benchmark compare results graph viz clean
+.PHONY: run test test-slow browser lint setup benchmark compare results graph viz clean
 
 run: setup ## run a pipeline: make run PIPELINE=dfc PARAMS=category=cable,dfc.epochs=5
 	$(BIN)/kedro run --pipelines=$(PIPELINE) --params=$(PARAMS)
 
 test: setup ## run the tests
 	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile
+
+test-slow: setup ## run the tests that take minutes each: kills at random moments, every order of two runs at once
+	$(BIN)/pytest -m slow
 
 browser: ## install the browser that tests of pages need (Debian, as root); without it they are skipped
 	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \

@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 
 logger = logging.getLogger(__name__)
 
-_UNFINISHED = ".unfinished-"
+UNFINISHED = ".unfinished-"
+"""Begins the names of folders in which something is being written."""
 LOCK = "lock"
 """A file in the folder of a living process."""
 
@@ -38,7 +39,7 @@ def replacing(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     delete_leftovers(target.parent)
-    with claimed(target.with_name(_UNFINISHED)) as folder:
+    with claimed(target.with_name(UNFINISHED)) as folder:
         path = folder / target.name
         yield path
         if path.is_dir():
@@ -52,7 +53,7 @@ def replacing(target: Path) -> Iterator[Path]:
 
 def delete_leftovers(parent: Path) -> None:
     """Delete what killed processes had half written of the files and folders in a folder."""
-    for found in parent.glob(f"{_UNFINISHED}*"):
+    for found in parent.glob(f"{UNFINISHED}*"):
         with abandoned(found) as folder:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)

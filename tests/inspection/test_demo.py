@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from discrepancy.atomic import UNFINISHED, claimed
 from discrepancy.errors import InputError
 from discrepancy.inspection.demo import CATEGORIES, dataset, render_category
 from discrepancy.inspection.demo.cable_defects import CABLE
@@ -178,12 +179,11 @@ def test_two_processes_may_render_the_same_category(tmp_path: Path, monkeypatch:
 
 
 def test_what_a_killed_process_left_is_swept_but_not_what_may_be_in_use(tmp_path: Path) -> None:
-    old, new = (tmp_path / f".cable.rendering-{name}" for name in ("old", "new"))
-    for leftover in (old, new):
-        (leftover / "new").mkdir(parents=True)
-    os.utime(old, (0, 0))
-    render_category(tmp_path, "cable", **TINY)
-    assert sorted(os.listdir(tmp_path)) == [new.name, "cable"]
+    dead = tmp_path / f"{UNFINISHED}dead"
+    (dead / "new").mkdir(parents=True)
+    with claimed(tmp_path / UNFINISHED) as living:
+        render_category(tmp_path, "cable", **TINY)
+        assert sorted(os.listdir(tmp_path)) == [living.name, "cable"]
 
 
 # Wrong input

@@ -18,6 +18,7 @@ class DetectorDataset(OwnDataset[Detector, Detector]):
     Args:
         filepath: the folder.
         weights: where the backbone's weights are, if not where they were at training.
+        hold: give the next steps the detector that was saved, without reading it back.
         version: Kedro's.
         metadata: for Kedro plugins.
     """
@@ -27,18 +28,30 @@ class DetectorDataset(OwnDataset[Detector, Detector]):
         *,
         filepath: str,
         weights: str | None = None,
+        hold: bool = False,
         version: Version | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(filepath=filepath, version=version, metadata=metadata, exists_function=_is_whole)
         self._weights = weights
+        self._hold = hold
+        self._held: Detector | None = None
+
+    def load(self) -> Detector:
+        """Return the detector that is held, or read it."""
+        return self._read(Path(self._get_load_path())) if self._held is None else self._held
 
     def _write(self, data: Detector, path: Path) -> None:
         save_detector(data, path)
+        self._held = data if self._hold else None
 
     def _read(self, path: Path) -> Detector:
         """Read the detector, to the CPU, ready to score."""
         return load_detector(path, weights=self._weights)
+
+    def _release(self) -> None:
+        super()._release()
+        self._held = None
 
     def preview(self) -> JSONPreview:
         """Return the card, for kedro-viz."""

@@ -17,7 +17,7 @@ from discrepancy.errors import InputError
 from discrepancy.parameters import Parameters
 from discrepancy.tracking.address import configured, move_artifacts, note_export, use_project
 from discrepancy.tracking.live import LiveRun, end_killed
-from discrepancy.tracking.loggers import LOGGERS, tag_card
+from discrepancy.tracking.loggers import LOGGERS, log_file, tag_card
 
 DATABASE = "mlflow.db"
 
@@ -27,6 +27,7 @@ class TrackingHooks:
 
     def __init__(self) -> None:
         self._context: KedroContext
+        self._catalog: Any = None
         self._marked: dict[str, dict[str, str]] = {}
         self._parameters: dict[str, Any] = {}
         self._run: LiveRun | None = None
@@ -59,6 +60,7 @@ class TrackingHooks:
             InputError: two methods at once.
         """
         self._marked, self._run, self._run_id, self._saved = {}, None, None, False
+        self._catalog = catalog
         names = run_params["pipeline_names"] or ["dfc"]
         _one_method(names)
         for name in pipeline.datasets():
@@ -123,7 +125,11 @@ class TrackingHooks:
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Log what is marked. By the run's id, as steps may be in threads of their own."""
         self._saved = True
-        if self._run_id is not None and (how := self._marked.get(dataset_name)) is not None:
+        if self._run_id is None or (how := self._marked.get(dataset_name)) is None:
+            return
+        if how["as"] == "figure":
+            log_file(self._client, self._run_id, Path(self._catalog.get(dataset_name)._get_load_path()))
+        else:
             LOGGERS[how["as"]](self._client, self._run_id, data, how.get("file", dataset_name))
 
     @hook_impl(trylast=True)

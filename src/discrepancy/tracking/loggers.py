@@ -46,11 +46,6 @@ def log_table(client: Any, run_id: str, data: pd.DataFrame, file: str) -> None:
     client.log_table(run_id, data, file)
 
 
-def log_figure(client: Any, run_id: str, data: Any, file: str) -> None:
-    """Log a figure."""
-    client.log_figure(run_id, data, f"figures/{file}")
-
-
 def log_text(client: Any, run_id: str, data: str, file: str) -> None:
     """Log a text."""
     client.log_text(run_id, data, file)
@@ -81,7 +76,11 @@ LOGGERS: Final[Mapping[str, Callable[[Any, str, Any, str], None]]] = {
     "history": log_history,
     "values": log_values,
     "table": log_table,
-    "figure": log_figure,
     "text": log_text,
     "detector": log_detector,
 }
+
+
+def log_file(client: Any, run_id: str, path: Path) -> None:
+    """Log a figure as the file that was saved: drawing it once more takes long."""
+    client.log_artifact(run_id, str(path), "figures")

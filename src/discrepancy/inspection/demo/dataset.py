@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
-import tempfile
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from discrepancy.atomic import UNFINISHED, claimed, delete_leftovers
 from discrepancy.errors import InputError
 from discrepancy.inspection.demo.cable_defects import CABLE
 from discrepancy.inspection.demo.gear_defects import GEAR
@@ -30,7 +28,6 @@ STAMP = ".rendered.json"
 PARTS: dict[str, Part[Any]] = {"cable": CABLE, "gear": GEAR, "weave": WEAVE}
 CATEGORIES: tuple[str, ...] = tuple(PARTS)
 SMALLEST = 32
-ABANDONED_AFTER = 3600.0
 YOUR_OWN = "For photographs of your own: dataset=folder, or the name of the public data set."
 
 logger = logging.getLogger(__name__)
@@ -77,13 +74,13 @@ def render_category(
         return target
     check_root(target.parent)
     target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target)
+    delete_leftovers(target.parent)
     logger.info("Rendering the synthetic category %s into %s", category, target)
-    with tempfile.TemporaryDirectory(prefix=_prefix(target), dir=target.parent) as scratch:
-        fresh = Path(scratch) / "new"
+    with claimed(target.with_name(UNFINISHED)) as scratch:
+        fresh = scratch / "new"
         _render(fresh, category, wanted)
         (fresh / STAMP).write_text(json.dumps(wanted, indent=2) + "\n")
-        _put(fresh, target, Path(scratch) / "old", wanted)
+        _put(fresh, target, scratch / "old", wanted)
     return target
 
 
@@ -158,14 +155,3 @@ def _put(fresh: Path, target: Path, old: Path, wanted: dict[str, Any]) -> None:
         # Another process may have rendered the same category meanwhile: then its folder is as good.
         if _stamp(target) != wanted:
             raise
-
-
-def _prefix(target: Path) -> str:
-    return f".{target.name}.rendering-"
-
-
-def _sweep(target: Path) -> None:
-    """Remove what a killed process left behind, but nothing that may still be in use."""
-    for leftover in target.parent.glob(f"{_prefix(target)}*"):
-        if time.time() - leftover.stat().st_mtime > ABANDONED_AFTER:
-            shutil.rmtree(leftover, ignore_errors=True)
