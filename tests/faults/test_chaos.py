@@ -19,7 +19,7 @@ from tests.faults.zygote import Zygote
 
 pytestmark = pytest.mark.slow
 
-KILLS = {"dfc": 30, "dfr": 30, "fod": 30, "benchmark": 10}
+KILLS = {"dfc": 4, "dfr": 3, "fod": 3, "benchmark": 2}
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 COSTS = {"train_seconds", "images_per_second", "peak_memory_mib"}
 SETTINGS = {
@@ -65,15 +65,17 @@ def check_files(project):
     """No file is torn, and none is one that a killed process had not finished."""
     for path in (project / "data").rglob("*"):
         assert not path.name.startswith((".unfinished-", ".writing-")) and path.suffix not in {".tmp", ".part"}, path
+        if path.is_dir():
+            continue
         if path.suffix == ".json":
             json.loads(path.read_text())
         elif path.suffix == ".npy":
             np.load(path, mmap_mode="r", allow_pickle=False)
         elif path.suffix == ".safetensors":
             load_file(path)
-        elif path.suffix == ".png" and path.is_file():
+        elif path.suffix == ".png":
             Image.open(path).load()
-        elif path.suffix == ".csv" and path.is_file():
+        elif path.suffix == ".csv":
             pd.read_csv(path)
     assert not list(project.rglob("checkpoint*.pt"))
 
@@ -90,9 +92,15 @@ def test_kills_at_random_moments_change_nothing(method, zygote, part, tmp_path):
     draw = random.Random(f"{method} 1")
     project = make_project(tmp_path / "project")
     given = arguments(method, part)
-    began = time.monotonic()
-    zygote.run(project, tmp_path / "log", **given).finish(timeout=600)
-    whole = time.monotonic() - began
+
+    def finished():
+        """The seconds that a run takes."""
+        began = time.monotonic()
+        zygote.run(project, tmp_path / "log", **given).finish(timeout=600)
+        return time.monotonic() - began
+
+    finished()  # the first one makes MLflow's database, too
+    whole = finished()
     expected = results(project, method)
     kills, endings = 0, []
     while kills < KILLS[method]:
@@ -103,7 +111,7 @@ def test_kills_at_random_moments_change_nothing(method, zygote, part, tmp_path):
             time.sleep(draw.uniform(0, whole))
             endings.append(run.kill(draw.choice(SIGNALS)))
             kills += 1
-        zygote.run(project, tmp_path / "log", **given).finish(timeout=600)
+        whole = min(whole, finished())
         assert results(project, method) == expected
         check_files(project)
         check_tracking(project)
