@@ -18,11 +18,11 @@ from discrepancy.names import check_name, check_path
 from discrepancy.parameters import known, suggestion
 
 SHARED = (
-    "dataset", "data_root", "data_folder", "category", "benchmark", "image_size", "crop", "accept_license", "seed",
-    "device", "backbone", "weights",
+    "dataset", "data_root", "data_folder", "category", "benchmark", "image_size", "crop", "bit_depth", "accept_license",
+    "seed", "device", "backbone", "weights",
 )  # fmt: skip
 """Parameters that stand at the top, because more than one step, or the catalog's paths, are made of them."""
-NOT_IN_GROUPS = ("dataset", "data_root", "category", "image_size", "crop")
+NOT_IN_GROUPS = ("dataset", "data_root", "category", "image_size", "crop", "bit_depth")
 """Those that `ingestion` and `download` have too, but not to be set there."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,8 +19,27 @@ class Parameters(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, coerce_numbers_to_str=True, protected_namespaces=()
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
     )
+
+    RUNTIME_FIELDS: ClassVar[frozenset[str]] = frozenset()
+    """Say how something is computed, and change nothing but the rounding of results."""
+
+    FINAL_FIELDS: ClassVar[frozenset[str]] = frozenset()
+    """Decide nothing that another step goes on with, as of a figure."""
+
+    def deciding(self, *, final: bool) -> dict[str, Any]:
+        """Return the values that decide a result, as JSON values.
+
+        Args:
+            final: no other step goes on with the result.
+        """
+        return self.model_dump(mode="json", exclude={*self.RUNTIME_FIELDS, *(() if final else self.FINAL_FIELDS)})
 
     def __str__(self) -> str:
         """Short, for listings that have the single values too."""

@@ -1,4 +1,4 @@
-"""Before a run: what it needs is there, and what it makes can be written."""
+"""Before a run: what it makes can be written."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from urllib.parse import unquote, urlsplit
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.framework.project import pipelines
-from kedro.io import AbstractVersionedDataset, CachedDataset, CatalogProtocol, MemoryDataset
+from kedro.io import CachedDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 
-from discrepancy.errors import InputError
 from discrepancy.places import check_database, check_file, check_folders
 
 _SQLITE: Final = "sqlite:///"
 
 
 class PlaceHooks:
-    """Refuses a run that could not end: its input is not there, or its results could not be written."""
+    """Refuses a run that could not end, as its results could not be written."""
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
@@ -31,57 +29,9 @@ class PlaceHooks:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: Mapping[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Look at the inputs that other steps make, and at every folder; before MLflow opens a run."""
-        _check_versions(run_params.get("load_versions") or {}, pipeline, catalog)
-        _check_inputs(run_params.get("pipeline_names") or ["__default__"], pipeline, catalog)
+        """Look at every folder, before MLflow opens a run."""
         check_folders(_folders(pipeline, catalog))
         _check_tracking(run_params.get("pipeline_names") or ["__default__"])
-
-
-def _check_inputs(names: list[str], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Raises `InputError`: an earlier step's output is not kept, or not there; the message names that step."""
-    whole = sum((pipelines[name] for name in names), Pipeline([]))
-    if not (missing := _missing(pipeline, whole, catalog)):
-        return
-    kept = [name for name in missing if isinstance(catalog.get(name), MemoryDataset)]
-    found = f"{kept[0]} is not kept on disk" if kept else f"{missing[0]} is not there"
-    raise InputError(f"{found}; expected a run from an earlier step: --from-nodes={_start(missing, whole, catalog)}")
-
-
-def _missing(pipeline: Pipeline, whole: Pipeline, catalog: CatalogProtocol) -> list[str]:
-    """What a pipeline needs of the steps before it, and no earlier run has left."""
-    return sorted(name for name in pipeline.inputs() & whole.all_outputs() if not catalog.exists(name))
-
-
-def _start(missing: list[str], whole: Pipeline, catalog: CatalogProtocol) -> str:
-    """The latest steps from which all is there that is needed."""
-    makers = {output: node.name for node in whole.nodes for output in node.outputs}
-    steps: set[str] = set()
-    while missing:
-        steps |= {makers[name] for name in missing}
-        missing = _missing(whole.from_nodes(*steps), whole, catalog)
-    return ",".join(sorted(step for step in steps if not _follows(step, steps - {step}, whole)))
-
-
-def _follows(step: str, others: set[str], whole: Pipeline) -> bool:
-    return bool(others) and step in {node.name for node in whole.from_nodes(*others).nodes}
-
-
-def _check_versions(versions: Mapping[str, str], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Raises `InputError`: a data set has no such version, or none at all, or this run makes it itself."""
-    for name, version in versions.items():
-        dataset: Any = catalog.get(name)
-        if not isinstance(dataset, AbstractVersionedDataset) or dataset._version is None:
-            raise InputError(f"--load-versions: {name} has no versions; expected data sets that have")
-        if name in pipeline.all_outputs():
-            raise InputError(
-                f"--load-versions: this run makes {name} itself; expected a run that begins after that step, or no "
-                "version of it"
-            )
-        there = sorted((path.name for path in Path(dataset._filepath).glob("*")), reverse=True)
-        if version not in there:
-            shown = f"the latest there are {', '.join(there[:3])}" if there else "there are none"
-            raise InputError(f"--load-versions: {name} has no version {version!r}; {shown}")
 
 
 def _folders(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Path]:

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from omegaconf import OmegaConf
 
 from discrepancy.config_loader import CarefulConfigLoader
 from discrepancy.console import quiet
 from discrepancy.errors import InputError
-from discrepancy.hooks import SummaryHooks, TrackingHooks
+from discrepancy.lineage_hooks import LineageHooks
 from discrepancy.parameter_hooks import Context, ParameterHooks
 from discrepancy.place_hooks import PlaceHooks
+from discrepancy.summary import SummaryHooks
+from discrepancy.tracking.hooks import TrackingHooks
 
 
 class ConfigLoader(CarefulConfigLoader):
-    """Knows two more resolvers.
-
-    `${project:...}`: a path of the project, absolute, from whatever folder a session is started; and `one_of`.
-    """
+    """Knows one more resolver, `one_of`. The hooks that track runs add those that need the project's folder."""
 
     def __init__(self, conf_source: str | Path, *args: Any, **options: Any) -> None:
-        project = Path(conf_source).resolve().parent
-        OmegaConf.clear_resolver("project")  # of another project in this process: Kedro keeps the first
-        resolvers: dict[str, Callable[..., Any]] = {
-            "project": lambda path: (project / path).as_posix(),
-            "one_of": one_of,
-        }
-        super().__init__(conf_source, *args, custom_resolvers=resolvers, **options)
+        super().__init__(conf_source, *args, custom_resolvers={"one_of": one_of}, **options)
 
 
 def one_of(name: str, value: str, *known: str) -> str:
@@ -45,7 +35,10 @@ def one_of(name: str, value: str, *known: str) -> str:
 
 quiet()
 
-HOOKS = (ParameterHooks(), PlaceHooks(), TrackingHooks(), SummaryHooks())
+HOOKS = (ParameterHooks(), TrackingHooks(), SummaryHooks(), PlaceHooks(), LineageHooks())
+"""Of two that want to be first, Kedro calls the later one first: what a run may not use is refused before MLflow hears
+of the run."""
+
 CONFIG_LOADER_CLASS = ConfigLoader
 CONTEXT_CLASS = Context
 CONFIG_LOADER_ARGS = {

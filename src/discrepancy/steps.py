@@ -60,7 +60,8 @@ def good_features(
 def preprocessing(ingestion: IngestionParameters) -> dict[str, Any]:
     """How photographs became images of this size, as JSON values."""
     crop = {"resized_to": list(ingestion.image_size), "crop": "centre"} if ingestion.crop else {}
-    return {"resample": "bilinear, antialiased", **crop}
+    depth = {"bit_depth": ingestion.bit_depth} if ingestion.bit_depth else {}
+    return {"resample": "bilinear, antialiased", **crop, **depth}
 
 
 def counts(samples: pd.DataFrame) -> tuple[int, int]:

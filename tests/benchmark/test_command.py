@@ -167,7 +167,7 @@ def test_what_was_planned_and_never_run_is_forgotten(finished, photographs, tmp_
     store = CellStore(project / FOLDER)
     assert [cell["seed"] for cell in store.card()["cells"] if cell["category"] == "disc"] == [0, 1, 2]
     parents, _ = runs(project)
-    assert [run.info.status for run in parents] == ["FAILED"]
+    assert [run.info.status for run in parents] == ["KILLED"]
     assert invoke(project, command(photographs)).exit_code == 0
     assert store.table()[["category", "state"]].to_numpy().tolist() == [["disc", "done"], ["torn", "failed"]]
 
@@ -190,7 +190,7 @@ def test_what_breaks_a_benchmark_off_is_shown_even_if_mlflow_is_gone_too(finishe
     project = tmp_path / "project"
     shutil.copytree(finished[0], project)
 
-    def gone(self, *, failed):
+    def gone(self, status):
         raise mlflow.exceptions.MlflowException("API request to http://head:5000 failed")
 
     def full(*_):

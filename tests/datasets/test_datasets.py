@@ -104,9 +104,16 @@ def test_the_demo_category_is_rendered_when_it_is_missing(tmp_path, monkeypatch)
 def test_a_checkpoint_is_a_path_that_can_be_cleared(tmp_path):
     dataset = CheckpointDataset(filepath=str(tmp_path / "c.pt"))
     path = dataset.load()
-    dataset.clear()
     path.write_bytes(b"x")
     dataset.clear()
-    assert path == tmp_path / "c.pt" and not path.exists()
+    assert path == tmp_path / "c.pt" and path.exists()  # not that of a training which has ended
+    dataset.finish()
+    path.unlink()
+    path.write_bytes(b"of another run")
+    dataset.clear()
+    assert path.exists()
+    dataset.finish()
+    dataset.clear()
+    assert not path.exists()
     with pytest.raises(DatasetError):
         dataset.save(path)

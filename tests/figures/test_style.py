@@ -96,5 +96,5 @@ def test_fit_cuts_no_more_than_needed():
 
 
 def test_printable_replaces_only_what_the_font_lacks():
-    assert style.printable("Öl · дефект – 傷x") == "Öl · дефект – ?x"
-    assert style.printable("two\nlines\u202ereversed") == "two\nlines?reversed"
+    assert style.printable("Öl · дефект – x\ue123") == "Öl · дефект – x\\ue123"
+    assert style.printable("two\nlines\u202ereversed") == "two\nlines\\u202ereversed"

@@ -52,7 +52,7 @@ def test_image_size_in_all_its_forms(height, width):
     [0, -1, 256.0, True, None, "", "x", "12x", "0x12", "1x2x3", "-5", "²", [], [1], [1, 2, 3], [1, 0], [1, "2"]],
 )
 def test_other_image_sizes_are_refused(value):
-    with pytest.raises(InputError, match=r"image_size is .*such as 256, \[640, 256\] or 640x256"):
+    with pytest.raises(InputError, match=r"image_size is .*such as 256 or 640x256"):
         parse_image_size(value)
 
 

@@ -187,10 +187,10 @@ def test_missing_folders(part, tmp_path):
         find_category("mvtec_ad", tmp_path, "prat")
     with pytest.raises(InputError, match=r"no folder .*/part\. No folder there holds train/good\.$"):
         find_category("folder", tmp_path / "other", "part")
-    (part / "test").rename(part / "Test")
-    refused(part, f"The folder {part / 'test'} does not exist", "expected test/good and test/<defect>", "Test, ground_")
-    (part / "train/good").rename(part / "train/ok")
-    refused(part, f"The folder {part / 'train/good'} does not exist", "photographs of good parts", "lies: ok.")
+    (part / "test").rename(part / "tset")
+    refused(part, f"The folder {part / 'test'} does not exist", "expected test/good and test/<defect>", "train, tset")
+    (part / "train/good").rename(part / "train/goof")
+    refused(part, f"The folder {part / 'train/good'} does not exist", "photographs of good parts", "lies: goof.")
 
 
 def test_unknown_dataset(tmp_path):

@@ -231,7 +231,7 @@ def test_an_interrupted_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="disk full"):
         checkpoint.save({"history": [1, 2]})
     assert checkpoint.load()["history"] == [1]
     assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]

@@ -54,17 +54,16 @@ def test_only_good_images_leave_everything_undefined():
     assert all(math.isnan(value) for value in metrics.values())
 
 
-def test_without_good_images_only_image_auroc_is_undefined():
+def test_without_good_images_no_metric_of_images_is_defined():
     maps, masks, _ = made_maps(with_mask=8)
     metrics = evaluate(maps, masks, np.ones(8, int), maps.max(axis=(1, 2)))
-    assert {key for key, value in metrics.items() if math.isnan(value)} == {"image_auroc"}
-    assert metrics["image_ap"] == 1.0
+    assert {key for key, value in metrics.items() if math.isnan(value)} == {k for k in KEYS if "image" in k}
 
 
 def test_all_pixels_anomalous():
     maps, masks, _ = made_maps()
     metrics = evaluate(maps, np.ones_like(masks), np.ones(len(maps), int), maps.max(axis=(1, 2)))
-    assert {k for k in KEYS if math.isnan(metrics[k])} == {"image_auroc", "pixel_auroc", "aupro_0.30", "aupro_0.05"}
+    assert all(math.isnan(metrics[k]) for k in KEYS)
 
 
 def test_an_anomalous_image_with_a_vanished_mask_stays_anomalous():

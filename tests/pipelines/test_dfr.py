@@ -5,6 +5,7 @@ from contextlib import chdir
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
@@ -12,8 +13,12 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from discrepancy.cli import run as run_command
+from discrepancy.errors import InputError
+from discrepancy.features.cache import FeatureCache
+from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.methods.detector import load_detector
 from discrepancy.methods.dfr_parameters import DEFAULT_LAYERS, DFRParameters
+from discrepancy.pipelines.dfr.nodes import train
 from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 25, "device": "cpu"}
@@ -64,7 +69,20 @@ def test_a_run_from_the_middle_refuses_another_runs_latent_dimension(finished, p
         result = CliRunner().invoke(
             run_command, ["--pipelines=dfr", "--from-nodes=training.dfr.train", f"--params={params}"]
         )
-    assert result.exit_code == 1 and "latent dimension" in result.output and "--from-nodes" in result.output
+    assert result.exit_code == 1 and "made with dfr.latent_dim=None, this run has 5" in result.output
+
+
+def test_training_refuses_another_runs_latent_dimension(finished, tmp_path):
+    project, version = finished
+    card = load(project, version, "card.json")
+    samples = pd.read_csv(project / "data/02_intermediate/folder/disc/samples.csv", keep_default_na=False)
+    entry = json.loads((project / "data/04_feature/folder/disc/dfr.json").read_text())
+    features = FeatureCache(project / "data/04_feature/cache").open(entry["fingerprint"])
+    latent = json.loads((project / "data/06_models/folder/disc/dfr/latent.json").read_text())
+    parameters = DFRParameters.model_validate(card["parameters"])
+    ingestion = IngestionParameters(dataset="folder", category="disc", image_size=96)
+    with pytest.raises(InputError, match=r"latent dimension on disk .*--from-nodes"):
+        train(samples, features, latent | {"features": "of others"}, tmp_path / "c.pt", parameters, ingestion)
 
 
 def test_the_saved_detector_draws_the_maps(finished):

@@ -21,7 +21,7 @@ from discrepancy.figures.correlations import choose_patches
 from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.methods.detector import load_detector
 from discrepancy.methods.fod_parameters import FODParameters
-from discrepancy.pipelines.fod.nodes import consult_oracle, draw_correlations
+from discrepancy.pipelines.fod.nodes import consult_oracle, draw_correlations, train
 from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 12, "widths": [32, 32], "heads": 2, "device": "cpu"}
@@ -157,7 +157,18 @@ def test_a_run_from_the_middle_refuses_another_runs_reference(finished, part):
         message = refused(project, part, "--from-nodes=training.fod.train")
     finally:
         path.write_text(kept)
-    assert "mean good image" in message and "--from-nodes" in message
+    assert "fod.reference on disk: what it was made from is not known" in message
+
+
+def test_training_refuses_another_runs_reference(finished, tmp_path):
+    project, version = finished
+    samples = pd.read_csv(project / "data/02_intermediate/folder/disc/samples.csv", keep_default_na=False)
+    entry = json.loads((project / "data/04_feature/folder/disc/fod.json").read_text())
+    features = FeatureCache(project / "data/04_feature/cache").open(entry["fingerprint"])
+    parameters = FODParameters.model_validate(load(project, version, "card.json")["parameters"])
+    ingestion = IngestionParameters(dataset="folder", category="disc", image_size=96)
+    with pytest.raises(InputError, match=r"mean good image on disk .*--from-nodes"):
+        train(samples, features, features, tmp_path / "c.pt", parameters, ingestion)
 
 
 def drawn(finished, masks=None, **changes):

@@ -165,6 +165,8 @@ def test_a_second_run_takes_features_from_the_cache_and_equal_seeds_agree(finish
 
 def test_segmentations_can_be_left_out(finished, part, capsys, recwarn):
     project, _ = finished
+    run(project, part)
+    capsys.readouterr()
     place = "pictures     data/08_reporting/folder/disc/dfc/segmentations"
     version = run(project, part, stages=["reporting"])
     assert f"{place}/{version}/segmentations\n" in capsys.readouterr().out

@@ -107,9 +107,9 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
                     tqdm.write(_line(task, result))
             failed = [cell for cell in cells if (store.read(cell.folder) or {}).get("state") != "done"]
             _report(project, options, store, parent)
-            parent.close(failed=bool(failed))
-        except BaseException:
-            _end(parent)
+            parent.close("FAILED" if failed else "FINISHED")
+        except BaseException as error:
+            _end(parent, killed=not isinstance(error, Exception))
             raise
     return not failed
 
@@ -120,10 +120,10 @@ def _threads(options: Options, store: CellStore, workers: int) -> int:
     return options.threads or before or default_threads(1 if options.scheduler else workers)
 
 
-def _end(parent: ParentRun) -> None:
+def _end(parent: ParentRun, *, killed: bool) -> None:
     """Have MLflow show that the benchmark was broken off; what broke it off is what the user has to see."""
     try:
-        parent.close(failed=True)
+        parent.close("KILLED" if killed else "FAILED")
     except Exception:
         logger.exception("MLflow could not be told that the benchmark was broken off")
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from discrepancy.atomic import replacing
+from discrepancy.errors import InputError
+from discrepancy.json_files import read_object
+
+logger = logging.getLogger(__name__)
 
 CARD: Final = "benchmark.json"
 RESULT: Final = "result.json"
@@ -19,6 +26,41 @@ _INDEX: Final = (*_CELL, "state", "reason")
 Result = dict[str, Any]
 """`dataset`, `category`, `method`, `seed`, `state` (`done` or `failed`), `reason` (of a failure), `fingerprint`,
 `seconds` (wall time), `metrics` (by name; None where not defined), `run_id` (MLflow's), `version` (Kedro's)."""
+
+
+_Name = Annotated[str, Field(min_length=1, pattern=r"^[^/\\]+$")]  # of one folder
+
+
+class _CellForm(BaseModel):
+    """What names a cell. Its values become folders, so they must not lead out of the benchmark's."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    dataset: _Name
+    category: _Name
+    method: _Name
+    seed: Annotated[int, Field(ge=0)]
+
+    @property
+    def folder(self) -> str:
+        return f"{self.method}/{self.dataset}/{self.category}/seed_{self.seed}"
+
+
+class _ResultForm(_CellForm):
+    state: Literal["done", "failed"]
+    reason: str = ""
+    fingerprint: str = ""
+    seconds: Annotated[float, Field(ge=0)]
+    metrics: dict[str, float | None] | None = None
+    version: _Name = "none"
+
+
+class _CardForm(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    run_id: str | None = None
+    settings: dict[str, Any] | None = None
+    cells: list[_CellForm] = []
 
 
 class CellStore:
@@ -36,12 +78,20 @@ class CellStore:
         return self.root / folder / WORK
 
     def card(self) -> dict[str, Any]:
-        """What the benchmark as a whole has noted: `run_id`, `settings`, `cells`; empty before its first start."""
-        try:
-            card = json.loads((self.root / CARD).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        """What the benchmark as a whole has noted: `run_id`, `settings`, `cells`; empty before its first start.
+
+        Raises:
+            InputError: it is damaged. Without it, cells of other parameters would count as of this benchmark.
+        """
+        path = self.root / CARD
+        if not path.exists():
             return {}
-        return card if isinstance(card, dict) else {}
+        try:
+            card = read_object(path)
+            _CardForm.model_validate(card)
+        except ValidationError as error:
+            raise InputError(f"{path}: {_first(error)}; expected what a benchmark noted, or none: remove it") from error
+        return card
 
     def note(self, **values: Any) -> None:
         """Add to the benchmark's card."""
@@ -53,12 +103,20 @@ class CellStore:
         return self.work(folder) / part / name / str(result["version"]) / name
 
     def read(self, folder: str) -> Result | None:
-        """A cell's result; None if there is none that can be read."""
-        try:
-            result = json.loads((self.root / folder / RESULT).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        """A cell's result; None if there is none, or (with a warning) a damaged one: the cell then runs again."""
+        path = self.root / folder / RESULT
+        if not path.exists():
             return None
-        return result if isinstance(result, dict) and "state" in result else None
+        try:
+            result = read_object(path)
+            form = _ResultForm.model_validate(result)
+            if form.folder != folder or form.version == "..":
+                raise InputError(f"{path}: is of {form.folder}; expected a result of {folder}")
+        except (InputError, ValidationError) as error:
+            reason = f"{path}: {_first(error)}" if isinstance(error, ValidationError) else error
+            logger.warning("a result is damaged, and counts as missing: %s", reason)
+            return None
+        return result
 
     def write(self, folder: str, result: Result) -> None:
         """Keep a cell's result in place of an earlier one."""
@@ -98,12 +156,15 @@ class CellStore:
         return pd.DataFrame(rows, columns=None if rows else [*_INDEX, "seconds"])
 
 
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))[:80]}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
 def _replace(path: Path, values: dict[str, Any]) -> None:
     """Write JSON beside the file, then put it in its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def _seed(path: Path) -> tuple[int, str]:

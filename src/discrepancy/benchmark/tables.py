@@ -12,6 +12,7 @@ import pandas as pd
 
 from discrepancy.benchmark.groups import ALL, groups, in_order, is_whole
 from discrepancy.benchmark.published import COMPARED, to_compare
+from discrepancy.errors import InputError
 from discrepancy.figures.style import number, share
 
 METRICS: Final = (
@@ -72,8 +73,18 @@ def summarise(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Return a table of a report's folder; a category may be called 01 or NA."""
-    return pd.read_csv(path, dtype={"category": str}, keep_default_na=False, na_values=[""])
+    """Return a table of a report's folder; a category may be called 01 or NA.
+
+    Raises:
+        InputError: the file is missing, or no table.
+    """
+    try:
+        return pd.read_csv(path, dtype={"category": str}, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"{path}: cannot be read ({reason}); expected a table, as a benchmark's report has it"
+        ) from error
 
 
 def check_results(results: pd.DataFrame) -> pd.DataFrame:

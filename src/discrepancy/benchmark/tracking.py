@@ -6,9 +6,11 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pandas as pd
+
+from discrepancy.tracking.live import LiveRun
 
 _RUNNING: Final = "RUNNING"
 _TABLES: Final = "mlflow.loggedArtifacts"
@@ -29,12 +31,10 @@ class ParentRun:
 
     def __init__(self, project: Path, env: str | None, name: str, run_id: str | None, tags: Mapping[str, str]) -> None:
         self._client, experiment = connect(project, env)
-        self.run_id = run_id if run_id and self._known(run_id) else None
-        if self.run_id is None:
-            shown = {"mlflow.runName": f"benchmark {name}", "benchmark": name, **tags}
-            self.run_id = str(self._client.create_run(experiment, tags=shown).info.run_id)
-        else:
-            self._client.update_run(self.run_id, status=_RUNNING)
+        shown = {"mlflow.runName": f"benchmark {name}", "benchmark": name, **tags}
+        known = run_id if run_id and self._known(run_id) else None
+        self._live = LiveRun(project, self._client, experiment, shown, run_id=known)
+        self.run_id = self._live.run_id
         self._experiment = experiment
         self.sweep()
 
@@ -73,10 +73,11 @@ class ParentRun:
         for name, folder in folders.items():
             self._client.log_artifacts(self.run_id, str(folder), name)
 
-    def close(self, *, failed: bool) -> None:
+    def close(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """End the run; cells that are still marked as running were killed."""
         self.sweep()
-        self._client.set_terminated(self.run_id, status="FAILED" if failed else "FINISHED")
+        self._client.set_terminated(self.run_id, status=status)
+        self._live.end()
 
 
 def headline(results: pd.DataFrame) -> dict[str, float]:

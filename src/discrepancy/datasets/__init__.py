@@ -6,6 +6,7 @@ from discrepancy.datasets.detector import CheckpointDataset, DetectorDataset
 from discrepancy.datasets.download import DownloadDataset
 from discrepancy.datasets.features import FeaturesDataset
 from discrepancy.datasets.figure import FigureDataset
+from discrepancy.datasets.files import TableDataset, TextDataset, ValuesDataset
 from discrepancy.datasets.photographs import PhotographsDataset
 from discrepancy.datasets.pictures import PicturesDataset
 from discrepancy.datasets.survey import SurveyDataset
@@ -22,4 +23,7 @@ __all__ = [
     "PhotographsDataset",
     "PicturesDataset",
     "SurveyDataset",
+    "TableDataset",
+    "TextDataset",
+    "ValuesDataset",
 ]

@@ -7,8 +7,7 @@ import logging
 import math
 import os
 import shutil
-import time
-import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ import numpy as np
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
-from discrepancy.datasets.npy import write_npy
+from discrepancy.atomic import delete_leftovers, replacing
+from discrepancy.datasets.npy import map_npy, write_npy
+from discrepancy.datasets.origin import Origin, read_note, write_note
 from discrepancy.errors import InputError
 from discrepancy.inspection.chunks import ChunkedArray
 
@@ -29,8 +30,9 @@ _DAMAGES = (OSError, EOFError, ValueError)
 class ArrayDataset(AbstractDataset[np.ndarray | ChunkedArray, np.ndarray]):
     """A `.npy` file that is loaded as a read-only memory map and written to another name, then renamed.
 
-    A card, `<name>.npy.json`, lies beside an array that has a fingerprint. Saving such an array again does nothing. An
-    array without a fingerprint is always written.
+    A card, `<name>.npy.json`, lies beside the array. Saving an array that has a fingerprint again does nothing. An
+    array without a fingerprint is always written. After `save`, `load` gives what was saved, even if another run has
+    replaced the file meanwhile: a file stays on the disk as long as somebody reads it.
 
     Args:
         filepath: the file.
@@ -40,11 +42,16 @@ class ArrayDataset(AbstractDataset[np.ndarray | ChunkedArray, np.ndarray]):
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
         self._card = self._filepath.with_name(f"{self._filepath.name}.json")
+        self._held: np.ndarray | None = None
         self.metadata = metadata
+        self.origin: Origin | None = None
+        self.stale = False
 
     def load(self) -> np.ndarray:
         """The array, memory-mapped."""
-        return np.load(self._filepath, mmap_mode="r", allow_pickle=False)
+        if self._held is None:
+            self._held = map_npy(self._filepath)
+        return self._held
 
     def save(self, data: np.ndarray | ChunkedArray) -> None:
         """Write an array, or the pieces of one that does not fit in memory, unless an earlier run did.
@@ -53,39 +60,58 @@ class ArrayDataset(AbstractDataset[np.ndarray | ChunkedArray, np.ndarray]):
             InputError: the disk has no room, or refuses to be written.
         """
         fingerprint = data.fingerprint if isinstance(data, ChunkedArray) else None
-        if fingerprint is not None and self._holds(data, fingerprint):
+        if self.origin is not None:
+            self.origin = self.origin.identified(fingerprint)
+        self.stale, self._held = False, None
+        if fingerprint is not None and (card := self._card_of(data, fingerprint)) is not None:
             logger.info("%s: %d from an earlier run", self._filepath.stem, data.shape[0])
+            if self.origin is not None and card.get("origin") != self.origin.to_json():
+                write_note(self._card, card | {"origin": self.origin.to_json()})
             return
-        self._filepath.parent.mkdir(parents=True, exist_ok=True)
         self._make_room(math.prod(data.shape) * data.dtype.itemsize)
-        temporary = self._filepath.with_name(f".{self._filepath.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            write_npy(temporary, data)
+        with replacing(self._filepath) as temporary:
+            digest = write_npy(temporary, data)
+            if self.origin is not None:
+                self.origin = self.origin.identified(fingerprint or digest)
             written = temporary.stat()
+            self._held = map_npy(temporary, name=self._filepath)
             # At no time does a card stand beside an array that is not its own.
             self._card.unlink(missing_ok=True)
-            os.replace(temporary, self._filepath)
-        finally:
-            temporary.unlink(missing_ok=True)
-        if fingerprint is not None:
-            self._card.write_text(json.dumps(_card(fingerprint, written)) + "\n", encoding="utf-8")
+        if fingerprint is not None or self.origin is not None:
+            write_note(self._card, _card(fingerprint, written, self.origin))
 
-    def _holds(self, data: np.ndarray | ChunkedArray, fingerprint: str) -> bool:
-        """Whether the file is the one that was written for this fingerprint, of this shape and data type, and whole."""
+    def found(self) -> Iterator[tuple[str | None, Origin | None]]:
+        """Yield the array that is on disk: no version, and its origin where one was kept."""
         try:
-            card = json.loads(self._card.read_text(encoding="utf-8"))
-            array = np.load(self._filepath, mmap_mode="r", allow_pickle=False)
-            found = self._filepath.stat()
+            self._held = map_npy(self._filepath)  # it is this file that the origin is checked for
+            card, file = read_note(self._card), self._filepath.stat()
         except _DAMAGES:
-            return False
-        fits = (array.shape, array.dtype) == (data.shape, data.dtype)
-        return fits and card == _card(fingerprint, found)
+            return
+        yield None, Origin.from_json(card.get("origin")) if _is_of(card, file) else None
+
+    def use(self, version: str | None) -> None:
+        """Do nothing: there is one version only."""
+
+    def _release(self) -> None:
+        self._held = None
+
+    def _card_of(self, data: np.ndarray | ChunkedArray, fingerprint: str) -> dict[str, Any] | None:
+        """The card of the file, if that was written for this fingerprint, is of this shape and data type, and whole."""
+        try:
+            array, card, file = map_npy(self._filepath), read_note(self._card), self._filepath.stat()
+        except _DAMAGES:
+            return None
+        if (array.shape, array.dtype) != (data.shape, data.dtype):
+            return None
+        if not _is_of(card, file) or card.get("fingerprint") != fingerprint:
+            return None
+        self._held = array
+        return card
 
     def _make_room(self, needed: int) -> None:
-        """Delete what killed runs left here an hour ago or longer; refuse what the disk cannot hold."""
-        for leftover in self._filepath.parent.glob(f".{self._filepath.name}.*"):
-            if time.time() - leftover.stat().st_mtime > 3600:
-                leftover.unlink(missing_ok=True)
+        """Refuse what the disk cannot hold; what killed runs left here does not count."""
+        self._filepath.parent.mkdir(parents=True, exist_ok=True)
+        delete_leftovers(self._filepath.parent)
         free = shutil.disk_usage(self._filepath.parent).free
         if needed > free:
             raise InputError(
@@ -94,7 +120,7 @@ class ArrayDataset(AbstractDataset[np.ndarray | ChunkedArray, np.ndarray]):
             )
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return not self.stale and self._filepath.is_file()
 
     def preview(self) -> JSONPreview:
         """Shape, type and range, for kedro-viz."""
@@ -108,6 +134,11 @@ class ArrayDataset(AbstractDataset[np.ndarray | ChunkedArray, np.ndarray]):
         return {"filepath": str(self._filepath)}
 
 
-def _card(fingerprint: str, file: os.stat_result) -> dict[str, Any]:
+def _card(fingerprint: str | None, file: os.stat_result, origin: Origin | None) -> dict[str, Any]:
     """What is written beside an array. The time tells it from one that another program, or another run, put there."""
-    return {"fingerprint": fingerprint, "bytes": file.st_size, "modified_ns": file.st_mtime_ns}
+    card = {"fingerprint": fingerprint, "bytes": file.st_size, "modified_ns": file.st_mtime_ns}
+    return card if origin is None else card | {"origin": origin.to_json()}
+
+
+def _is_of(card: dict[str, Any], file: os.stat_result) -> bool:
+    return (card.get("bytes"), card.get("modified_ns")) == (file.st_size, file.st_mtime_ns)

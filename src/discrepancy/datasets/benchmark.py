@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
+from discrepancy.atomic import replacing
 from discrepancy.benchmark.results import BenchmarkResults, PageFiles
 from discrepancy.benchmark.store import CellStore
 from discrepancy.errors import InputError
@@ -72,21 +71,12 @@ class PageDataset(AbstractDataset[PageFiles, Path]):
 
     def save(self, data: PageFiles) -> None:
         """Write the page and copy its pictures."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex[:8]}")
-        old = fresh.with_name(f"{fresh.name}.old")
-        try:
+        with replacing(self._path) as fresh:
             fresh.mkdir()
             for name, picture in data.pictures.items():
                 (fresh / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(picture, fresh / name)
             (fresh / "index.html").write_text(data.html, encoding="utf-8")
-            if self._path.exists():
-                os.rename(self._path, old)
-            os.rename(fresh, self._path)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
 
     def _exists(self) -> bool:
         return (self._path / "index.html").is_file()

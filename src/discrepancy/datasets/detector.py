@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NoReturn
 
-from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError, Version
+from kedro.io import AbstractDataset, DatasetError, Version
 from kedro_datasets._typing import JSONPreview
 
+from discrepancy.datasets.own import OwnDataset
 from discrepancy.methods.detector import CARD, WEIGHTS, Detector, load_detector, save_detector
 
 
-class DetectorDataset(AbstractVersionedDataset[Detector, Detector]):
+class DetectorDataset(OwnDataset[Detector, Detector]):
     """A folder with the trained weights (safetensors) and the card (JSON).
 
     Args:
@@ -29,42 +30,27 @@ class DetectorDataset(AbstractVersionedDataset[Detector, Detector]):
         version: Version | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(
-            filepath=PurePosixPath(filepath),
-            version=version,
-            exists_function=_holds_a_card,
-        )
+        super().__init__(filepath=filepath, version=version, metadata=metadata, exists_function=_is_whole)
         self._weights = weights
-        self.metadata = metadata
 
-    def load(self) -> Detector:
-        """The detector, on the CPU, ready to score."""
-        return load_detector(Path(self._get_load_path()), weights=self._weights)
+    def _write(self, data: Detector, path: Path) -> None:
+        save_detector(data, path)
 
-    def save(self, data: Detector) -> None:
-        """Write weights and card."""
-        save_detector(data, Path(self._get_save_path()))
-
-    def _exists(self) -> bool:
-        try:
-            return (Path(self._get_load_path()) / WEIGHTS).is_file()
-        except DatasetError:
-            return False
+    def _read(self, path: Path) -> Detector:
+        """Read the detector, to the CPU, ready to score."""
+        return load_detector(path, weights=self._weights)
 
     def preview(self) -> JSONPreview:
-        """The card, for kedro-viz."""
+        """Return the card, for kedro-viz."""
         return JSONPreview((Path(self._get_load_path()) / CARD).read_text(encoding="utf-8"))
 
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "version": self._version}
 
-
-def _holds_a_card(folder: str) -> bool:
-    return (Path(folder) / CARD).is_file()
+def _is_whole(folder: str) -> bool:
+    return all((Path(folder) / name).is_file() for name in (CARD, WEIGHTS))
 
 
 class CheckpointDataset(AbstractDataset[NoReturn, Path]):
-    """Where a training run keeps its state. Loads as a path; the file is removed when a whole run has ended well.
+    """Where a training run keeps its state. Loads as a path.
 
     Args:
         filepath: the file.
@@ -73,19 +59,35 @@ class CheckpointDataset(AbstractDataset[NoReturn, Path]):
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
+        self._found: tuple[int, int] | None = None
+        self._finished: tuple[int, int] | None = None
         self.metadata = metadata
 
     def load(self) -> Path:
-        """The path."""
+        """Return the path."""
+        self._found = self._stamp()
         return self._filepath
 
     def save(self, data: NoReturn) -> None:
         """Not possible."""
         raise DatasetError("Checkpoints are written by the training loop")
 
+    def finish(self) -> None:
+        """Remember the state with which this run's training has ended, if it has written or taken up any."""
+        stamp = self._stamp()
+        self._finished = None if stamp == self._found else stamp
+
     def clear(self) -> None:
-        """Remove the file: what it guarded is saved."""
-        self._filepath.unlink(missing_ok=True)
+        """Remove the file if it holds that state still: what it guarded is saved. Another run's state is kept."""
+        if self._finished is not None and self._stamp() == self._finished:
+            self._filepath.unlink(missing_ok=True)
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            found = self._filepath.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def _exists(self) -> bool:
         return True

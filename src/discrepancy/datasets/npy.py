@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -14,7 +15,7 @@ from discrepancy.errors import InputError
 from discrepancy.inspection.chunks import MAX_CHUNK_BYTES, ChunkedArray
 
 
-def write_npy(path: Path, data: np.ndarray | ChunkedArray) -> None:
+def write_npy(path: Path, data: np.ndarray | ChunkedArray) -> str:
     """Write an array, or the pieces of one that does not fit in memory, to a new file, down to the disk.
 
     Plain writes and no memory map: what a process has written through a map counts as its memory, and a full disk is
@@ -23,6 +24,9 @@ def write_npy(path: Path, data: np.ndarray | ChunkedArray) -> None:
     Args:
         path: the file; it must not exist.
         data: any shape, of a data type that can be memory-mapped.
+
+    Returns:
+        sha256 of the file, 64 hexadecimal digits.
 
     Raises:
         InputError: the disk has no room, or refuses to be written.
@@ -35,12 +39,33 @@ def write_npy(path: Path, data: np.ndarray | ChunkedArray) -> None:
     np.lib.format.write_array_header_1_0(header, facts)
     # No buffer: nothing is left that could fail while the file is closed. The pieces are ended before that, so that no
     # thread goes on computing them when the disk is full.
+    digest = hashlib.sha256(header.getbuffer())
     with FileIO(path, "x") as file, closing(_pieces(data)) as pieces:
         _append(file, header.getbuffer())
         for piece in pieces:
-            _append(file, np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
+            values = np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data
+            digest.update(values)
+            _append(file, values)
         with _refusals(path):
             os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def map_npy(path: Path, *, name: Path | None = None) -> np.ndarray:
+    """Map a `.npy` file into memory, read-only.
+
+    Args:
+        path: the file.
+        name: where it will lie; the array says that it is there.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is damaged, or holds objects.
+    """
+    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    if name is not None and isinstance(array, np.memmap):
+        array.filename = str(name)
+    return array
 
 
 def _pieces(data: np.ndarray | ChunkedArray) -> Generator[np.ndarray]:

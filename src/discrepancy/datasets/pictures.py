@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
-import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import cv2
 import numpy as np
-from kedro.io import AbstractVersionedDataset, DatasetError, Version
 from tqdm import tqdm
 
+from discrepancy.datasets.own import OwnDataset
 from discrepancy.errors import InputError
 from discrepancy.inspection.chunks import usable_cores
 
@@ -25,56 +22,32 @@ NamedPicture = tuple[str, np.ndarray]
 SUFFIXES = {".png": (np.uint8, "uint8 [H, W] or [H, W, 3]"), ".tiff": (np.float32, "float32 [H, W]")}
 """What can be written: data type and shapes by suffix."""
 
+_TAIL = 40
+"""Bytes that are kept of the end of a name that is too long."""
 
-class PicturesDataset(AbstractVersionedDataset[Iterable[NamedPicture], dict[str, Path]]):
+
+class PicturesDataset(OwnDataset[Iterable[NamedPicture], dict[str, Path]]):
     """A folder of pictures: written whole or not at all, loaded as paths.
 
-    No pictures make an empty folder: it keeps Kedro's versions in step. It does not count as existing.
+    Names that are longer than the file system allows are shortened, with a digest so that they differ.
 
-    Args:
-        filepath: the folder.
-        version: Kedro's.
-        metadata: for Kedro plugins.
+    No pictures make an empty folder: it keeps Kedro's versions in step.
     """
 
-    def __init__(
-        self, *, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
-        super().__init__(filepath=PurePosixPath(filepath), version=version)
-        self.metadata = metadata
-
-    def load(self) -> dict[str, Path]:
+    def _read(self, path: Path) -> dict[str, Path]:
         """Where each picture lies, by its name (POSIX path relative to the folder), sorted. Nothing is decoded."""
-        folder = Path(self._get_load_path())
-        return {path.relative_to(folder).as_posix(): path for path in sorted(_pictures(folder))}
+        return {found.relative_to(path).as_posix(): found for found in sorted(_pictures(path))}
 
-    def save(self, data: Iterable[NamedPicture]) -> None:
+    def _write(self, data: Iterable[NamedPicture], path: Path) -> None:
         """Write pictures while they are drawn; few are in memory at a time.
 
         Args:
             data: file names, relative to the folder, each with what it holds: names ending in `.png` a picture, uint8
                 [H, W] grey or [H, W, 3] RGB; names ending in `.tiff` a map, float32 [H, W].
+            path: the folder, which is made.
         """
-        folder = Path(self._get_save_path())
-        temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-        temporary.mkdir(parents=True)
-        try:
-            _write_all(data, temporary)
-            os.rename(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            if self._version:
-                with suppress(OSError):  # the version's own folder; it is empty only if nothing was saved
-                    folder.parent.rmdir()
-
-    def _exists(self) -> bool:
-        try:
-            return any(_pictures(Path(self._get_load_path())))
-        except DatasetError:
-            return False
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "version": self._version}
+        path.mkdir()
+        _write_all(data, path)
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
@@ -95,11 +68,27 @@ def _write_all(pictures: Iterable[NamedPicture], folder: Path) -> None:
 
 
 def _inside(folder: Path, name: str) -> Path:
+    """Where a picture is written; names that are longer than the file system allows are shortened."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or path.suffix not in SUFFIXES:
         kinds = " or ".join(SUFFIXES)
         raise InputError(f"Picture {name!r} cannot be saved: expected a {kinds} file name inside {folder.parent}")
-    return folder / path
+    most = os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    return folder.joinpath(*(shortened(part, most) for part in path.parts))
+
+
+def shortened(name: str, most: int) -> str:
+    """A file name of at most so many bytes: its two ends, and between them a digest of all of it.
+
+    The end keeps what tells one picture of an image from another (`_outline.png`). No character is torn apart.
+    """
+    data = os.fsencode(name)
+    if len(data) <= most:
+        return name
+    digest = f"~{hashlib.sha256(data).hexdigest()[:16]}~"
+    tail = min(_TAIL, (most - len(digest)) // 2)
+    head = most - len(digest) - tail
+    return data[:head].decode(errors="ignore") + digest + data[-tail:].decode(errors="ignore")
 
 
 def _write(path: Path, picture: np.ndarray) -> None:

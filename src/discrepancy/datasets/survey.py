@@ -21,6 +21,7 @@ class SurveyDataset(AbstractDataset[NoReturn, Survey]):
         category: the part.
         image_size: height and width that the networks are shown, px; one number for a square.
         crop: height and width that is cut out of the centre of that; None for all of it.
+        bit_depth: bits that photographs of 16 bits per channel use; None: as the files say.
         metadata: for Kedro plugins.
     """
 
@@ -32,6 +33,7 @@ class SurveyDataset(AbstractDataset[NoReturn, Survey]):
         category: str,
         image_size: Any,
         crop: Any = None,
+        bit_depth: int | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._path = Path(path)
@@ -39,13 +41,14 @@ class SurveyDataset(AbstractDataset[NoReturn, Survey]):
         self._category = str(category)
         self._image_size = image_size
         self._crop = crop
+        self._bit_depth = bit_depth
         self.metadata = metadata
 
     def load(self) -> Survey:
         """Look at every file."""
         crop = None if self._crop is None else parse_image_size(self._crop, name="crop")
         framing = Framing(parse_image_size(self._image_size), crop)
-        return survey_photographs(self._dataset, self._category, self._path, framing)
+        return survey_photographs(self._dataset, self._category, self._path, framing, bits=self._bit_depth)
 
     def save(self, data: NoReturn) -> None:
         """Not possible."""

@@ -106,13 +106,9 @@ class Backbone(nn.Module):
             float32 maps [N, C, h, w] by layer name, in network order; channels last in memory.
 
         Raises:
-            InputError: the images are too small.
-            ValueError: they have another shape or type.
+            InputError: the images are too small, or have another shape, type or range.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or not (images.dtype == torch.uint8 or images.is_floating_point()):
-            raise ValueError(
-                f"expected images [N, 3, H, W], uint8 or floating point, found {list(images.shape)} {images.dtype}"
-            )
+        _check_images(images)
         shapes = self.map_shapes(*images.shape[-2:])
         scale = self.scale / 255 if images.dtype == torch.uint8 else self.scale
         normalised = torch.addcmul(self.shift, images.to(scale.dtype), scale)
@@ -180,6 +176,23 @@ def build_backbone(
         tensors, source = read_weights(name, weights)
         _load(network, tensors, architecture.file_names(tensors), source)
     return Backbone(name, architecture, network, weights_source=source, options=options)
+
+
+def _check_images(images: Any) -> None:
+    if not isinstance(images, Tensor):
+        raise InputError(f"expected images [N, 3, H, W] as a tensor, found a {type(images).__name__}")
+    fractions = images.is_floating_point()
+    if images.ndim != 4 or images.shape[1] != 3 or not (images.dtype == torch.uint8 or fractions):
+        raise InputError(
+            f"expected images [N, 3, H, W], uint8 or floating point, found {list(images.shape)} {images.dtype}"
+        )
+    if fractions and images.numel():
+        low, high = (float(value) for value in torch.aminmax(images))
+        if not 0 <= low <= high <= 1:
+            raise InputError(
+                f"expected images as uint8, or floating point in 0 to 1 (divided by 255 and no more), found "
+                f"{images.dtype} in {low:.4g} to {high:.4g}"
+            )
 
 
 def _checked_layers(name: str, architecture: Architecture, layers: Sequence[str] | None) -> tuple[str, ...]:

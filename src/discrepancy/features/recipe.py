@@ -22,8 +22,10 @@ from discrepancy.features.backbones import Backbone
 from discrepancy.features.reduction import Reduction
 
 # Raised when the same ingredients begin to give other numbers, or the files another form.
-FORMAT = 3
+FORMAT = 4
 DTYPES = ("float32", "float16")
+CONTENTS = ("format", "dtype", "shapes", "ingredients")
+"""What the fingerprint is taken of, by name."""
 
 Shape = tuple[int, int, int, int]
 
@@ -63,7 +65,12 @@ class FeatureRecipe:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over `contents`, 64 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(self.contents, sort_keys=True).encode()).hexdigest()
+        return fingerprint_of(self.contents)
+
+
+def fingerprint_of(contents: Mapping[str, Any]) -> str:
+    """The fingerprint of features with these contents (see `FeatureRecipe.contents`), 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
 def feature_recipe(

@@ -112,9 +112,10 @@ class Regions(nn.Module):
         kept = [min(side, cells) for side, cells in zip(sides, self.grid, strict=True)]
         group = f"{kept[0]}x{kept[1]}" + ("_padded" if padded and any(smaller) else "")
         for axis, (side, size, cells) in enumerate(zip(sides, image_size, self.grid, strict=True)):
-            matrix = alignment_matrix(side, size, cells, alignment=self.alignment, padded=padded)
-            if side == cells and torch.equal(matrix, torch.eye(cells, dtype=matrix.dtype)):
-                continue
+            with torch.device("cpu"):  # its numbers count, even where a detector is built without any (`meta`)
+                matrix = alignment_matrix(side, size, cells, alignment=self.alignment, padded=padded)
+                if side == cells and torch.equal(matrix, torch.eye(cells, dtype=matrix.dtype)):
+                    continue
             step, of = ("expand", group) if smaller[axis] else ("reduce", layer)
             self.register_buffer(_buffer(step, of, axis), matrix, persistent=False)
         self._kept[group] = (kept[0], kept[1])

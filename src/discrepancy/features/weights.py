@@ -10,8 +10,8 @@ import hashlib
 import http.client
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from discrepancy.atomic import replacing
 from discrepancy.errors import InputError
 
 # Seconds to wait for a server, at the start and for each further piece.
@@ -88,14 +89,14 @@ def read_weights(backbone: str, weights: str) -> tuple[dict[str, Tensor], str]:
     if weights in published:
         path = _downloaded(published[weights], backbone)
         return read_tensors(path), f"{published[weights].origin}, {path.name}"
-    path = Path(weights).expanduser()
-    if not path.is_file():
+    file = _file_at(weights)
+    if file is None:
         names = ", ".join(["auto", "random", *(["package"] if packaged else []), *published])
         raise InputError(
             f"weights={weights}: there is no such file. Expected the path of a .pth or .safetensors file "
             f"for {backbone}, or one of: {names}"
         )
-    return read_tensors(path), f"file {path}"
+    return read_tensors(file), f"file {file}"
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -140,20 +141,45 @@ def fit_tensors(
     Raises:
         InputError: a tensor is missing or has another shape, or the file holds one that no such network has.
     """
-    missing = [name for name in wanted if name not in tensors]
-    unexpected = [name for name in tensors if name not in known]
-    other = [name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape]
+    found = {name: value for name, value in tensors.items() if name in wanted or name not in known}
+    if faults := tensor_faults(found, wanted, widen=True):
+        raise InputError(f"weights from {source} do not fit the network: {faults}")
+    return {name: tensors[name].float() if tensors[name].is_floating_point() else tensors[name] for name in wanted}
+
+
+def tensor_faults(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, widen: bool = False) -> str:
+    """Why `tensors` cannot be those that a network wants; empty if they can.
+
+    Args:
+        tensors: what was read.
+        wanted: the tensors that the network has; only their names, shapes and types matter.
+        widen: whether another floating-point type will do; it must be finite as float32, too.
+    """
+    both = [name for name in wanted if name in tensors]
     faults = []
-    if missing:
+    if missing := [name for name in wanted if name not in tensors]:
         faults.append(f"{_first(missing)} missing")
-    if unexpected:
+    if unexpected := [name for name in tensors if name not in wanted]:
         faults.append(f"{_first(unexpected)} unexpected")
-    if other:
+    if other := [name for name in both if tensors[name].shape != wanted[name].shape]:
         found, expected = list(tensors[other[0]].shape), list(wanted[other[0]].shape)
         faults.append(f"{_first(other)} of another shape ({found}, expected {expected})")
-    if faults:
-        raise InputError(f"weights from {source} do not fit the network: " + "; ".join(faults))
-    return {name: tensors[name].float() if tensors[name].is_floating_point() else tensors[name] for name in wanted}
+    if mistyped := [name for name in both if not _is_of_type(tensors[name], wanted[name].dtype, widen)]:
+        kinds = f"{_kind(tensors[mistyped[0]])}, expected {str(wanted[mistyped[0]].dtype).removeprefix('torch.')}"
+        faults.append(f"{_first(mistyped)} of another type ({kinds})")
+    elif not other and (wild := [name for name in both if not bool(tensors[name].float().isfinite().all())]):
+        faults.append(f"{_first(wild)} not finite (NaN or infinite numbers in it)")
+    return "; ".join(faults)
+
+
+def _is_of_type(tensor: Tensor, wanted: torch.dtype, widen: bool) -> bool:
+    plain = tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
+    return plain and (tensor.dtype == wanted or (widen and tensor.is_floating_point() and wanted.is_floating_point))
+
+
+def _kind(tensor: Tensor) -> str:
+    layout = "" if tensor.layout == torch.strided else f", {tensor.layout}"
+    return f"{tensor.dtype}{', without values' if tensor.is_meta else ''}{layout}".replace("torch.", "")
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
@@ -168,6 +194,14 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 def _first(names: list[str]) -> str:
     shown = ", ".join(names[:3])
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+def _file_at(text: str) -> Path | None:
+    """The file that a path means, if there is one: of nobody's home, or with too long a name, there is none."""
+    with suppress(OSError, RuntimeError):
+        path = Path(text).expanduser()
+        return path if path.is_file() else None
+    return None
 
 
 def _package_file() -> Path:
@@ -200,10 +234,8 @@ def _downloaded(published: Published, backbone: str) -> Path:
 
 
 def _download(published: Published, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     digest = hashlib.sha256()
-    try:
+    with replacing(path) as part:
         with part.open("wb") as file, urllib.request.urlopen(published.url, timeout=TIMEOUT) as answer:
             size = int(answer.headers.get("Content-Length") or 0) or None
             with tqdm(total=size, desc=published.file, unit="B", unit_scale=True, disable=None) as bar:
@@ -213,6 +245,3 @@ def _download(published: Published, path: Path) -> None:
                     bar.update(len(piece))
         if not digest.hexdigest().startswith(published.sha256_start):
             raise OSError("what came is incomplete or altered: its sha256 is another")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

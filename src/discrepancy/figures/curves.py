@@ -105,6 +105,8 @@ def loss_figure(history: pd.DataFrame, *, title: str = "") -> Figure:
     values: list[float] = []
     for name, colour in zip(_loss_columns(history), cycle(style.PALETTE), strict=False):
         known = history[["epoch", name]].dropna()
+        if known.empty:
+            continue
         label = "training" if name == "loss" else name.removesuffix("_loss").replace("_", " ")
         dots = "o" if len(known) <= 30 else ""
         axes.plot(known["epoch"], known[name], color=colour, linewidth=2, marker=dots, markersize=3.5, label=label)

@@ -13,6 +13,7 @@ from discrepancy.figures import style
 from discrepancy.figures.cases import found_anomalous, summary
 
 _BINS = 30
+_LABEL = 240  # pixels of a kind's name
 _LOG_RANGE = 30.0  # a highest score this many times the lower quartile needs a logarithmic axis
 _GOLDEN = 0.618034  # its multiples, modulo 1, spread points evenly in any number
 
@@ -94,4 +95,4 @@ def _draw_dots(
 
 def _row_label(name: str, truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> str:
     count = f"{int(found.sum())} of {found.size}"
-    return f"{style.printable(style.shorten(name, 30))}\n{count} {'found' if truth.any() else 'false alarms'}"
+    return f"{style.fit(name, _LABEL, style.SMALL)}\n{count} {'found' if truth.any() else 'false alarms'}"

@@ -14,7 +14,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, get_hinting_flag
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
+
+from discrepancy.figures.fonts import FAMILY, families, font_of
 
 DPI = 110
 PAGE_WIDTH = 10.0  # inches: 1100 pixels, still legible when shown at 1000
@@ -38,7 +39,6 @@ TRUTH, FOUND = SKY, VERMILLION  # the two kinds of outlines
 MAP_COLOURS = "inferno"
 
 SMALL, NORMAL, LARGE = 8.5, 10.0, 13.0  # points
-FAMILY = "DejaVu Sans"  # comes with matplotlib
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -54,7 +54,7 @@ def text(size: float = NORMAL, *, colour: str = INK, bold: bool = False) -> dict
     Mathematics is off: file and folder names may hold a `$`, and half a formula would be an error.
     """
     weight = "bold" if bold else "normal"
-    return {"family": FAMILY, "size": size, "color": colour, "weight": weight, "parse_math": False}
+    return {"family": list(families()), "size": size, "color": colour, "weight": weight, "parse_math": False}
 
 
 def dress(axes: Axes, *, title: str, x: str, y: str) -> None:
@@ -92,8 +92,13 @@ def colour_table() -> Any:
 
 
 def printable(words: object) -> str:
-    """Return the words with each character that the font lacks as `?`, so that no name can cause a warning."""
-    return "".join(c if c == "\n" or _has_glyph(c) else "?" for c in str(words))
+    """Return the words with each character that no font has as its escape (`\\u90e8`): no name can cause a warning."""
+    return "".join(c if c == "\n" or font_of(c) else _escape(c) for c in str(words))
+
+
+def one_line(words: object) -> str:
+    """Return the words as `printable` does, line breaks escaped as well: names may hold them."""
+    return printable(words).replace("\n", "\\n")
 
 
 def shorten(words: str, width: int) -> str:
@@ -111,7 +116,8 @@ def width(words: str, size: float = NORMAL, *, bold: bool = False) -> float:
 
 
 def fit(words: str, pixels: float, size: float = NORMAL, *, bold: bool = False) -> str:
-    """Return the words, shortened in the middle as far as needed to be at most so many pixels wide."""
+    """Return the words on one line, shortened in the middle as far as needed to be at most so many pixels wide."""
+    words = one_line(words)
     for length in range(len(words), 1, -1):
         short = shorten(words, length)
         if width(short, size, bold=bold) <= pixels:
@@ -135,19 +141,13 @@ def share(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-@cache
-def _has_glyph(character: str) -> bool:
-    return character.isprintable() and get_font(_font_file(False)).get_char_index(ord(character)) != 0
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 @cache
 def _advance(character: str, size: float, bold: bool) -> float:
-    font = get_font(_font_file(bold))
+    font = font_of(character, bold=bold) or font_of("?", bold=bold)
     font.set_size(size, DPI)
     glyph = font.load_char(ord(character), flags=get_hinting_flag())  # as it will be drawn, rounding included
     return float(glyph.horiAdvance) / 64  # FreeType's 26.6 fixed point
-
-
-@cache
-def _font_file(bold: bool) -> str:
-    return str(findfont(FontProperties(family=FAMILY, weight="bold" if bold else "normal")))

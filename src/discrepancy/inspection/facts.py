@@ -61,24 +61,26 @@ class MaskFacts:
         height: px, upright.
         coverage: share of its pixels that are marked.
         kept: whether a marked pixel is left when it is resized (and cropped) as the photographs are.
+        digest: sha256 of what it marks, hexadecimal; empty where it marks nothing.
     """
 
     width: int
     height: int
     coverage: float
     kept: bool
+    digest: str
 
 
-def image_facts(path: Path) -> ImageFacts:
-    """Read, decode and measure a photograph. Raises `InputError` as `reading.read_photograph` does."""
+def image_facts(path: Path, *, bits: int | None = None) -> ImageFacts:
+    """Read, decode and measure a photograph. `bits` and errors are those of `reading.read_photograph`."""
     data = read_bytes(path)
     header = read_header(path, data)
-    grey = read_photograph(path, data).convert("L")
+    grey = read_photograph(path, data, bits=bits).convert("L")
     counts = np.array(grey.histogram())
     levels, pixels = np.arange(256), counts.sum()
     mean = float(counts @ levels / pixels)
     small = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    bits = imagehash.phash(small, hash_size=HASH_SIDE).hash
+    hashed = imagehash.phash(small, hash_size=HASH_SIDE).hash
     return ImageFacts(
         *header.size,
         mode=header.mode,
@@ -88,13 +90,19 @@ def image_facts(path: Path) -> ImageFacts:
         deviation=float(np.sqrt(counts @ (levels - mean) ** 2 / pixels)),
         dark=float(counts[: DARK + 1].sum() / pixels),
         bright=float(counts[BRIGHT:].sum() / pixels),
-        hash=np.packbits(bits).view(np.uint64),
+        hash=np.packbits(hashed).view(np.uint64),
         thumbnail=np.asarray(small),
     )
 
 
 def mask_facts(path: Path, framing: Framing) -> MaskFacts:
     """Read and measure a mask. Raises `InputError` as `reading.read_mask` does."""
-    mask = read_mask(path)
+    return facts_of_mask(read_mask(path), framing)
+
+
+def facts_of_mask(mask: NDArray[np.bool_], framing: Framing) -> MaskFacts:
+    """Measure a mask bool [h, w], of its file's own size."""
     height, width = mask.shape
-    return MaskFacts(width, height, coverage=float(mask.mean()), kept=bool(fit_mask(mask, framing).any()))
+    coverage = float(mask.mean())
+    digest = hashlib.sha256(repr(mask.shape).encode() + np.packbits(mask).tobytes()).hexdigest() if coverage else ""
+    return MaskFacts(width, height, coverage=coverage, kept=bool(fit_mask(mask, framing).any()), digest=digest)

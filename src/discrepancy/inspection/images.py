@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ ImageSize: TypeAlias = tuple[int, int]
 """(height, width) in pixels."""
 
 # Raised when the same files and parameters begin to give other pixels: arrays on disk are then made anew.
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 _UINT8: Final[np.dtype[Any]] = np.dtype(np.uint8)
 _BOOL: Final[np.dtype[Any]] = np.dtype(bool)
@@ -80,13 +80,14 @@ def parse_image_size(value: Any, *, name: str = "image_size") -> ImageSize:
     whole = all(isinstance(part, (int, np.integer)) and not isinstance(part, bool) for part in parts)
     if not parts or not whole or min(parts) < 1:
         raise InputError(
-            f"{name} is {value!r}: expected one positive whole number or height x width, "
-            "such as 256, [640, 256] or 640x256."
+            f"{name} is {value!r}: expected one positive whole number or height x width, such as 256 or 640x256."
         )
     return int(parts[0]), int(parts[-1])
 
 
-def decode_image(path: Path, framing: Framing | ImageSize, *, resample: Resample = "bilinear") -> np.ndarray:
+def decode_image(
+    path: Path, framing: Framing | ImageSize, *, resample: Resample = "bilinear", bits: int | None = None
+) -> np.ndarray:
     """The photograph in `path` as uint8 [3, H, W], RGB, 0..255, upright, resized (and cropped) to the framing's size.
 
     The aspect ratio is not kept: choose the size to fit. Shrinking antialiases (the `resample` filter, widened by
@@ -97,10 +98,11 @@ def decode_image(path: Path, framing: Framing | ImageSize, *, resample: Resample
         path: the file.
         framing: what is shown; a size (height, width) alone shows the whole photograph.
         resample: the filter.
+        bits: of 16, that the values use; None: as the file says of itself.
     """
     framing = _framing(framing)
     pixels = np.empty((3, *framing.size), _UINT8)
-    _write_image(path, pixels, framing=framing, resample=resample)
+    _write_image(path, pixels, framing=framing, resample=resample, bits=bits)
     return pixels
 
 
@@ -122,6 +124,7 @@ def image_chunks(
     framing: Framing | ImageSize,
     *,
     resample: Resample = "bilinear",
+    bits: int | None = None,
     workers: int | None = None,
     chunk: int = 64,
 ) -> Iterator[np.ndarray]:
@@ -130,7 +133,7 @@ def image_chunks(
     Memory, threads and errors: see `chunks.filled_chunks`.
     """
     framing = _framing(framing)
-    fill = partial(_write_image, framing=framing, resample=resample)
+    fill = partial(_write_image, framing=framing, resample=resample, bits=bits)
     return filled_chunks(fill, paths, shape=(3, *framing.size), dtype=_UINT8, workers=workers, chunk=chunk)
 
 
@@ -138,12 +141,16 @@ def mask_chunks(
     paths: Sequence[Path | None],
     framing: Framing | ImageSize,
     *,
+    seen: Callable[[Path, np.ndarray], None] | None = None,
     workers: int | None = None,
     chunk: int = 64,
 ) -> Iterator[np.ndarray]:
-    """`decode_mask` of every path, in order, as pieces bool [n, H, W] with n <= `chunk`; all False where it is None."""
+    """`decode_mask` of every path, in order, as pieces bool [n, H, W] with n <= `chunk`; all False where it is None.
+
+    `seen` is called by the threads with each path and its mask bool [h, w], before that is resized.
+    """
     framing = _framing(framing)
-    fill = partial(_write_mask, framing=framing)
+    fill = partial(_write_mask, framing=framing, seen=seen)
     return filled_chunks(fill, paths, shape=framing.size, dtype=_BOOL, workers=workers, chunk=chunk)
 
 
@@ -153,31 +160,43 @@ def image_array(
     framing: Framing | ImageSize,
     *,
     resample: Resample = "bilinear",
+    bits: int | None = None,
     workers: int | None = None,
 ) -> ChunkedArray:
     """The photographs of the sample table's rows, in its order: uint8 [N, 3, H, W]. `root` is the data root.
 
-    Its fingerprint is that of the files' digests in the table, the framing, the filter and the decoder's version.
+    `bits` are those of 16 that all of them use, see `depth.category_depth`; None: as each file says of itself. The
+    fingerprint is that of the files' digests in the table, the framing, the filter, the bits and the decoder's version.
     """
     paths = [root / name for name in samples["image"]]
     framing = _framing(framing)
 
     def chunks() -> Iterator[np.ndarray]:
-        return _watched(image_chunks(paths, framing, resample=resample, workers=workers), len(paths), "decoding")
+        return _watched(
+            image_chunks(paths, framing, resample=resample, bits=bits, workers=workers), len(paths), "decoding"
+        )
 
-    how = [FORMAT, list(framing.resized), list(framing.size), resample, PIL.__version__]
+    how = [FORMAT, list(framing.resized), list(framing.size), resample, bits, PIL.__version__]
     digest = hashlib.sha256(json.dumps([how, list(samples["sha256"])]).encode()).hexdigest()
     return ChunkedArray((len(paths), 3, *framing.size), _UINT8, chunks, digest)
 
 
 def mask_array(
-    samples: pd.DataFrame, root: Path, framing: Framing | ImageSize, *, workers: int | None = None
+    samples: pd.DataFrame,
+    root: Path,
+    framing: Framing | ImageSize,
+    *,
+    seen: Callable[[Path, np.ndarray], None] | None = None,
+    workers: int | None = None,
 ) -> ChunkedArray:
-    """The ground truth of the sample table's rows, in its order: bool [N, H, W], all False where `mask` is empty."""
+    """The ground truth of the sample table's rows, in its order: bool [N, H, W], all False where `mask` is empty.
+
+    `seen` is that of `mask_chunks`.
+    """
     # An empty text comes back as a missing value from some file formats.
     paths = [root / name if name else None for name in samples["mask"].fillna("")]
     framing = _framing(framing)
-    chunks = partial(mask_chunks, paths, framing, workers=workers)
+    chunks = partial(mask_chunks, paths, framing, seen=seen, workers=workers)
     return ChunkedArray((len(paths), *framing.size), _BOOL, chunks)
 
 
@@ -206,17 +225,22 @@ def _framing(value: Framing | ImageSize) -> Framing:
     return value if isinstance(value, Framing) else Framing(value)
 
 
-def _write_image(path: Path, pixels: np.ndarray, *, framing: Framing, resample: Resample) -> None:
+def _write_image(path: Path, pixels: np.ndarray, *, framing: Framing, resample: Resample, bits: int | None) -> None:
     """`decode_image` into `pixels` [3, H, W]."""
-    whole = resized(read_photograph(path), framing.resized, resample)
+    whole = resized(read_photograph(path, bits=bits), framing.resized, resample)
     (top, left), (rows, columns) = framing.corner, framing.size
     decoded = whole[top : top + rows, left : left + columns]
     pixels[:] = decoded.transpose(2, 0, 1) if decoded.ndim == 3 else decoded
 
 
-def _write_mask(path: Path | None, mask: np.ndarray, *, framing: Framing) -> None:
+def _write_mask(
+    path: Path | None, mask: np.ndarray, *, framing: Framing, seen: Callable[[Path, np.ndarray], None] | None = None
+) -> None:
     """`decode_mask` into `mask` [H, W]."""
     if path is None:
         mask[:] = False
         return
-    mask[:] = fit_mask(read_mask(path), framing)
+    whole = read_mask(path)
+    mask[:] = fit_mask(whole, framing)
+    if seen is not None:
+        seen(path, whole)

@@ -19,6 +19,9 @@ class IngestionParameters(Parameters):
     crop: tuple[int, int] | None = Field(
         None, description="height and width cut out of the centre after resizing, px; null keeps the whole photograph"
     )
+    bit_depth: int | None = Field(
+        None, ge=8, le=16, description="bits that photographs of 16 bits per channel use; null: as the files say"
+    )
     validation_fraction: float = Field(0.05, ge=0, lt=1, description="share of good training images held out")
     validation_minimum: int = Field(2, ge=1, description="... but at least so many")
     seed: int = Field(0, ge=0, description="draws the validation images")

@@ -43,7 +43,7 @@ def open_photographs(dataset: str, category: str, root: Path) -> Photographs:
     return Photographs(root, read_samples(dataset, root, category))
 
 
-def survey_photographs(dataset: str, category: str, root: Path, framing: Framing) -> Survey:
+def survey_photographs(dataset: str, category: str, root: Path, framing: Framing, *, bits: int | None = None) -> Survey:
     """Look at every file of a category, see `survey.survey`; the demo category is rendered first.
 
     Raises:
@@ -51,7 +51,7 @@ def survey_photographs(dataset: str, category: str, root: Path, framing: Framing
     """
     if dataset == DEMO:
         render_category(root, category)
-    return survey(dataset, root, category, framing)
+    return survey(dataset, root, category, framing, bits=bits)
 
 
 class ImageFolder(Sequence[NDArray[np.uint8]]):

@@ -5,12 +5,13 @@ An `error` is what no run accepts; a `warning` is worth a look; a `note` is abou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from discrepancy.inspection.depth import Depth
 from discrepancy.inspection.images import Framing
 
 ERROR: Final = "error"
@@ -105,6 +106,24 @@ def mask_problems(files: pd.DataFrame, framing: Framing) -> Iterator[Problem]:
         if mask.lower().endswith((".jpg", ".jpeg")):
             lossy = "values above 0 around each region count as anomalous: expected PNG"
             yield Problem(WARNING, mask, "lossy mask", lossy)
+
+
+def mask_copies(digests: Mapping[str, str]) -> Iterator[Problem]:
+    """Masks that mark the same pixels as several others: `digests` (see `facts.MaskFacts`) by the mask's name."""
+    alike: dict[str, list[str]] = {}
+    for name, digest in digests.items():
+        if digest:
+            alike.setdefault(digest, []).append(name)
+    for first, *others in alike.values():
+        if len(others) > 1:  # two may be of one photograph, saved twice
+            words = f"marks the same pixels as {len(others)} others: expected each image's own"
+            yield Problem(WARNING, first, "the same mask", words)
+
+
+def depth_problems(depth: Depth) -> Iterator[Problem]:
+    """Values that look like a camera's of fewer bits than they are taken for."""
+    if depth.doubt:
+        yield Problem(WARNING, "", f"{depth.used} bits in {depth.bits}", depth.doubt)
 
 
 def copies(files: pd.DataFrame) -> Iterator[Problem]:

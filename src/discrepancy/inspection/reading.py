@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 # The plugins are imported here so that decoding threads do not race to import them.
 from PIL import (
@@ -27,6 +28,7 @@ from PIL import (
 )
 
 from discrepancy.errors import InputError
+from discrepancy.inspection.deep import Deep, deep_values, read_deep, to_bytes
 
 IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -84,6 +86,11 @@ def read_header(path: Path, data: bytes) -> Header:
     `data` holds the bytes of the file `path`. The size is that after the EXIF orientation.
     Raises `InputError` when the bytes are no image, or one of more than `MAX_PIXELS` pixels.
     """
+    deep = read_deep(data)
+    if deep is not None and deep.odd:
+        _check_pixels(path, deep.width, deep.height)
+        size = (deep.width, deep.height)
+        return Header(size[::-1] if deep.orientation >= 5 else size, deep.mode)
     with _opened(path, io.BytesIO(data)) as image:
         # Pillow decodes a whole PNG to look for its orientation; almost none has one.
         plain = image.format == "PNG" and not _may_be_turned(data)
@@ -91,29 +98,58 @@ def read_header(path: Path, data: bytes) -> Header:
         return Header((image.height, image.width) if turned else image.size, image.mode)
 
 
-def read_photograph(path: Path, data: bytes | None = None) -> Image.Image:
+def read_photograph(path: Path, data: bytes | None = None, *, bits: int | None = None) -> Image.Image:
     """The photograph in `path`, upright, in mode `L` (grey) or `RGB`, 8 bits per channel.
 
     `data` holds the bytes of the file, where they have been read already.
 
-    - 16-bit grey is divided by 257 and rounded: 65535 becomes 255, nothing is stretched. 16-bit colour keeps the
-      high byte (Pillow decodes it no other way).
+    - Of a channel's 16 bits `bits` are used: black is 0, white 2^bits - 1, rounded to 8 bits; nothing is stretched by
+      what is in the picture. By default it is as many as the file says of itself (PNG's sBIT, TIFF's MaxSampleValue)
+      if its values are no higher, else 16. (Of 16-bit colour that uses all 16, the high byte is kept.)
+    - Packed 10-, 12- and 14-bit TIFF files have white at the highest value of that many bits.
     - Transparent pixels are shown on white. An alpha channel that is 0 everywhere (some 32-bit BMP writers leave
       it empty) is ignored.
-    - Palette, CMYK and YCbCr become RGB without colour management; 1 bit becomes 0 and 255.
+    - Palette, CMYK and YCbCr become RGB without colour management; 1 bit becomes 0 and 255. Where a TIFF file has white
+      for 0, it is seen so.
     - Of a file with several pages or frames, the first is read.
 
     Raises `InputError` when the file is missing, damaged, truncated, not an image, of more than `MAX_PIXELS`
-    pixels, or holds pixels without a defined white (32-bit integers, floating point) or in LAB.
+    pixels, or holds values of more than `bits` bits, pixels without a defined white (32-bit integers, floating point)
+    or in LAB.
     """
-    with _opened(path, None if data is None else io.BytesIO(data)) as image:
+    data = read_bytes(path) if data is None else data
+    deep = read_deep(data)
+    if deep is not None and deep.odd:
+        _check_pixels(path, deep.width, deep.height)
+        return _turned(_scaled(path, _values(path, data, deep), deep, bits), deep.orientation)
+    with _opened(path, io.BytesIO(data)) as image:
         if image.mode in {"I", "F", "LAB", "HSV"}:
             raise InputError(
                 f"{path} holds pixels of Pillow's mode {image.mode!r}: "
                 "expected grey or colour of 1, 8 or 16 bits per channel, so that black and white are known."
             )
+        image.load()  # finds damages that OpenCV would pass over
+        if deep is None or (bits or deep.said) == 16:
+            return _turned(_eight_bit(image), _orientation(image))
+        grey = image.mode.startswith("I;16")
+        values = np.asarray(image).astype(np.uint16) if grey else _values(path, data, deep)
+        return _turned(_scaled(path, values, deep, bits), _orientation(image))
+
+
+def highest_value(path: Path) -> int:
+    """The highest value of a photograph of 16 bits per channel, as it stands in the file; of colour, its high byte's.
+
+    (The low byte counts as 255 then.) Raises `InputError` as `read_photograph` does.
+    """
+    data = read_bytes(path)
+    deep = read_deep(data)
+    if deep is not None and deep.odd:
+        return int(_values(path, data, deep)[..., :3].max(initial=0))
+    with _opened(path, io.BytesIO(data)) as image:
         image.load()
-        return _turned(_eight_bit(image), _orientation(image))
+        if image.mode.startswith("I;16"):
+            return int(np.asarray(image).max(initial=0))
+        return 256 * int(np.asarray(image.convert("RGB")).max(initial=0)) + 255
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -122,7 +158,15 @@ def read_mask(path: Path) -> np.ndarray:
     Colours and palettes count as they are seen (any channel above 0), transparent pixels as 0.
     Raises `InputError` when the file is missing, damaged, truncated, not an image or of more than `MAX_PIXELS` pixels.
     """
-    with _opened(path) as image:
+    data = read_bytes(path)
+    deep = read_deep(data)
+    if deep is not None and deep.odd:
+        _check_pixels(path, deep.width, deep.height)
+        values = _values(path, data, deep)
+        black = 2**deep.stored - 1 if deep.inverted else 0
+        marked = (values if values.ndim == 2 else values[..., :3].max(-1)) != black
+        return np.asarray(_turned(Image.fromarray(marked), deep.orientation))
+    with _opened(path, io.BytesIO(data)) as image:
         image.load()
         orientation = _orientation(image)
         if image.has_transparency_data:
@@ -146,8 +190,7 @@ def _opened(path: Path, source: io.BytesIO | None = None) -> Iterator[ImageFile.
     """Opens an image; whatever Pillow raises inside the block leaves it as an `InputError` that names `path`."""
     try:
         with Image.open(source or path, formats=_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(_too_large(path, f"{image.width} x {image.height}"))
+            _check_pixels(path, image.width, image.height)
             yield image
     except InputError:
         raise
@@ -161,6 +204,11 @@ def _opened(path: Path, source: io.BytesIO | None = None) -> Iterator[ImageFile.
         raise InputError(f"{path} {reason}: expected {_COMPLETE_IMAGE}.") from error
     except _DECODER_ERRORS as error:
         raise InputError(f"{path} cannot be decoded ({error}): expected {_COMPLETE_IMAGE}.") from error
+
+
+def _check_pixels(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise InputError(_too_large(path, f"{width} x {height}"))
 
 
 def _too_large(path: Path, found: str) -> str:
@@ -193,10 +241,36 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
+def _values(path: Path, data: bytes, deep: Deep) -> NDArray[np.uint16]:
+    values = deep_values(data, deep)
+    if values is None:
+        raise InputError(f"{path} cannot be decoded (damaged or cut off): expected {_COMPLETE_IMAGE}.")
+    return values
+
+
+def _scaled(path: Path, values: NDArray[np.uint16], deep: Deep, bits: int | None) -> Image.Image:
+    """Values [h, w] or [h, w, 3 or 4] of a deep file as an 8-bit picture, not turned."""
+    colours = values[..., :3] if values.ndim == 3 else values
+    highest = int(colours.max(initial=0))
+    used = deep.stored if deep.stored < 16 else bits or deep.said
+    if highest >= 2**used:
+        if bits is not None:
+            raise InputError(
+                f"{path} holds values up to {highest}: expected at most {2**used - 1}, those of {used} bits, which the "
+                "photographs of this part are taken for; bit_depth sets how many bits they all use."
+            )
+        used = deep.stored  # what is said to be significant was moved up to fill all bits, as PNG wants it
+    picture = to_bytes(colours, used, inverted=deep.inverted)
+    if values.ndim == 2 or values.shape[2] == 3:
+        return Image.fromarray(picture)
+    alpha = values[..., 3:]
+    opaque = to_bytes(alpha, used if int(alpha.max(initial=0)) < 2**used else 16)
+    return _over_white(Image.fromarray(np.concatenate([picture, opaque], axis=-1)))
+
+
 def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        levels = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((levels * 255 + 32895) >> 16).astype(np.uint8))  # round(level / 257), exactly
+        return Image.fromarray(to_bytes(np.asarray(image).astype(np.uint16), 16))
     if image.has_transparency_data:
         return _over_white(image.convert("RGBA"))
     if image.mode in {"L", "RGB"}:

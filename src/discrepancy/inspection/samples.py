@@ -56,6 +56,7 @@ class Scan:
         unmasked: images of defects whose mask is missing, and where it was expected; found all the same.
         faults: files that cannot be used as they are, and why, a sentence each. With a fault, or an image unmasked,
             there is no sample table.
+        notes: folders whose names were understood, and how.
     """
 
     found: list[Found] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Scan:
     unneeded: dict[Path, str] = field(default_factory=dict)
     unmasked: dict[Path, str] = field(default_factory=dict)
     faults: dict[Path, str] = field(default_factory=dict)
+    notes: dict[Path, str] = field(default_factory=dict)
 
 
 def sample_table(scan: Scan, *, root: Path, workers: int | None = None) -> pd.DataFrame:
@@ -76,6 +78,8 @@ def sample_table(scan: Scan, *, root: Path, workers: int | None = None) -> pd.Da
     Raises `InputError`, naming the files, when the scan met faults, an image or mask cannot be read, a mask is of
     another size than its image, or the same image (byte for byte) stands in `test` and in another split.
     """
+    for folder, how in scan.notes.items():
+        logger.info("%s %s", shown(folder, root), how)
     _warn_of_ignored(scan, root)
     _check_faults(scan)
     found = sorted(scan.found, key=lambda sample: _relative(sample.image, root))
@@ -99,6 +103,7 @@ def sample_table(scan: Scan, *, root: Path, workers: int | None = None) -> pd.Da
         },
     ).astype(SAMPLE_COLUMNS)
     _check_leaks(table, root)
+    _warn_of_one_kind(table)
     return table
 
 
@@ -110,6 +115,26 @@ def data_digest(samples: pd.DataFrame, *, columns: Sequence[str] = _DIGEST_COLUM
     """
     rows = sorted(json.dumps([str(value) for value in row]) for row in samples[list(columns)].itertuples(index=False))
     return hashlib.sha256("\n".join([json.dumps(list(columns)), *rows]).encode()).hexdigest()
+
+
+def check_photographs(samples: pd.DataFrame, photographs: pd.DataFrame) -> None:
+    """Refuse a sample table from an earlier run whose photographs are not those that lie there now.
+
+    Args:
+        samples: a sample table, its splits drawn.
+        photographs: the table of the same folder, as it is read now.
+
+    Raises:
+        InputError: which photographs were changed, added or removed.
+    """
+    key = ["image", "sha256", "mask", "label"]
+    then, now = (set(table[key].itertuples(index=False, name=None)) for table in (samples, photographs))
+    if then != now:
+        names = sorted({row[0] for row in then ^ now})
+        raise InputError(
+            f"{_count(names, 'photograph was', 'photographs were')} changed, added or removed since the sample "
+            f"table was made: {name_some(names)}; expected the same ones: start at the beginning"
+        )
 
 
 def name_some(names: Iterable[object], *, most: int = 3) -> str:
@@ -195,6 +220,21 @@ def _warn_of_ignored(scan: Scan, root: Path) -> None:
     if scan.ignored:
         names = (f"{shown(path, root)} ({reason})" for path, reason in sorted(scan.ignored.items()))
         logger.warning("%s not used: %s", _count(scan.ignored, "entry is", "entries are"), name_some(names, most=10))
+
+
+def _warn_of_one_kind(table: pd.DataFrame) -> None:
+    """A test split of good parts only, or of defective ones only, leaves most metrics without a meaning."""
+    tested = table.loc[table["split"] == "test", "label"]
+    lost = (
+        (0, "good", "image AUROC and the false-alarm rate"),
+        (1, "defective", "AUROC, AUPRO and the detection rate"),
+    )
+    for label, words, metrics in lost:
+        if not (tested == label).any():
+            kinds = name_some(sorted(set(table.loc[table["split"] == "test", "defect"])))
+            logger.warning(
+                "no %s test images (there are %d: %s): %s are not defined", words, len(tested), kinds, metrics
+            )
 
 
 def _warn_of_lossy_masks(masks: Sequence[Path]) -> None:

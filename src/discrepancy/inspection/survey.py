@@ -17,6 +17,7 @@ from PIL import Image
 
 from discrepancy.errors import InputError
 from discrepancy.inspection import problems as checks
+from discrepancy.inspection.depth import Depth, category_depth
 from discrepancy.inspection.duplicates import near_duplicates
 from discrepancy.inspection.facts import THUMBNAIL, MaskFacts, image_facts, mask_facts
 from discrepancy.inspection.images import Framing
@@ -70,7 +71,15 @@ class Survey:
 
 
 @own_limit()
-def survey(dataset: str, data_root: Path, category: str, framing: Framing, *, workers: int | None = None) -> Survey:
+def survey(
+    dataset: str,
+    data_root: Path,
+    category: str,
+    framing: Framing,
+    *,
+    bits: int | None = None,
+    workers: int | None = None,
+) -> Survey:
     """Look at every file of a category: nothing is refused, all that a run would refuse is named.
 
     Every photograph and mask is decoded once, those that are shown or nearly the same as others once more; the memory
@@ -81,6 +90,7 @@ def survey(dataset: str, data_root: Path, category: str, framing: Framing, *, wo
         data_root: the folder that holds the categories.
         category: the part.
         framing: what the networks would be shown of each photograph.
+        bits: of 16, that the photographs use; by default as they say of themselves.
         workers: threads; by default one per usable core.
 
     Raises:
@@ -88,16 +98,19 @@ def survey(dataset: str, data_root: Path, category: str, framing: Framing, *, wo
     """
     scan = scan_category(dataset, data_root, category)
     found = sorted(scan.found, key=lambda sample: shown(sample.image, data_root))
-    looks = _Looks(found, workers)
+    depth = _depth(found, bits, workers)
+    looks = _Looks(found, depth.bits, workers)
     masks = _masks(found, framing, workers)
     files = _table(found, looks, masks, data_root)
     listed = [
         *_scan_problems(scan, data_root),
         *_unreadable(found, looks.errors, masks, data_root),
         *checks.mask_problems(files, framing),
+        *checks.mask_copies({shown(path, data_root): facts.digest for path, facts in _measured(masks)}),
+        *checks.depth_problems(depth),
         *checks.copies(files),
         *checks.image_problems(files),
-        *_near_duplicates(found, files, looks),
+        *_near_duplicates(found, files, looks, depth.bits),
         *checks.category_notes(files, framing),
     ]
     return Survey(
@@ -105,9 +118,16 @@ def survey(dataset: str, data_root: Path, category: str, framing: Framing, *, wo
         problems=_ordered(listed),
         left_out=_left_out(scan, data_root),
         framing=framing,
-        specimens=_specimens(found, data_root),
-        suspects=_suspects(found, listed, data_root),
+        specimens=_specimens(found, data_root, depth.bits),
+        suspects=_suspects(found, listed, data_root, depth.bits),
     )
+
+
+def _depth(found: list[Found], bits: int | None, workers: int | None) -> Depth:
+    if bits is not None:
+        return Depth(bits, bits, 0)
+    train, test = ([one.image for one in found if (one.split == "test") == tested] for tested in (False, True))
+    return category_depth(train, test, workers=workers)
 
 
 class _Looks:
@@ -122,13 +142,14 @@ class _Looks:
         mean: thumbnail of the mean training image.
     """
 
-    def __init__(self, found: list[Found], workers: int | None) -> None:
+    def __init__(self, found: list[Found], bits: int, workers: int | None) -> None:
         self.numbers = np.full((len(found), len(_NUMBERS)), np.nan)
         self.modes, self.digests = [""] * len(found), [""] * len(found)
         self.hashes = np.zeros((len(found), 4), np.uint64)
         self.errors: dict[int, InputError] = {}
         total, count = np.zeros((THUMBNAIL, THUMBNAIL)), 0
-        results = attempt_all(image_facts, [sample.image for sample in found], workers=workers, title="photographs")
+        read = partial(image_facts, bits=bits)
+        results = attempt_all(read, [sample.image for sample in found], workers=workers, title="photographs")
         for row, (sample, result) in enumerate(zip(found, results, strict=True)):
             if isinstance(result, InputError):
                 self.errors[row] = result
@@ -145,6 +166,10 @@ def _masks(found: list[Found], framing: Framing, workers: int | None) -> dict[Pa
     paths = [sample.mask for sample in found if sample.mask is not None]
     read = partial(mask_facts, framing=framing)
     return dict(zip(paths, attempt_all(read, paths, workers=workers, title="masks"), strict=True))
+
+
+def _measured(masks: dict[Path, MaskFacts | InputError]) -> list[tuple[Path, MaskFacts]]:
+    return [(path, facts) for path, facts in masks.items() if isinstance(facts, MaskFacts)]
 
 
 def _table(found: list[Found], looks: _Looks, masks: dict[Path, MaskFacts | InputError], root: Path) -> pd.DataFrame:
@@ -167,6 +192,8 @@ def _table(found: list[Found], looks: _Looks, masks: dict[Path, MaskFacts | Inpu
 
 
 def _scan_problems(scan: Scan, root: Path) -> Iterator[Problem]:
+    for path, how in scan.notes.items():
+        yield Problem(checks.NOTE, shown(path, root), "another name", how)
     for path, text in scan.faults.items():
         yield Problem(ERROR, shown(path, root), "not clear", text)
     for path, expected in scan.unmasked.items():
@@ -191,7 +218,7 @@ def _reason(error: InputError, path: Path) -> str:
     return str(error).removeprefix(f"{path} ")
 
 
-def _near_duplicates(found: list[Found], files: pd.DataFrame, looks: _Looks) -> Iterator[Problem]:
+def _near_duplicates(found: list[Found], files: pd.DataFrame, looks: _Looks, bits: int) -> Iterator[Problem]:
     readable = [row for row in range(len(found)) if row not in looks.errors]
     known = {looks.digests[row] for row in readable if found[row].split != "test"}
     others = np.array([row for row in readable if found[row].split != "test"], np.intp)
@@ -200,7 +227,7 @@ def _near_duplicates(found: list[Found], files: pd.DataFrame, looks: _Looks) -> 
     tested = np.array(tests, np.intp)
 
     def thumbnails(test: int, other: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        one, two = (image_facts(found[row].image).thumbnail for row in (tested[test], others[other]))
+        one, two = (image_facts(found[row].image, bits=bits).thumbnail for row in (tested[test], others[other]))
         return one, two
 
     for pair in near_duplicates(looks.hashes[tested], looks.hashes[others], looks.mean, thumbnails):
@@ -220,32 +247,32 @@ def _left_out(scan: Scan, root: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "reason"])
 
 
-def _specimens(found: list[Found], root: Path) -> dict[str, list[Specimen]]:
+def _specimens(found: list[Found], root: Path, bits: int) -> dict[str, list[Specimen]]:
     kinds: dict[str, list[Found]] = {}
     for sample in sorted(found, key=lambda sample: (("train", "validation", "test").index(sample.split), sample.label)):
         kinds.setdefault(f"{sample.split} {sample.defect}", []).append(sample)
     chosen = {}
     for kind, samples in kinds.items():
         rows = np.unique(np.linspace(0, len(samples) - 1, EACH).round().astype(int))
-        chosen[kind] = [picture for row in rows if (picture := _specimen(samples[row], root, "")) is not None]
+        chosen[kind] = [picture for row in rows if (picture := _specimen(samples[row], root, "", bits)) is not None]
     return chosen
 
 
-def _suspects(found: list[Found], listed: list[Problem], root: Path) -> list[Specimen]:
+def _suspects(found: list[Found], listed: list[Problem], root: Path, bits: int) -> list[Specimen]:
     samples = {shown(path, root): sample for sample in found for path in (sample.image, sample.mask) if path}
     words: dict[Path, list[str]] = {}
     for entry in listed:
         if entry.file in samples:
             words.setdefault(samples[entry.file].image, []).append(entry.problem)
     owners = {sample.image: sample for sample in found}
-    pictures = (_specimen(owners[path], root, ", ".join(dict.fromkeys(said))) for path, said in words.items())
+    pictures = (_specimen(owners[path], root, ", ".join(dict.fromkeys(said)), bits) for path, said in words.items())
     return [picture for _, picture in zip(range(SUSPECTS), (item for item in pictures if item), strict=False)]
 
 
-def _specimen(sample: Found, root: Path, words: str) -> Specimen | None:
+def _specimen(sample: Found, root: Path, words: str, bits: int) -> Specimen | None:
     """A photograph small enough to be shown; None where it cannot be read."""
     try:
-        image = read_photograph(sample.image).convert("RGB")
+        image = read_photograph(sample.image, bits=bits).convert("RGB")
     except InputError:
         return None
     image.thumbnail((PICTURE, PICTURE), Image.Resampling.BILINEAR)

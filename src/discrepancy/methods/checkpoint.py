@@ -1,15 +1,20 @@
-"""The state of a training on disk: one file, replaced as a whole."""
+"""The state of a training on disk: one file, replaced as a whole, and taken up only if every part of it fits."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from discrepancy.atomic import replacing
 from discrepancy.errors import InputError
+from discrepancy.features.weights import tensor_faults
 
 logger = logging.getLogger(__name__)
 
@@ -28,18 +33,34 @@ class Checkpoint:
         self.fingerprint = fingerprint
 
     def load(self) -> dict | None:
-        """The stored state, None where there is none, it is another run's, or it cannot be read."""
+        """The stored state, None where there is none, it is another run's, or it cannot be read.
+
+        Raises:
+            InputError: something that is no file lies in its place, where no checkpoint could be written either.
+        """
         if not self.path.exists():
             return None
+        if not self.path.is_file():
+            raise InputError(f"{self.path}: no plain file; expected a checkpoint, or nothing: move it away")
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict):
+                raise TypeError(f"it holds a {type(state).__name__}")
         except Exception as error:  # a damaged file of any kind means: start at the beginning
-            logger.warning("training: checkpoint %s cannot be read (%s); starting at the beginning", self.path, error)
+            self.discard(error)
             return None
         if state.get("fingerprint") != self.fingerprint:
             logger.info("training: the checkpoint on disk belongs to other parameters or data; starting anew")
             return None
+        os.utime(self.path)  # taken up: from now on it is this run's
         return state
+
+    def discard(self, error: Exception) -> None:
+        """Say that what was found is of no use; the next `save` replaces it."""
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        logger.warning(
+            "training: checkpoint %s cannot be used (%s); starting at the beginning", self.path, reason[:200]
+        )
 
     def save(self, state: dict) -> None:
         """Write beside the old file, then replace it: a kill leaves one or the other.
@@ -49,15 +70,50 @@ class Checkpoint:
         """
         content = BytesIO()  # PyTorch's own writer hides what the system says of a full disk
         torch.save({"fingerprint": self.fingerprint, **state}, content)
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
+            with replacing(self.path) as temporary:
+                temporary.write_bytes(content.getbuffer())
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror}); expected more room") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+            raise InputError(
+                f"{self.path}: cannot be written ({error.strerror or error}); expected a place with room for it"
+            ) from error
+
+
+def take_up(state: Mapping[str, Any], module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Put a stored state into module and optimiser: all of it, or nothing.
+
+    Rates, decay and the like are not taken from it: the settings decide them.
+
+    Raises:
+        ValueError: a part is missing, or is not of this module and this kind of optimiser.
+    """
+    stored, moments = state.get("module"), _moments(state.get("optimiser"))
+    if not isinstance(stored, Mapping) or not all(isinstance(value, Tensor) for value in stored.values()):
+        raise ValueError("its module is no table of tensors")
+    if faults := tensor_faults(stored, module.state_dict()):
+        raise ValueError(f"its module has {faults}")
+    groups = optimiser.state_dict()["param_groups"]
+    if isinstance(optimiser, torch.optim.Adam):
+        _check_moments(moments, [parameter for group in optimiser.param_groups for parameter in group["params"]])
+    module.load_state_dict(stored)
+    optimiser.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _moments(stored: Any) -> dict[int, dict[str, Tensor]]:
+    moments = stored.get("state") if isinstance(stored, Mapping) else None
+    if not isinstance(moments, dict) or not all(isinstance(entry, dict) for entry in moments.values()):
+        raise ValueError("its optimiser is no table of moments")
+    return moments
+
+
+def _check_moments(moments: Mapping[int, Mapping[str, Tensor]], parameters: list[nn.Parameter]) -> None:
+    """Adam's of each parameter that has had a gradient; the count of steps is a single number."""
+    for index, entry in moments.items():
+        if index not in range(len(parameters)):
+            raise ValueError(f"its optimiser has moments of parameter {index!r}")
+        values = parameters[index].detach()
+        wanted = {"step": torch.zeros(()), "exp_avg": values, "exp_avg_sq": values}
+        if not all(isinstance(value, Tensor) for value in entry.values()):
+            raise ValueError(f"its optimiser has moments of parameter {index} that are no tensors")
+        if faults := tensor_faults(entry, wanted):
+            raise ValueError(f"its optimiser has, of parameter {index}, {faults}")

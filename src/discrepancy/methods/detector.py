@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import shutil
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -16,11 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
+from discrepancy.atomic import replacing
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone, build_backbone
+from discrepancy.features.weights import tensor_faults
+from discrepancy.json_files import read_object
+from discrepancy.methods.card import FORMAT, CardForm, check_form
+from discrepancy.methods.input_images import input_images
 from discrepancy.methods.method_parameters import MethodParameters
 from discrepancy.methods.smoothing import gaussian_blur
 
@@ -41,6 +44,7 @@ class Detector(nn.Module):
 
     method: ClassVar[str]
     parameters_type: ClassVar[type[MethodParameters]]
+    card_form: ClassVar[type[CardForm]] = CardForm
 
     def __init__(self, backbone: Backbone, parameters: MethodParameters, card: Card) -> None:
         super().__init__()
@@ -63,21 +67,19 @@ class Detector(nn.Module):
         height, width = self.card["image_size"]
         return height, width
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor | NDArray[np.uint8]) -> Tensor:
         """Anomaly maps of images, smoothed if the parameters say so.
 
         Args:
-            images: uint8 [N, 3, H, W], RGB, of the size it was trained on.
+            images: uint8 [N, 3, H, W], RGB, N > 0, of the size it was trained on.
 
         Returns:
             float32 maps [N, H, W], 0 or larger, unbounded.
 
         Raises:
-            InputError: images of another size.
+            InputError: images of another size, type or order of axes, or none.
         """
-        if tuple(images.shape[-2:]) != self.image_size:
-            found, wanted = ("x".join(map(str, size)) for size in (images.shape[-2:], self.image_size))
-            raise InputError(f"images of {found} px given; this detector expects {wanted}")
+        images = input_images(images, self.image_size, device=self.backbone.scale.device)
         return gaussian_blur(self.errors(images), self.parameters_used.smoothing)
 
     @property
@@ -101,10 +103,13 @@ class Detector(nn.Module):
         """Image-level scores [N] of anomaly maps [N, H, W], by the rule on the card."""
         return image_scores(maps, self.card)
 
+    def trained_tensors(self) -> dict[str, Tensor]:
+        """What was learnt: every tensor of the state dict outside the backbone, where and as it is."""
+        return {key: value for key, value in self.state_dict().items() if not key.startswith("backbone.")}
+
     def trained_state(self) -> dict[str, Tensor]:
-        """What was learnt: every tensor of the state dict outside the backbone, on the CPU."""
-        state = self.state_dict()
-        return {key: value.cpu().contiguous() for key, value in state.items() if not key.startswith("backbone.")}
+        """What was learnt, on the CPU, to be saved."""
+        return {key: value.cpu().contiguous() for key, value in self.trained_tensors().items()}
 
 
 def usable_deviation(deviation: NDArray) -> Tensor:
@@ -186,19 +191,17 @@ def anomaly_maps(
 
 
 def save_detector(detector: Detector, folder: Path) -> None:
-    """Write weights and card to a new folder, complete or not at all."""
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-    temporary.mkdir(parents=True)
-    try:
+    """Write weights and card to a new folder, complete or not at all. The card there has the digest of the weights."""
+    with replacing(folder) as temporary:
+        temporary.mkdir()
         save_file(detector.trained_state(), temporary / WEIGHTS)
-        (temporary / CARD).write_text(json.dumps(detector.card, indent=2) + "\n", encoding="utf-8")
-        os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        digest = hashlib.sha256((temporary / WEIGHTS).read_bytes()).hexdigest()
+        card = {"format": FORMAT, **detector.card, "files": {WEIGHTS: digest}}
+        (temporary / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
 def load_detector(folder: Path | str, *, weights: str | None = None) -> Detector:
-    """Read a detector back, on the CPU, ready to score.
+    """Read a detector back, on the CPU, ready to score. Nothing that lies in the folder is executed.
 
     Args:
         folder: what `save_detector` wrote.
@@ -207,30 +210,63 @@ def load_detector(folder: Path | str, *, weights: str | None = None) -> Detector
     Raises:
         InputError: a file is missing or damaged, or the backbone has other weights than at training.
     """
-    from discrepancy.methods import METHODS
-
     folder = Path(folder)
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        state = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise InputError(f"{folder}: not a detector ({error}); expected {CARD} and {WEIGHTS}") from error
-    if card.get("method") not in METHODS:
-        raise InputError(f"{folder / CARD}: method {card.get('method')!r}; expected one of {', '.join(METHODS)}")
+    card, kind, digest = _read_card(folder / CARD)
+    state = _read_state(folder / WEIGHTS, digest)
     made = card["backbone"]
     options = {key: made[key] for key in ("pooling", "padding") if key in made}
-    source = weights or card["parameters"].get("weights", "auto")
-    backbone = build_backbone(made["backbone"], layers=made["layers"], weights=source, **options)
+    try:
+        source = weights or str(card["parameters"].get("weights", "auto"))
+        backbone = build_backbone(made["backbone"], layers=made["layers"], weights=source, **options)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from error
     if backbone.digest != made["weights"]:
         raise InputError(
-            f"{folder}: trained on a {made['backbone']} with weights {made['weights'][:12]} ({made['source']}), but "
-            f"{backbone.weights_source} holds {backbone.digest[:12]}; name the right file with weights=/path"
+            f"{folder}: trained on a {made['backbone']} with weights {made['weights'][:12]} "
+            f"({made.get('source', 'unnamed')}), but {backbone.weights_source} holds {backbone.digest[:12]}; name the "
+            "right file with weights=/path"
         )
-    detector = METHODS[card["method"]].from_card(card, backbone)
-    missing = detector.load_state_dict(state, strict=False)
-    if wrong := [*missing.unexpected_keys, *(key for key in missing.missing_keys if not key.startswith("backbone."))]:
-        raise InputError(f"{folder / WEIGHTS}: tensors {', '.join(wrong[:3])} do not belong to the card")
+    try:
+        with torch.device("meta"):  # neither memory nor time for sizes that the weights do not have
+            wanted = kind.from_card(card, backbone).trained_tensors()
+        if faults := tensor_faults(state, wanted):
+            raise InputError(f"the tensors of {WEIGHTS} do not belong to the card: {faults}")
+        detector = kind.from_card(card, backbone)
+    except InputError as error:
+        raise InputError(f"{folder / CARD}: {error}") from error
+    detector.load_state_dict(state, strict=False)
     return detector.requires_grad_(False).eval()
+
+
+def _read_card(path: Path) -> tuple[Card, type[Detector], str | None]:
+    """A card as it was before it was saved, its method, and the digest of the weights if it has one."""
+    from discrepancy.methods import METHODS
+
+    card = read_object(path)
+    try:
+        check_form(card, CardForm)
+        if card["method"] not in METHODS:
+            raise InputError(f"method: expected one of {', '.join(METHODS)}, found {card['method'][:80]!r}")
+        kind = METHODS[card["method"]]
+        check_form(card, kind.card_form)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    digest = card.pop("files", {}).get(WEIGHTS)
+    card.pop("format", None)
+    return card, kind, digest
+
+
+def _read_state(path: Path, digest: str | None) -> dict[str, Tensor]:
+    try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise OSError("no plain file")
+        data = path.read_bytes()
+        if digest is not None and hashlib.sha256(data).hexdigest() != digest:  # older cards have none
+            raise InputError(f"{path}: damaged, or of another detector; expected the file of sha256 {digest[:12]}...")
+        return load(data)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({reason}); expected the weights that belong to {CARD}") from error
 
 
 class ScoringClock:

@@ -16,8 +16,8 @@ class DFCParameters(MethodParameters):
     layers_by_category: dict[str, list[str]] = Field({}, description="layers of single categories, in place of those")
 
     estimator: Literal["compact", "vgg19"] = Field("compact", description="estimation network")
-    width: int = Field(64, ge=8, multiple_of=8, description="channels of the compact network at stride 8")
-    blocks: int = Field(1, ge=1, description="residual blocks per MCRL branch")
+    width: int = Field(64, ge=8, le=8192, multiple_of=8, description="channels of the compact network at stride 8")
+    blocks: int = Field(1, ge=1, le=64, description="residual blocks per MCRL branch")
 
     corruptions: list[Literal["mean_colour", "inpaint", "colour", "noise"]] = Field(
         ["mean_colour", "inpaint", "colour", "noise"], min_length=1, description="fills of SFE's strokes, a+b"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from discrepancy.errors import InputError
@@ -18,12 +19,19 @@ from discrepancy.features.cache import Features
 from discrepancy.features.regions import Regions
 from discrepancy.features.vgg import fed_to_convolution
 from discrepancy.methods.autoencoder import Autoencoder
+from discrepancy.methods.card import CardForm
 from discrepancy.methods.detector import Card, Detector, usable_deviation
-from discrepancy.methods.dfr_parameters import DFRParameters
+from discrepancy.methods.dfr_parameters import LARGEST_LATENT, DFRParameters
 from discrepancy.methods.feature_problem import FeatureProblem
 from discrepancy.methods.latent import LatentDimension, latent_dimension
 from discrepancy.methods.residuals import ResidualWeighing
 from discrepancy.methods.training import Batch, resolve_device
+
+
+class DFRCardForm(CardForm):
+    """What DFR's card says besides: the width of the bottleneck."""
+
+    latent_dim: int = Field(ge=1, le=LARGEST_LATENT)
 
 
 class DFR(Detector):
@@ -38,6 +46,7 @@ class DFR(Detector):
 
     method = "dfr"
     parameters_type = DFRParameters
+    card_form = DFRCardForm
     parameters_used: DFRParameters
 
     def __init__(self, backbone: Backbone, parameters: DFRParameters, card: Card) -> None:
@@ -45,9 +54,7 @@ class DFR(Detector):
         self.regions = build_regions(backbone, parameters, self.image_size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(parameters.seed)
-            self.autoencoder = Autoencoder(
-                self.regions.channels, int(card["latent_dim"]), batch_norm=parameters.batch_norm
-            )
+            self.autoencoder = Autoencoder(self.regions.channels, card["latent_dim"], batch_norm=parameters.batch_norm)
         for index, group in enumerate(self.regions.groups):
             self.register_buffer(f"mean_{index}", torch.zeros(group.channels))
             self.register_buffer(f"deviation_{index}", torch.ones(group.channels))

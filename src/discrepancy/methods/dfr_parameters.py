@@ -17,6 +17,9 @@ DEFAULT_LAYERS = {
 }
 """The layers used where none are named: of vgg19 the paper's twelve."""
 
+LARGEST_LATENT = 1 << 14
+"""Widest bottleneck."""
+
 
 class DFRParameters(MethodParameters):
     """Parameters of DFR. The defaults suit the embedded backbone on two CPU cores; `conf/paper` holds the paper's."""
@@ -27,7 +30,9 @@ class DFRParameters(MethodParameters):
     )
     padded_maps: bool = Field(False, description="take vgg19's maps with their padding, as the authors do")
 
-    latent_dim: int | None = Field(None, ge=1, description="width of the bottleneck; default: by explained_variance")
+    latent_dim: int | None = Field(
+        None, ge=1, le=LARGEST_LATENT, description="width of the bottleneck; default: by explained_variance"
+    )
     explained_variance: float = Field(0.90, gt=0, lt=1, description="share that as many principal components explain")
     variance_images: int = Field(10, ge=1, description="training images looked at for that, the first by name")
     batch_norm: bool = Field(True, description="batch normalisation in the autoencoder")

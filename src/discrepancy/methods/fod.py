@@ -207,8 +207,8 @@ def build_transformers(tokens: LocalMeans, parameters: FODParameters) -> nn.Modu
     """One transformer per layer, randomly initialised from PyTorch's global generator.
 
     Raises:
-        InputError: not as many widths as layers, a width that the heads cannot share, or a score by a correlation that
-            is not trained.
+        InputError: not as many widths as layers, other layers than the tokens', a width that the heads cannot share,
+            or a score by a correlation that is not trained.
     """
     if parameters.scored and parameters.scored not in parameters.branches:
         raise InputError(
@@ -220,7 +220,10 @@ def build_transformers(tokens: LocalMeans, parameters: FODParameters) -> nn.Modu
             f"widths: {len(parameters.widths)} given; expected {len(tokens.shapes)}, one for each of the layers "
             f"{', '.join(tokens.shapes)}"
         )
-    widths = dict(zip(parameters.layers_of("") or tokens.shapes, parameters.widths, strict=True))  # as they were named
+    named = parameters.layers_of("") or list(tokens.shapes)
+    if set(named) != set(tokens.shapes):
+        raise InputError(f"layers: {'+'.join(named)} given; expected those of the network, {'+'.join(tokens.shapes)}")
+    widths = dict(zip(named, parameters.widths, strict=True))  # in the order in which they were named
     shapes = [
         Shape(channels, (rows, columns), widths[layer], parameters.heads, parameters.depth)
         for layer, (channels, rows, columns) in tokens.shapes.items()

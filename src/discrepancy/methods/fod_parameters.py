@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, field_validator
 
 from discrepancy.methods.correlation_transformer import INTER, INTRA
 from discrepancy.methods.method_parameters import MethodParameters, split_names
@@ -21,12 +21,13 @@ class FODParameters(MethodParameters):
     """Parameters of FOD. The defaults suit the embedded backbone on two CPU cores; `conf/paper` holds the paper's."""
 
     AFTER_TRAINING = MethodParameters.AFTER_TRAINING | {"correlation", "balanced", "pictured", "oracle"}
+    FINAL_FIELDS = frozenset({"pictured", "oracle"})
 
-    widths: list[PositiveInt] = Field(
+    widths: list[Annotated[int, Field(ge=1, le=8192)]] = Field(
         [128, 128], min_length=1, description="width of a token, for each layer in their order, a+b"
     )
-    heads: int = Field(2, ge=1, description="heads of every attention")
-    depth: int = Field(2, ge=1, description="layers of each transformer")
+    heads: int = Field(2, ge=1, le=1024, description="heads of every attention")
+    depth: int = Field(2, ge=1, le=64, description="layers of each transformer")
     with_intra: bool = Field(True, description="correlations with the other tokens of the image")
     with_inter: bool = Field(True, description="correlations with the mean good image")
     as_figure: bool = Field(

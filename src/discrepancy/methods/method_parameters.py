@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, field_validator, model_validator
 
 from discrepancy.features.cache import Features
+from discrepancy.methods.card import LARGEST_SIGMA
 from discrepancy.methods.distributed import check_processes
 from discrepancy.methods.training import TrainingSettings, resolve_device
 from discrepancy.parameters import Parameters
@@ -25,8 +26,8 @@ class MethodParameters(Parameters):
     )
     """What the trained weights do not depend on."""
 
-    HOW_IT_IS_DONE: ClassVar[frozenset[str]] = frozenset({"device", "processes", "weights", "checkpoint_every"})
-    """What they do not depend on either, but for rounding: a checkpoint may be taken up with others."""
+    RUNTIME_FIELDS = frozenset({"device", "processes", "weights", "checkpoint_every"})
+    """A checkpoint may be taken up with others."""
 
     backbone: str = Field("tf_efficientnet_lite0", description="frozen network")
     weights: str = Field("auto", description="auto, a published name, or the path of a weights file")
@@ -47,13 +48,15 @@ class MethodParameters(Parameters):
     schedule: Literal["constant", "one_cycle"] = "one_cycle"
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every: int = Field(1, ge=1, description="epochs between checkpoints")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     processes: int = Field(1, ge=1, description="that share one training; on GPUs one for each")
 
     align_corners: bool = Field(False, description="upsampling of the error maps; the authors' programs: true")
-    smoothing: float = Field(0.0, ge=0, description="sigma of the Gaussian on anomaly maps, px")
-    image_smoothing: float = Field(4.0, ge=0, description="sigma of the Gaussian before the image score's maximum, px")
+    smoothing: float = Field(0.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian on anomaly maps, px")
+    image_smoothing: float = Field(
+        4.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian before the image score's maximum, px"
+    )
 
     @field_validator("layers", mode="before")
     @classmethod
@@ -103,7 +106,7 @@ class MethodParameters(Parameters):
             examples: how many of these are for training.
             more: what else decides, JSON values.
         """
-        deciding = self.model_dump(exclude={*self.HOW_IT_IS_DONE, *self.AFTER_TRAINING})
+        deciding = self.model_dump(exclude={*self.RUNTIME_FIELDS, *self.AFTER_TRAINING})
         versions = [torch.__version__, version("discrepancy")]
         text = json.dumps([deciding, features.fingerprint, examples, versions, more], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

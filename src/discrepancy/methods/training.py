@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from discrepancy.errors import InputError
-from discrepancy.methods.checkpoint import Checkpoint
+from discrepancy.methods.checkpoint import Checkpoint, take_up
 from discrepancy.methods.team import Share, Team, current_team
 
 logger = logging.getLogger(__name__)
@@ -215,12 +215,36 @@ def _resume(
     module: nn.Module, optimiser: torch.optim.Optimizer, checkpoint: Checkpoint | None, name: str, epochs: int
 ) -> list[Epoch]:
     state = checkpoint.load() if checkpoint else None
-    if state is None:
+    if checkpoint is None or state is None:
         return []
-    module.load_state_dict(state["module"])
-    optimiser.load_state_dict(state["optimiser"])
-    history = [Epoch(**entry) for entry in state["history"]]
+    try:
+        history = _history(state.get("history"), epochs)
+        take_up(state, module, optimiser)
+    except ValueError as error:
+        checkpoint.discard(error)
+        return []
     logger.info("%s: resumed after epoch %d of %d", name, len(history), epochs)
+    return history
+
+
+def _history(stored: Any, epochs: int) -> list[Epoch]:
+    """The epochs of a checkpoint.
+
+    Raises:
+        ValueError: it does not hold such, one after the other.
+    """
+    try:
+        history = [Epoch(**entry) for entry in stored]
+        losses = [loss for entry in history for loss in (entry.loss, entry.validation_loss) if loss is not None]
+        finite = all(map(math.isfinite, [*losses, *(entry.learning_rate + entry.seconds for entry in history)]))
+        named = all(isinstance(value, int | float) for entry in history for value in entry.noted.values())
+    except (TypeError, AttributeError):
+        finite = named = False
+    if not (finite and named):
+        raise ValueError("its history is no list of epochs")
+    numbers = [entry.epoch for entry in history]
+    if numbers != list(range(1, len(numbers) + 1)) or not 0 < len(numbers) <= epochs:
+        raise ValueError(f"its history has the epochs {str(numbers)[:40]}; expected 1 to at most {epochs}")
     return history
 
 

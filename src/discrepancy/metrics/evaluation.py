@@ -34,7 +34,7 @@ def evaluate(maps: ArrayLike, masks: ArrayLike | None, labels: ArrayLike, image_
     Returns:
         `image_auroc`, `image_ap`, `image_f1max`, `pixel_auroc`, `pixel_ap`, `pixel_f1max`, `aupro_0.30` and
         `aupro_0.05`, each in [0, 1]. What the data do not define is nan: all metrics of a level without anything
-        anomalous, and AUROC and AUPRO of a level without anything good. The functions for one metric raise there.
+        anomalous, or without anything good (where AP and F1 would be 1 whatever the scores).
 
     Raises:
         InputError: wrong shapes or dtypes, a label that is neither 0 nor 1, a NaN (the message names the map), or a
@@ -65,14 +65,14 @@ def _pixel_metrics(maps: NDArray, masks: NDArray[np.bool_], labels: NDArray[np.b
     metrics = _ranking_metrics(ranks, prefix="pixel")
     gains = region_gains(ranks, position, masks)
     for limit in AUPRO_LIMITS:
-        defined = ranks.anomalous and ranks.good
-        metrics[f"aupro_{limit:.2f}"] = aupro_of(ranks, gains, fpr_limit=limit) if defined else math.nan
+        metrics[f"aupro_{limit:.2f}"] = aupro_of(ranks, gains, fpr_limit=limit) if _defined(ranks) else math.nan
     return metrics
 
 
 def _ranking_metrics(ranks: Ranks, *, prefix: str) -> dict[str, float]:
-    return {
-        f"{prefix}_auroc": auroc_of(ranks) if ranks.anomalous and ranks.good else math.nan,
-        f"{prefix}_ap": average_precision_of(ranks) if ranks.anomalous else math.nan,
-        f"{prefix}_f1max": f1_max_of(ranks) if ranks.anomalous else math.nan,
-    }
+    measures = {"auroc": auroc_of, "ap": average_precision_of, "f1max": f1_max_of}
+    return {f"{prefix}_{name}": measure(ranks) if _defined(ranks) else math.nan for name, measure in measures.items()}
+
+
+def _defined(ranks: Ranks) -> bool:
+    return bool(ranks.anomalous and ranks.good)

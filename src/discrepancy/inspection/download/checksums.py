@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,9 @@ from typing import Final
 
 from pooch import file_hash
 
+from discrepancy.atomic import replacing
 from discrepancy.errors import InputError
+from discrepancy.json_files import read_object
 
 FILE: Final = "checksums.json"
 _LENGTHS: Final = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
@@ -75,17 +76,15 @@ class Records:
     def add(self, url: str, checksum: str) -> None:
         """Remember a digest."""
         known = self._read() | {url: checksum}
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(temporary, self._path)
+        with replacing(self._path) as temporary:
+            temporary.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     def _read(self) -> dict[str, str]:
         if not self._path.exists():
             return {}
         try:
-            known = json.loads(self._path.read_text(encoding="utf-8"))
-            return {str(url): parse_checksum(checksum) for url, checksum in known.items()}
-        except (OSError, ValueError, AttributeError) as error:
+            return {url: parse_checksum(checksum) for url, checksum in read_object(self._path).items()}
+        except (InputError, AttributeError) as error:
             raise InputError(
                 f"{self._path} cannot be read ({error}): expected a JSON object of urls and checksums; "
                 "if it is damaged, remove it"

@@ -22,6 +22,7 @@ from discrepancy.inspection.download.checksums import Expected, Records, checksu
 from discrepancy.inspection.download.inventory import inventory
 from discrepancy.inspection.download.sources import Source
 from discrepancy.inspection.download.transfer import PAUSE, Transfer, TransferError
+from discrepancy.json_files import read_object
 
 if sys.platform != "win32":
     import fcntl
@@ -87,10 +88,12 @@ def read_stamp(target: Path) -> dict[str, Any] | None:
     `citation`, `categories` (by name: numbers of images by split).
     """
     try:
-        stamp = json.loads((target / STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        stamp = read_object(target / STAMP)
+    except InputError:
         return None
-    return stamp if isinstance(stamp, dict) and "dataset" in stamp and "categories" in stamp else None
+    texts = all(isinstance(stamp.get(name), str) for name in ("dataset", "title", "citation"))
+    tables = all(isinstance(stamp.get(name), dict) for name in ("licence", "categories"))
+    return stamp if texts and tables else None
 
 
 def _present(source: Source, target: Path) -> dict[str, Any] | None:

@@ -16,6 +16,9 @@ from typing import Any, Final
 import requests
 from tqdm import tqdm
 
+from discrepancy.errors import InputError
+from discrepancy.json_files import read_object
+
 logger = logging.getLogger(__name__)
 
 PAUSE: Final = 1.0
@@ -150,10 +153,10 @@ class Transfer:
 
     def _version(self, url: str) -> str | None:
         """What the server said of the file whose beginning lies here."""
-        with suppress(OSError, ValueError):
-            notes = json.loads(self.notes.read_text(encoding="utf-8"))
-            if isinstance(notes, dict) and notes.get("url") == url:
-                return notes.get("version")
+        with suppress(InputError):
+            notes = read_object(self.notes)
+            if notes.get("url") == url and isinstance(notes.get("version"), str):
+                return str(notes["version"])
         return None
 
 

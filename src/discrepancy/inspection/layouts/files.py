@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from discrepancy.errors import InputError
+from discrepancy.inspection.layouts.names import Meaning, means_litter
 from discrepancy.inspection.reading import IMAGE_SUFFIXES
 from discrepancy.inspection.samples import Scan, name_some
 
@@ -45,7 +46,9 @@ def folders(folder: Path, scan: Scan, *, only: str | None = None) -> list[Path]:
     """The folders (of defects, or of good parts) in `folder`; all else there is ignored."""
     found = []
     for entry in visible(folder, scan):
-        if entry.is_dir() and only in {None, entry.name}:
+        if entry.is_dir() and means_litter(entry.name):
+            scan.ignored[entry] = "of a file manager or an archiver, by its name"
+        elif entry.is_dir() and only in {None, entry.name}:
             found.append(entry)
         else:
             scan.ignored[entry] = f"not in {folder.name}/{only or '<defect>'}"
@@ -74,6 +77,33 @@ def other_entries(folder: Path, known: Collection[str], scan: Scan) -> None:
         if entry.name not in known:
             place = scan.ignored if entry.is_dir() or is_image(entry) else scan.unneeded
             place[entry] = "not part of the layout"
+
+
+def named(folder: Path, means: Meaning) -> list[Path]:
+    """The folders in `folder` whose names mean this; none where it is no folder."""
+    return [entry for entry in visible(folder) if entry.is_dir() and means(entry.name)] if folder.is_dir() else []
+
+
+def spelled(folder: Path, name: str, means: Meaning, scan: Scan) -> Path:
+    """The folder in `folder` that is called `name`, or else the one whose name means the same, which is noted.
+
+    Where there is none it is `folder / name`, which does not exist. Raises `InputError` where several could be meant.
+    """
+    found = named(folder, means)
+    exact = folder / name
+    if not found or exact in found:
+        return exact
+    if len(found) > 1:
+        listed = name_some(entry.name for entry in found)
+        raise InputError(f"In {folder} several folders mean {name!r}: {listed}. Expected one, best called {name}.")
+    scan.notes[found[0]] = f"is taken for {name!r}"
+    return found[0]
+
+
+def refuse(folder: Path, scan: Scan, words: str) -> None:
+    """Notes as a fault that a folder cannot be understood, whatever lies in it."""
+    scan.faults[folder] = f"{folder} {words}."
+    scan.ignored[folder] = "not clear"
 
 
 def existing(folder: Path, expected: str) -> Path:

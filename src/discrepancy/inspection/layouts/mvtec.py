@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from discrepancy.errors import InputError
-from discrepancy.inspection.layouts.files import existing, folders, images, other_entries, suffixes
-from discrepancy.inspection.layouts.masks import Wanted, find_masks
+from discrepancy.inspection.layouts.files import existing, folders, images, other_entries, spelled, suffixes
+from discrepancy.inspection.layouts.masks import Wanted, find_masks, find_truth, kinds, note_masks_among_images
+from discrepancy.inspection.layouts.names import means_good, means_test, means_train
 from discrepancy.inspection.samples import Found, Scan
 
 PHOTOGRAPHS = "expected a folder of photographs of good parts"
@@ -17,7 +18,8 @@ def scan_mvtec(folder: Path, *, good: str = "good", need_masks: bool = True) -> 
 
     `train/good/*`, `test/<defect>/*` (`good` among them), and `ground_truth/<defect>/<stem>_mask.*` or `<stem>.*`
     for every image of a defect. Images are told by their suffix, in upper or lower case. Hidden files, `Thumbs.db`
-    and `desktop.ini` are passed over; all else that is no sample is listed as ignored.
+    and `desktop.ini` are passed over; all else that is no sample is listed as ignored. Other names that mean the same
+    (`Train`, `test/OK`, `masks`; see `names`) are understood, and noted.
 
     Args:
         folder: of the category.
@@ -26,25 +28,31 @@ def scan_mvtec(folder: Path, *, good: str = "good", need_masks: bool = True) -> 
 
     Masks that are missing or not clear are noted in the scan, see `masks.find_masks`.
 
-    Raises `InputError` when `train/good` or `test` is missing or without images.
+    Raises `InputError` when `train/good` or `test` is missing or without images, or it is not clear which is meant.
     """
     scan = Scan()
-    other_entries(folder, {"train", "test", "ground_truth"}, scan)
-    train = existing(folder / "train" / good, PHOTOGRAPHS)
-    folders(folder / "train", scan, only=good)
-    test = existing(folder / "test", f"expected test/{good} and test/<defect> with photographs to be judged")
+    home = spelled(folder, "train", means_train, scan)
+    train = existing(spelled(home, good, means_good, scan), PHOTOGRAPHS)
+    test = existing(
+        spelled(folder, "test", means_test, scan),
+        f"expected test/{good} and test/<defect> with photographs to be judged",
+    )
+    truth = find_truth([folder, test], scan)
+    other_entries(folder, {home.name, test.name, truth.name}, scan)
+    folders(home, scan, only=train.name)
     found = images(train, scan)
     if not found:
         raise InputError(f"{train} holds no images: {PHOTOGRAPHS} ({suffixes()}).")
     scan.found.extend(Found(image, None, "train", 0, "good") for image in found)
-    wanted: list[Wanted] = []
-    for defect in folders(test, scan):
-        found = images(defect, scan)
-        if defect.name == good:
-            scan.found.extend(Found(image, None, "test", 0, "good") for image in found)
-        else:
-            wanted.extend(Wanted(image, defect.name) for image in found)
-    find_masks(folder / "ground_truth", wanted, scan, good=good, needed=need_masks)
+    passed = spelled(test, good, means_good, scan)
+    if passed.is_dir():
+        scan.found.extend(Found(image, None, "test", 0, "good") for image in images(passed, scan))
+    wanted = [
+        Wanted(image, defect.name) for defect in kinds(test, passed, truth, scan) for image in images(defect, scan)
+    ]
+    find_masks(truth, wanted, scan, needed=need_masks)
+    if not need_masks:
+        note_masks_among_images(scan)
     if not any(sample.split == "test" for sample in scan.found):
         raise InputError(f"{test} holds no images: expected test/{good} or test/<defect> with images ({suffixes()}).")
     return scan

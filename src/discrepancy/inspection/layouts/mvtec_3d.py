@@ -5,8 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from discrepancy.errors import InputError
-from discrepancy.inspection.layouts.files import existing, folders, images, key, other_entries, suffixes, visible
+from discrepancy.inspection.layouts.files import (
+    existing,
+    folders,
+    images,
+    key,
+    other_entries,
+    refuse,
+    spelled,
+    suffixes,
+    visible,
+)
 from discrepancy.inspection.layouts.masks import note_unmasked
+from discrepancy.inspection.layouts.names import means_good
 from discrepancy.inspection.samples import Found, Scan
 
 _SPLITS = ("train", "validation", "test")
@@ -28,14 +39,18 @@ def scan_mvtec_3d(folder: Path) -> Scan:
     for split in _SPLITS:
         inside = existing(folder / split, f"expected {split}/good/rgb with photographs")
         before = len(scan.found)
-        for defect in folders(inside, scan, only=None if split == "test" else "good"):
-            _scan_defect(defect, split, scan)
+        good = spelled(inside, "good", means_good, scan)
+        for defect in folders(inside, scan, only=None if split == "test" else good.name):
+            if defect != good and means_good(defect.name):
+                refuse(defect, scan, f"means good parts, as {good.name} beside it: expected one of the two")
+            else:
+                _scan_defect(defect, split, scan, good=defect == good)
         if len(scan.found) == before:
             raise InputError(f"{inside} holds no images: expected {split}/good/rgb with images ({suffixes()}).")
     return scan
 
 
-def _scan_defect(defect: Path, split: str, scan: Scan) -> None:
+def _scan_defect(defect: Path, split: str, scan: Scan, *, good: bool) -> None:
     """Adds what lies in `<split>/<defect>`: colour photographs, and masks beside them."""
     for entry in visible(defect, scan):
         if entry.name == "xyz" and entry.is_dir():
@@ -43,7 +58,7 @@ def _scan_defect(defect: Path, split: str, scan: Scan) -> None:
         elif entry.name not in {"rgb", "gt"} or not entry.is_dir():
             scan.ignored[entry] = "not part of the layout"
     photographs = images(defect / "rgb", scan) if (defect / "rgb").is_dir() else []
-    if defect.name == "good":
+    if good:
         scan.found.extend(Found(image, None, split, 0, "good") for image in photographs)
         if (defect / "gt").is_dir():
             scan.unneeded[defect / "gt"] = "masks of good parts"

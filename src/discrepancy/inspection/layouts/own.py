@@ -8,15 +8,15 @@ from typing import Final
 import numpy as np
 
 from discrepancy.errors import InputError
-from discrepancy.inspection.layouts.files import folders, images, suffixes
-from discrepancy.inspection.layouts.masks import Wanted, find_masks
+from discrepancy.inspection.layouts.files import images, named, spelled, suffixes
+from discrepancy.inspection.layouts.masks import Wanted, find_masks, find_truth, kinds, note_masks_among_images
 from discrepancy.inspection.layouts.mvtec import PHOTOGRAPHS, scan_mvtec
+from discrepancy.inspection.layouts.names import means_good, means_split, means_train
 from discrepancy.inspection.samples import Found, Scan
 
 TEST_SHARE: Final = 0.2
 SEED: Final = 0
 _GOOD: Final = "good"
-_TRUTH: Final = "ground_truth"
 
 
 def scan_folder(folder: Path) -> Scan:
@@ -24,28 +24,37 @@ def scan_folder(folder: Path) -> Scan:
 
     Either `train/good`, `test/good`, `test/<defect>`, as `scan_mvtec` reads them; or `good` and `<defect>` side by
     side: then a fifth of the good images, drawn from their names with a fixed seed, are for testing, and all others
-    for training. Beside either may stand `ground_truth/<defect>` with a mask for every image of a defect; without
-    that folder there are no masks, and metrics are of images only.
+    for training. `normal` beside `anomaly`, `ok` beside `ng` and their like are read as well, see `names`. Beside
+    either may stand `ground_truth/<defect>` with a mask for every image of a defect; without that folder there are no
+    masks, and metrics are of images only.
 
-    Raises `InputError` as `scan_mvtec` does, and when there are fewer than two good images.
+    Raises `InputError` as `scan_mvtec` does, when there are fewer than two good images, and when a split stands beside
+    `good`.
     """
-    if (folder / "train").exists() or not (folder / _GOOD).is_dir():
+    if named(folder, means_train) or not named(folder, means_good):
         return scan_mvtec(folder, need_masks=False)
     scan = Scan()
+    passed = spelled(folder, _GOOD, means_good, scan)
+    truth = find_truth([folder], scan)
     wanted: list[Wanted] = []
-    for entry in folders(folder, scan):
-        if entry.name not in {_GOOD, _TRUTH}:
-            wanted.extend(Wanted(image, entry.name) for image in images(entry, scan))
-    good = images(folder / _GOOD, scan)
+    for entry in kinds(folder, passed, truth, scan):
+        if means_split(entry.name):
+            raise InputError(
+                f"{entry} stands beside {passed.name}: expected {passed.name} beside folders of defects, or "
+                "train/good, test/good and test/<defect>."
+            )
+        wanted.extend(Wanted(image, entry.name) for image in images(entry, scan))
+    good = images(passed, scan)
     if len(good) < 2:
-        raise InputError(f"{folder / _GOOD} holds {len(good)} images: {PHOTOGRAPHS}, two at least ({suffixes()}).")
+        raise InputError(f"{passed} holds {len(good)} images: {PHOTOGRAPHS}, two at least ({suffixes()}).")
     drawn = np.random.default_rng(SEED).permutation(len(good))[: max(1, round(TEST_SHARE * len(good)))]
     splits = ["test" if index in drawn else "train" for index in range(len(good))]
     scan.found.extend(Found(image, None, split, 0, _GOOD) for image, split in zip(good, splits, strict=True))
-    find_masks(folder / _TRUTH, wanted, scan, needed=False)
+    find_masks(truth, wanted, scan, needed=False)
+    note_masks_among_images(scan)
     return scan
 
 
 def holds_photographs(folder: Path) -> bool:
     """Whether a folder is a category in one of the two forms."""
-    return (folder / "train" / _GOOD).is_dir() or (folder / _GOOD).is_dir()
+    return any(named(home, means_good) for home in [folder, *named(folder, means_train)])

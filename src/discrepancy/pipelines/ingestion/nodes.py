@@ -6,10 +6,13 @@ import logging
 
 import pandas as pd
 
+from discrepancy.inspection.checked_masks import checked_mask_array
 from discrepancy.inspection.chunks import ChunkedArray
-from discrepancy.inspection.images import image_array, mask_array
+from discrepancy.inspection.depth import category_depth
+from discrepancy.inspection.images import image_array
 from discrepancy.inspection.parameters import IngestionParameters
 from discrepancy.inspection.photographs import Photographs
+from discrepancy.inspection.samples import check_photographs
 from discrepancy.inspection.splits import split_validation
 
 logger = logging.getLogger(__name__)
@@ -38,9 +41,24 @@ def split_samples(photographs: Photographs, parameters: IngestionParameters) -> 
 
 def decode_images(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> ChunkedArray:
     """The recipe of the image array, uint8 [N, 3, H, W], rows as in the sample table."""
-    return image_array(samples, photographs.root, parameters.framing)
+    check_photographs(samples, photographs.samples)
+    bits = parameters.bit_depth or _bits(photographs, samples)
+    return image_array(samples, photographs.root, parameters.framing, bits=bits)
 
 
 def decode_masks(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> ChunkedArray:
     """The recipe of the test images' masks, bool [N_test, H, W], rows as in the sample table's test split."""
-    return mask_array(samples[samples["split"] == "test"], photographs.root, parameters.framing)
+    check_photographs(samples, photographs.samples)
+    return checked_mask_array(samples[samples["split"] == "test"], photographs.root, parameters.framing)
+
+
+def _bits(photographs: Photographs, samples: pd.DataFrame) -> int:
+    """Of 16, how many the photographs use by their own word; a warning where their values look like fewer."""
+    paths = pd.Series([photographs.root / name for name in samples["image"]], samples.index)
+    tested = samples["split"] == "test"
+    depth = category_depth(list(paths[~tested]), list(paths[tested]))
+    if depth.doubt:
+        logger.warning(depth.doubt)
+    elif depth.bits < 16:
+        logger.info("of 16 bits the photographs use %d, as they say of themselves", depth.bits)
+    return depth.bits

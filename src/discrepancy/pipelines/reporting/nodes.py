@@ -42,8 +42,8 @@ def tabulate(
     )
     lines = [_line(kind, scores[good | (kinds == kind)], pixels[kind]) for kind in sorted(pixels)]
     names = ["image_auroc", "pixel_auroc", "aupro_0.30"]
-    whole = {"defect": "all", "images": int((~good).sum()), **{name: metrics[name] for name in names}}
-    whole["found"] = int((scores["decision"][~good] == "anomalous").sum())
+    whole: dict[str, Any] = {"defect": "all", "images": int((~good).sum()), **{name: metrics[name] for name in names}}
+    whole["found"] = int((scores["decision"][~good] == "anomalous").sum()) if not good.all() else None
     return pd.DataFrame([*lines, whole])
 
 
@@ -166,17 +166,32 @@ def draw_loss(history: pd.DataFrame) -> Figure:
 
 
 def summarise(table: pd.DataFrame, metrics: dict[str, float | None], card: Card) -> str:
-    """The few lines that a run ends with."""
+    """The few lines that a run ends with; what is not defined is `-`, and why is said."""
     names = ("image_auroc", "image_ap", "pixel_auroc", "aupro_0.30", "best_iou")
-    figures = "   ".join(f"{name} {metrics[name]:.3f}" for name in names if metrics[name] is not None)
-    costs = (
-        f"trained in {metrics['train_seconds'] or 0:.0f} s, {metrics['images_per_second'] or 0:.1f} images per second, "
-        f"peak memory {(metrics['peak_memory_mib'] or 0) / 1024:.1f} GiB"
+    lines = ["   ".join(f"{name} {_written(metrics[name], '.3f')}" for name in names), *_reasons(table, metrics)]
+    memory = metrics["peak_memory_mib"]
+    lines.append(
+        f"trained in {_written(metrics['train_seconds'], '.0f')} s, {_written(metrics['images_per_second'], '.1f')} "
+        f"images per second, peak memory {_written(memory and memory / 1024, '.1f')} GiB"
     )
+    lines.append(f"image {card['thresholds']['image']['note']}")
+    return "\n".join([f"{card['method'].upper()} on {_part(card)}", "", text_table(table), "", *lines, ""])
+
+
+def _reasons(table: pd.DataFrame, metrics: dict[str, float | None]) -> list[str]:
+    """Why metrics are not defined, a line each."""
+    if not table["images"].iloc[-1]:
+        return ["no defective test images: AUROC, AP, AUPRO, IoU and the detection rate are not defined"]
+    reasons = []
+    if metrics["image_auroc"] is None:
+        reasons.append("no good test images: AUROC and AP of images and the false-alarm rate are not defined")
     if metrics["pixel_auroc"] is None:
-        costs = f"no defect is marked by a mask: metrics of images only\n{costs}"
-    note = card["thresholds"]["image"]["note"]
-    return f"{card['method'].upper()} on {_part(card)}\n\n{text_table(table)}\n\n{figures}\n{costs}\nimage {note}\n"
+        reasons.append("no defect is marked by a mask: metrics of images only")
+    return reasons
+
+
+def _written(value: float | None, how: str) -> str:
+    return "-" if value is None else format(value, how)
 
 
 def _part(card: Card) -> str:

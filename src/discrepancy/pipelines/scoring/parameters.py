@@ -11,6 +11,8 @@ from discrepancy.parameters import Parameters
 class ScoringParameters(Parameters):
     """How images are scored, and how careful the thresholds are."""
 
+    RUNTIME_FIELDS = frozenset({"device", "batch_size"})
+
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     batch_size: int = Field(16, ge=1, description="images per forward pass")
     false_positive_rate: float = Field(0.01, ge=0, lt=1, description="wished, for pixels and for images")

@@ -1,0 +1,114 @@
+"""Files and folders that are there whole or not at all, whatever ends the process that writes them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+logger = logging.getLogger(__name__)
+
+_UNFINISHED = ".unfinished-"
+LOCK = "lock"
+"""A file in the folder of a living process."""
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give a path to write to, whose content takes the place of `target` when the block ends without an error.
+
+    A killed process leaves `target` as it was. What it had half written is deleted by the next one that writes beside
+    it; the lock that tells the two apart ends with its process, on network folders too.
+
+    Args:
+        target: a file or a folder, which may exist.
+
+    Yields:
+        A path on the same file system, of the target's name. Nothing is there yet.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+        FileNotFoundError: the block wrote nothing.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    delete_leftovers(target.parent)
+    with claimed(target.with_name(_UNFINISHED)) as folder:
+        path = folder / target.name
+        yield path
+        if path.is_dir():
+            if target.is_dir():
+                os.rename(target, folder / "replaced")
+            os.rename(path, target)
+        else:
+            _sync(path)
+            os.replace(path, target)
+
+
+def delete_leftovers(parent: Path) -> None:
+    """Delete what killed processes had half written of the files and folders in a folder."""
+    for found in parent.glob(f"{_UNFINISHED}*"):
+        with abandoned(found) as folder:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def abandoned(folder: Path) -> Iterator[Path | None]:
+    """Yield a folder that `claimed` made if its process is gone, and None if that lives, or the folder has gone."""
+    lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except (Timeout, OSError):
+        yield None
+        return
+    try:
+        yield folder
+    finally:
+        lock.release()
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[Path]:
+    """Make a folder whose name begins like this, and hold it until the block, or this process, ends; then delete it."""
+    while True:
+        own = folder.with_name(f"{folder.name}{uuid.uuid4().hex[:8]}")
+        own.mkdir(parents=True)
+        lock = FileLock(own / LOCK, timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except (Timeout, FileNotFoundError):
+            continue  # another process took it for abandoned, just before the lock
+        except OSError as error:  # as on some network's file systems: then nobody takes it for abandoned either
+            logger.debug("%s: no lock can be had (%s)", own, error)
+        try:
+            yield own
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
+            lock.release()
+        return
+
+
+@contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """Hold a lock file until the block, or this process, ends; wait for whoever holds it. Without locks, go on."""
+    lock = FileLock(file)
+    try:
+        lock.acquire()
+    except OSError as error:
+        logger.debug("%s: no lock can be had (%s)", file, error)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _sync(path: Path) -> None:
+    """Have the file's content reach the disk before its name does: otherwise a power cut may leave an empty file."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,72 @@
+"""Tables, JSON values and texts."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from typing import Any
+
+import pandas as pd
+from kedro.io import Version
+from kedro_datasets._typing import JSONPreview, TablePreview
+
+from discrepancy.datasets.own import FileDataset
+
+
+class TableDataset(FileDataset[pd.DataFrame, pd.DataFrame]):
+    """A table, as a CSV file.
+
+    Args:
+        filepath: the file.
+        load_args: of `pandas.read_csv`.
+        save_args: of `DataFrame.to_csv`; the index is left out unless they say otherwise.
+        version: Kedro's.
+        metadata: for Kedro plugins.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        load_args: dict[str, Any] | None = None,
+        save_args: dict[str, Any] | None = None,
+        version: Version | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(filepath=filepath, version=version, metadata=metadata)
+        self._load_args = load_args or {}
+        self._save_args = {"index": False, **(save_args or {})}
+
+    def _encode(self, data: pd.DataFrame) -> bytes:
+        return data.to_csv(**self._save_args).encode()
+
+    def _decode(self, content: bytes) -> pd.DataFrame:
+        return pd.read_csv(BytesIO(content), **self._load_args)
+
+    def preview(self, nrows: int = 20) -> TablePreview:
+        """Return the first rows, for kedro-viz."""
+        return TablePreview(self.load().head(nrows).to_dict(orient="split"))
+
+
+class ValuesDataset(FileDataset[Any, Any]):
+    """JSON values, as a file."""
+
+    def _encode(self, data: Any) -> bytes:
+        return f"{json.dumps(data, indent=2)}\n".encode()
+
+    def _decode(self, content: bytes) -> Any:
+        return json.loads(content)
+
+    def preview(self) -> JSONPreview:
+        """Return the values, for kedro-viz."""
+        return JSONPreview(json.dumps(self.load()))
+
+
+class TextDataset(FileDataset[str, str]):
+    """A text, as a file in UTF-8."""
+
+    def _encode(self, data: str) -> bytes:
+        return data.encode()
+
+    def _decode(self, content: bytes) -> str:
+        return content.decode()

@@ -1,0 +1,243 @@
+"""One entry of the feature cache: written once with checksums, opened with every doubt.
+
+A folder with one `<layer>.npy` [N, h, w, C] per layer and a `card.json` that lists what the features were made from,
+their statistics, and the CRC-32 of each file: enough to tell damage, not forgery.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from discrepancy.errors import InputError
+from discrepancy.features.recipe import CONTENTS, FeatureRecipe, fingerprint_of
+from discrepancy.features.statistics import ChannelStatistics
+from discrepancy.json_files import read_object
+
+CARD = "card.json"
+_PIECE = 1 << 22  # bytes
+
+
+class Features(Mapping[str, np.ndarray]):
+    """The features of N images: for each layer, in network order, a read-only memory-mapped array [N, C, h, w].
+
+    Attributes:
+        fingerprint: the recipe's.
+        path: the folder of the cache.
+        card: the content of its card.
+    """
+
+    def __init__(self, path: Path, card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        self.path = path
+        self.card = card
+        self.fingerprint: str = card["fingerprint"]
+        self._arrays = dict(arrays)
+
+    def __getitem__(self, layer: str) -> np.ndarray:
+        return self._arrays[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the layers."""
+        return tuple(self._arrays)
+
+    @property
+    def count(self) -> int:
+        """The number of images."""
+        return len(next(iter(self._arrays.values())))
+
+    def tensors(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
+        """The features of some images: for each layer a tensor [len(rows), C, h, w], channels last in memory.
+
+        Read from disk, free to change.
+        """
+        index = np.asarray(rows, dtype=np.intp)
+        stored = {layer: array.transpose(0, 2, 3, 1) for layer, array in self._arrays.items()}
+        return {layer: torch.from_numpy(np.asarray(a[index])).permute(0, 3, 1, 2) for layer, a in stored.items()}
+
+    def batches(
+        self, rows: Sequence[int], device: torch.device, *, size: int = 16
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        """The features of many images, `size` images at a time, as `tensors` gives them, on a device."""
+        for start in range(0, len(rows), size):
+            part = self.tensors(list(rows[start : start + size]))
+            yield {layer: values.to(device) for layer, values in part.items()}
+
+    def channel_statistics(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Mean [C] and standard deviation [C] (population) per layer over all images and positions, float64.
+
+        They were computed when the features were written. The deviation of a constant channel is 0.
+        """
+        table = self.card["statistics"]
+        return {layer: (np.array(table[layer]["mean"]), np.array(table[layer]["std"])) for layer in self._arrays}
+
+
+class _File:
+    """A new file and the CRC-32 of what was written to it."""
+
+    def __init__(self, path: Path) -> None:
+        # Plain writes and no memory map: a full disk is then an error, and nothing stays in this process's memory.
+        self._file = path.open("wb")
+        self.crc32 = 0
+
+    def __enter__(self) -> _File:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Append bytes."""
+        self.crc32 = zlib.crc32(data, self.crc32)
+        return self._file.write(data)
+
+    def sync(self) -> None:
+        """Bring it down to the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def write_entry(recipe: FeatureRecipe, folder: Path, *, progress: bool) -> None:
+    """Compute features and write them to an empty folder, down to the disk.
+
+    Raises:
+        InputError: they are not finite, or do not fit into float16.
+        ValueError: the recipe does not give what it says.
+    """
+    statistics = {layer: ChannelStatistics(shape[1]) for layer, shape in recipe.shapes.items()}
+    with ExitStack() as stack:
+        files = {layer: stack.enter_context(_File(folder / f"{layer}.npy")) for layer in recipe.shapes}
+        for layer, file in files.items():
+            count, channels, height, width = recipe.shapes[layer]
+            header = {"descr": np.dtype(recipe.dtype).str, "fortran_order": False}
+            header["shape"] = (count, height, width, channels)
+            np.lib.format.write_array_header_1_0(file, header)
+        bar = stack.enter_context(
+            tqdm(total=recipe.count, desc="features", unit="image", disable=None if progress else True)
+        )
+        for batch in recipe.batches():
+            for layer, file in files.items():
+                _append(file, batch[layer], statistics[layer], layer=layer, recipe=recipe)
+            bar.update(len(batch[layer]))
+        for layer, file in files.items():
+            if statistics[layer].count != recipe.count * prod(recipe.shapes[layer][2:]):
+                raise ValueError(f"{layer}: the recipe's batches do not add up to {recipe.count} images")
+            file.sync()
+    table = {layer: {"mean": kept.mean.tolist(), "std": kept.std.tolist()} for layer, kept in statistics.items()}
+    checks = {"statistics": _statistics_crc(table), "arrays": {layer: file.crc32 for layer, file in files.items()}}
+    card = {"fingerprint": recipe.fingerprint, **recipe.contents, "statistics": table, "crc32": checks}
+    with (folder / CARD).open("w", encoding="utf-8") as text:
+        json.dump(card, text, indent=1)
+        text.flush()
+        os.fsync(text.fileno())
+    sync_folder(folder)
+
+
+def _append(file: _File, maps: np.ndarray, table: ChannelStatistics, *, layer: str, recipe: FeatureRecipe) -> None:
+    if maps.shape[1:] != recipe.shapes[layer][1:] or maps.dtype != recipe.dtype:
+        raise ValueError(f"{layer}: expected {recipe.shapes[layer]} {recipe.dtype}, found {maps.shape} {maps.dtype}")
+    rows = maps.transpose(0, 2, 3, 1)
+    try:
+        for image in rows:
+            table.update(image)
+    except FloatingPointError as error:
+        advice = " or cache_dtype=float32" if recipe.dtype == "float16" else ""
+        raise InputError(f"{layer}: {error} in {recipe.dtype}; expected other weights{advice}") from error
+    file.write(np.ascontiguousarray(rows).data)
+
+
+def read_entry(path: Path, fingerprint: str) -> Features:
+    """Open an entry; the bytes of its arrays are not looked at.
+
+    Raises:
+        InputError: it is not a whole entry with this fingerprint.
+    """
+    card = read_object(path / CARD)
+    try:
+        if {card["fingerprint"], fingerprint_of({key: card[key] for key in CONTENTS})} != {fingerprint}:
+            raise ValueError("its card has another fingerprint")
+        shapes = {layer: tuple(shape) for layer, shape in card["shapes"].items()}
+        _check_statistics(card, shapes)
+        arrays = {layer: _open(path, layer, shape, card["dtype"]) for layer, shape in shapes.items()}
+    except Exception as error:  # readers of foreign files raise a dozen types, none of them documented
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0]
+        raise InputError(f"{path}: {(reason or type(error).__name__)[:200]}; expected whole features") from error
+    return Features(path, card, arrays)
+
+
+def check_bytes(features: Features, *, progress: bool) -> None:
+    """Compare every byte with what was written; older cards do not say what that was.
+
+    Raises:
+        InputError: a file holds other bytes.
+    """
+    written = features.card.get("crc32", {}).get("arrays", {})
+    total = sum(array.nbytes for array in features.values())
+    with tqdm(
+        total=total, desc="checking features", unit="B", unit_scale=True, disable=None if progress else True
+    ) as bar:
+        for layer in written:
+            file, found = features.path / f"{layer}.npy", 0
+            with file.open("rb") as content:
+                while piece := content.read(_PIECE):
+                    found = zlib.crc32(piece, found)
+                    bar.update(len(piece))
+            if found != written[layer]:
+                raise InputError(
+                    f"{file}: holds other bytes than were written; expected those of CRC-32 {written[layer]}"
+                )
+
+
+def _check_statistics(card: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    table = card["statistics"]
+    if "crc32" in card and card["crc32"]["statistics"] != _statistics_crc(table):  # older cards have none
+        raise ValueError("the statistics on its card are not those that were written")
+    for layer, shape in shapes.items():
+        for name in ("mean", "std"):
+            values = np.array(table[layer][name], dtype=np.float64)
+            if values.shape != shape[1:2] or not np.isfinite(values).all():
+                raise ValueError(f"the {name} of {layer} on its card: expected {shape[1]} finite numbers")
+
+
+def _statistics_crc(table: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(table, sort_keys=True).encode())
+
+
+def _open(path: Path, layer: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    file = path / f"{layer}.npy"
+    if not file.is_file():
+        raise ValueError(f"{file.name} is missing")
+    array = np.lib.format.open_memmap(file, mode="r")  # of all that np.load takes, a plain array only
+    count, channels, height, width = shape
+    stored = (count, height, width, channels)
+    whole = file.stat().st_size == array.offset + array.nbytes and array.flags.c_contiguous
+    if array.shape != stored or array.dtype != dtype or not whole:
+        raise ValueError(f"{file.name} has {array.shape} {array.dtype}, expected {stored} {dtype}")
+    view: np.ndarray = array.transpose(0, 3, 1, 2)
+    return view
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder down to the disk."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,36 @@
+"""JSON that lies in a file which anyone may have touched: an object, or one error that says what it is instead."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from discrepancy.errors import InputError
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file of UTF-8 text, with or without a byte order mark.
+
+    Raises:
+        InputError: the file is missing or no plain file, not such text, not JSON, nested too deeply, names a key
+            twice (which of the two counts differs from program to program), or holds something else than an object.
+    """
+    try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise ValueError("no plain file")
+        value = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repeats)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: cannot be read ({reason}); expected a JSON object") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds a {type(value).__name__}; expected a JSON object")
+    return value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)[:80]!r} stands there twice")
+    return table

@@ -1,0 +1,132 @@
+"""What every dataset of a pipeline is made from, and what an earlier run left on disk that this run may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+
+from discrepancy.datasets.origin import Groups, Origin, Traced
+from discrepancy.errors import InputError
+from discrepancy.parameters import Parameters
+
+_PARAMETERS: Final = "params:"
+_ROOTS: Final = {"photographs": "data_root"}
+"""The parameter that says where a raw dataset lies."""
+_TOP: Final = ("dataset", "category", "image_size", "crop", "bit_depth", "seed", "backbone")
+"""Parameters of groups that users set at the top."""
+
+
+class Lineage:
+    """The graph of a whole pipeline with the parameters of this run, also where the run is only a part of it.
+
+    Args:
+        pipeline: the whole pipeline.
+        catalog: the run's.
+    """
+
+    def __init__(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        self._pipeline = pipeline
+        self._catalog = catalog
+        self._order = [name for node in pipeline.nodes for name in sorted(node.outputs)]
+        self._values = {name: catalog.load(name) for name in sorted(pipeline.inputs()) if name.startswith(_PARAMETERS)}
+        self._groups = self._groups_of_datasets()
+
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """Return those of the datasets that the pipeline makes, in the order in which it makes them."""
+        wanted = set(names)
+        return [name for name in self._order if name in wanted]
+
+    def parameters(self, name: str) -> Groups:
+        """Return every value that decides a dataset, by group and name."""
+        final = name in self._pipeline.outputs()
+        found: dict[str, dict[str, Any]] = {}
+        for group in sorted(self._groups[name]):
+            value = self._values.get(_PARAMETERS + group)
+            if isinstance(value, Parameters):
+                found[group] = value.deciding(final=final)
+        if roots := {_ROOTS[raw] for raw in self._groups[name] if raw in _ROOTS}:
+            found[""] = {root: str(self._catalog.load(_PARAMETERS + root)) for root in sorted(roots)}
+        return found
+
+    def choose(self, name: str, known: dict[str, str], *, version: str | None = None) -> None:
+        """Have a dataset load what is on disk, the latest that fits this run and what was chosen before.
+
+        Args:
+            name: of a dataset.
+            known: the identities of datasets that were chosen, and of all that they were made from; added to.
+            version: the only one that may be chosen.
+
+        Raises:
+            InputError: nothing fits: why the latest does not, and where to start instead.
+        """
+        dataset = self._catalog.get(name)
+        if not isinstance(dataset, Traced):
+            raise InputError(f"{name} is not kept on disk: {self._start(self._maker(name))}")
+        refusal = f"{name} is not on disk: {self._start(self._maker(name))}"
+        refusals: list[str] = []
+        there: list[str] = []
+        for found, origin in dataset.found():
+            there.append(str(found))
+            if version is not None and found != version:
+                continue
+            problem = self._problem(name, origin, known)
+            if problem is None and origin is not None:
+                dataset.use(found)
+                dataset.origin = origin
+                known.update({**origin.ancestors, name: origin.identity})
+                return
+            refusals.append(str(problem))
+        if version is not None and not refusals:
+            latest = f"the latest there are {', '.join(there[:3])}" if there else "there are none"
+            refusal = f"--load-versions: {name} has no version {version!r}; {latest}"
+        raise InputError(refusals[0] if refusals else refusal)
+
+    def _problem(self, name: str, origin: Origin | None, known: Mapping[str, str]) -> str | None:
+        """Say why what is on disk does not fit, and where to start instead; None if it fits."""
+        if origin is None:
+            return (
+                f"{name} on disk: what it was made from is not known, or it was changed since; expected what this "
+                "version of the project wrote: start at the beginning"
+            )
+        for group, key, made, now in _differences(origin.parameters, self.parameters(name)):
+            shown = key if not group or key in _TOP else f"{group}.{key}"
+            first = next((n.name for n in self._pipeline.nodes if _PARAMETERS + group in n.inputs), None)
+            advice = self._start(first) if first else "start at the beginning"
+            return f"{name} on disk: made with {shown}={made}, this run has {now}; expected the same value, or {advice}"
+        for ancestor, identity in {**origin.ancestors, name: origin.identity}.items():
+            if known.get(ancestor, identity) != identity:
+                users = [node.name for node in self._pipeline.nodes if ancestor in node.inputs]
+                return (
+                    f"{name} on disk: belongs to another {ancestor} than what else this run would load; expected all "
+                    f"of one run: {self._start(users[0] if users else None)}"
+                )
+        return None
+
+    def _start(self, node: str | None) -> str:
+        if node is None or node == self._pipeline.nodes[0].name:
+            return "start at the beginning"
+        return f"start with --from-nodes={node}"
+
+    def _maker(self, name: str) -> str:
+        return next(node.name for node in self._pipeline.nodes if name in node.outputs)
+
+    def _groups_of_datasets(self) -> dict[str, set[str]]:
+        """The parameter groups, and the raw datasets, that each dataset depends on."""
+        found: dict[str, set[str]] = {name: {name} for name in _ROOTS}
+        for node in self._pipeline.nodes:
+            own = {name.removeprefix(_PARAMETERS) for name in node.inputs if name.startswith(_PARAMETERS)}
+            groups = own.union(*(found.get(name, set()) for name in node.inputs))
+            found |= dict.fromkeys(node.outputs, groups)
+        return found
+
+
+def _differences(made: Groups, now: Groups) -> Iterator[tuple[str, str, Any, Any]]:
+    """Yield group, name, and both values, of every parameter that differs."""
+    for group in {**made, **now}:
+        old, new = made.get(group, {}), now.get(group, {})
+        for key in {**old, **new}:
+            if (key in old) != (key in new) or old[key] != new[key]:
+                yield group, key, old.get(key), new.get(key)

@@ -1,0 +1,98 @@
+"""A run uses what it made itself, or what fits it on disk; everything else is refused before any work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from discrepancy.datasets.origin import Origin, Traced
+from discrepancy.errors import InputError
+from discrepancy.inspection.samples import check_photographs
+from discrepancy.lineage import Lineage
+
+
+class LineageHooks:
+    """Chooses what a run that starts in the middle loads, and notes the origin of all that is saved."""
+
+    def __init__(self) -> None:
+        self._lineage: Lineage | None = None
+        self._catalog: DataCatalog
+        self._run = ""
+        self._origins: dict[str, Origin] = {}
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Find what this run takes from earlier ones.
+
+        Raises:
+            InputError: it is not there, or was made from something else.
+        """
+        whole = sum((pipelines[name] for name in run_params["pipeline_names"] or ["__default__"]), Pipeline([]))
+        self._lineage, self._catalog = Lineage(whole, catalog), catalog
+        self._run, self._origins = run_params["run_id"], {}
+        versions = dict(run_params["load_versions"] or {})
+        made = pipeline.all_outputs()
+        self._check_versions(versions, made)
+        known = self._choose(self._lineage.in_order(pipeline.inputs()), versions)
+        if run_params["only_missing_outputs"]:
+            self._keep_what_fits(self._lineage.in_order(made), known)
+
+    @hook_impl
+    def before_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Tell the dataset what it was made from."""
+        if self._lineage is None:
+            return
+        ancestors: dict[str, str] = {}
+        for name in node.inputs:
+            if (origin := self._origin(name)) is not None:
+                ancestors |= {**origin.ancestors, name: origin.identity}
+        origin = Origin(self._run, self._lineage.parameters(dataset_name), ancestors)
+        self._origins[dataset_name] = origin
+        if isinstance(dataset := self._catalog.get(dataset_name), Traced):
+            dataset.origin = origin
+
+    def _check_versions(self, versions: dict[str, str], made: set[str]) -> None:
+        for name in versions:
+            if not _has_versions(self._catalog.get(name)):
+                raise InputError(f"--load-versions: {name} has no versions; expected data sets that have")
+            if name in made:
+                raise InputError(
+                    f"--load-versions: this run makes {name} itself; expected a start after that step, with "
+                    "--from-nodes, or no version of it"
+                )
+
+    def _origin(self, name: str) -> Origin | None:
+        """The origin of a dataset that this run has loaded or saved."""
+        dataset = self._catalog.get(name)
+        return dataset.origin if isinstance(dataset, Traced) else self._origins.get(name)
+
+    def _choose(self, names: list[str], versions: dict[str, str]) -> dict[str, str]:
+        """Choose what is loaded, first of all where there is only one version to choose from."""
+        assert self._lineage is not None
+        known: dict[str, str] = {}
+        for name in sorted(names, key=lambda name: _has_versions(self._catalog.get(name))):
+            self._lineage.choose(name, known, version=versions.get(name))
+        return known
+
+    def _keep_what_fits(self, names: list[str], known: dict[str, str]) -> None:
+        """With `--only-missing-outputs`: what does not fit counts as missing, and so does all that was made of it."""
+        assert self._lineage is not None
+        for name in names:
+            dataset = self._catalog.get(name)
+            if isinstance(dataset, Traced):
+                try:
+                    self._lineage.choose(name, known)
+                    if name == "samples":
+                        check_photographs(dataset.load(), self._catalog.load("photographs").samples)
+                except InputError:
+                    dataset.stale = True
+                    known[name] = ""
+
+
+def _has_versions(dataset: Any) -> bool:
+    return getattr(dataset, "_version", None) is not None

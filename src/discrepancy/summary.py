@@ -1,0 +1,94 @@
+"""A run ends with its short table and where to look next."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import AbstractVersionedDataset, DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from tqdm import tqdm
+
+from discrepancy.tracking.address import shown_address
+
+_PLACES = {
+    "gallery": "gallery_figure",
+    "correlations": "correlation_figure",
+    "pictures": "segmentations",
+    "maps": "original_maps",
+    "table": "table",
+    "detector": "detector",
+    "report": "page",
+    "photographs": "contact_figure",
+}
+
+
+class SummaryHooks:
+    """Sums up what this run has saved, and drops the checkpoints it no longer needs."""
+
+    def __init__(self) -> None:
+        self._project = Path()
+        self._saved: set[str] = set()
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Remember the project's folder."""
+        self._project = Path(context.project_path)
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Forget the run before."""
+        self._saved = set()
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Remember what was saved."""
+        self._saved.add(dataset_name)
+
+    @hook_impl
+    def after_node_run(self, node: Node, catalog: DataCatalog) -> None:
+        """Remember with which state a training has ended."""
+        for checkpoint in _checkpoints(node.inputs, catalog):
+            checkpoint.finish()
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Print the summaries of this run."""
+        for checkpoint in _checkpoints(sorted(pipeline.datasets()), catalog):
+            checkpoint.clear()  # what it guarded is saved
+        if not self._saved:
+            tqdm.write("Nothing to do: all outputs are there, made from the same data with the same parameters.")
+        for name in sorted(self._saved):
+            if name.endswith(".summary"):
+                namespace = name.removesuffix(".summary")
+                tqdm.write(f"\n{catalog.load(name)}{self._whereabouts(catalog, namespace)}")
+
+    def _whereabouts(self, catalog: DataCatalog, namespace: str) -> str:
+        """Where to look next: at what this run has saved."""
+        names = {label: f"{namespace}.{name}" for label, name in _PLACES.items()}
+        places = {label: _place(catalog.get(name)) for label, name in names.items() if name in self._saved}
+        lines = [f"{label:<13}{os.path.relpath(place)}" for label, place in places.items() if not _is_empty(place)]
+        if f"{namespace}.table" in self._saved:
+            address = shown_address(self._project)
+            lines.append(f"compare      {address}")
+            lines.append(f"graph        kedro viz run --pipeline={namespace}")
+        return "".join(f"{line}\n" for line in lines)
+
+
+def _checkpoints(names: list[str], catalog: DataCatalog) -> list[Any]:
+    from discrepancy.datasets import CheckpointDataset  # imports PyTorch
+
+    found = [catalog.get(name) for name in names if not name.startswith("params:")]
+    return [dataset for dataset in found if isinstance(dataset, CheckpointDataset)]
+
+
+def _place(dataset: Any) -> Path:
+    return Path(dataset._get_load_path() if isinstance(dataset, AbstractVersionedDataset) else dataset.load())
+
+
+def _is_empty(place: Path) -> bool:
+    return place.is_dir() and not any(place.iterdir())

@@ -1,0 +1,118 @@
+"""Where MLflow's database and files are."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+from kedro.framework.context import KedroContext
+from omegaconf import OmegaConf
+
+VARIABLE: Final = "MLFLOW_TRACKING_URI"
+_EXPORTED: Final = "DISCREPANCY_TRACKING_URI"
+"""What kedro-mlflow has put into `VARIABLE`: no other project, nor a child process, takes it for the user's wish."""
+_LOCATIONS: Final = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Columns of MLflow's database that hold addresses of files."""
+
+
+def use_project(context: KedroContext) -> None:
+    """Have `conf/*/mlflow.yml` mean this project's folder, and the user's `MLFLOW_TRACKING_URI` win over it.
+
+    Raises:
+        MissingConfigException: there is no such configuration folder.
+    """
+    project = Path(context.project_path)
+    resolvers: dict[str, Callable[[str], str]] = {
+        "sqlite_uri": lambda path: _sqlite_uri(project / path),
+        "folder_uri": lambda path: (project / path).as_uri(),
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+    given = os.environ.get(VARIABLE)
+    if given and given != os.environ.get(_EXPORTED):
+        configuration = context.config_loader["mlflow"]
+        configuration.setdefault("server", {})["mlflow_tracking_uri"] = given
+        if not given.startswith("sqlite:"):  # a server knows by itself where its files belong
+            experiment = configuration.get("tracking", {}).get("experiment", {})
+            experiment.get("create_experiment_kwargs", {}).pop("artifact_location", None)
+        context.config_loader["mlflow"] = configuration
+
+
+def note_export() -> None:
+    """Remember what kedro-mlflow has put into the environment."""
+    if VARIABLE in os.environ:
+        os.environ[_EXPORTED] = os.environ[VARIABLE]
+
+
+def shown_address(project: Path) -> str:
+    """Return how to look at the runs: a command for a database, the address of a server."""
+    address = os.environ.get(VARIABLE, "")
+    if address.startswith(("http://", "https://")):
+        return address
+    if address == _sqlite_uri(project / "mlflow.db") and Path.cwd() == project:
+        address = "sqlite:///mlflow.db"
+    return f"mlflow ui --backend-store-uri {shlex.quote(address)}"
+
+
+def _sqlite_uri(path: Path) -> str:
+    text = path.as_posix()
+    # SQLAlchemy would read a question mark, or a percent sign before two digits, as something else. What else may be
+    # escaped is better not: MLflow makes the database's folder by the name that stands here.
+    plain = unquote(text) == text and "?" not in text
+    return f"sqlite:///{text if plain else text.replace('%', '%25').replace('?', '%3F')}"
+
+
+def move_artifacts(database: Path, experiment: str, location: str) -> None:
+    """Have a database that was moved or copied with its project point to the files beside it.
+
+    MLflow keeps absolute addresses: after a move, new files would go to the old place, and old ones be lost.
+
+    Args:
+        database: SQLite; none yet is fine.
+        experiment: whose files are all in one folder of the project.
+        location: the address of that folder now.
+    """
+    if not database.is_file():
+        return
+    with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+        tables = _columns(connection)
+        if ("experiments", "artifact_location") not in tables:
+            return
+        query = "SELECT artifact_location FROM experiments WHERE name = ?"
+        found = connection.execute(query, (experiment,)).fetchone()
+        if found is None or found[0] == location or _name(found[0]) != _name(location):
+            return
+        for table, column in _LOCATIONS:
+            if (table, column) in tables:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                    (location, len(found[0]) + 1, len(found[0]), found[0]),
+                )
+
+
+def _name(location: str) -> str:
+    scheme, _, path = location.rpartition("file://")
+    return "" if scheme else path.rstrip("/").rpartition("/")[2]
+
+
+def _columns(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    return {(name, row[1]) for name in names for row in connection.execute(f"PRAGMA table_info('{name}')")}
+
+
+def configured(configuration: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the experiment's name and the address of its files, as `conf/*/mlflow.yml` gives them."""
+    experiment = configuration.get("tracking", {}).get("experiment", {})
+    return str(experiment.get("name")), experiment.get("create_experiment_kwargs", {}).get("artifact_location")

@@ -1,0 +1,168 @@
+"""MLflow hears of every run: what was given, what the catalog marks, and how it ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+
+from discrepancy.atomic import alone
+from discrepancy.errors import InputError
+from discrepancy.parameters import Parameters
+from discrepancy.tracking.address import configured, move_artifacts, note_export, use_project
+from discrepancy.tracking.live import LiveRun, end_killed
+from discrepancy.tracking.loggers import LOGGERS, tag_card
+
+DATABASE = "mlflow.db"
+
+
+class TrackingHooks:
+    """Begins the MLflow run that kedro-mlflow goes on with, logs what is marked `metadata: {mlflow: {as: ...}}`."""
+
+    def __init__(self) -> None:
+        self._context: KedroContext
+        self._marked: dict[str, dict[str, str]] = {}
+        self._parameters: dict[str, Any] = {}
+        self._run: LiveRun | None = None
+        self._run_id: str | None = None
+        self._client: Any = None
+        self._saved = False
+
+    @hook_impl(wrapper=True)
+    def after_context_created(self, context: KedroContext) -> Generator[None]:
+        """Say where MLflow's files are, before kedro-mlflow asks; then end the runs that were killed."""
+        self._interrupted()
+        self._context = context
+        project = Path(context.project_path)
+        use_project(context)
+        name, location = configured(context.config_loader["mlflow"])
+        # Two processes that make the database, or the experiment, at once would get in each other's way.
+        with alone(project / f".{DATABASE}.lock"):
+            if location == (project / "mlartifacts").as_uri():
+                move_artifacts(project / DATABASE, name, location)
+            yield
+        note_export()
+        end_killed(project)
+        self._parameters = context.config_loader["parameters"]
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Begin the run, named and tagged, for kedro-mlflow to take up.
+
+        Raises:
+            InputError: two methods at once.
+        """
+        self._marked, self._run, self._run_id, self._saved = {}, None, None, False
+        names = run_params["pipeline_names"] or ["dfc"]
+        _one_method(names)
+        for name in pipeline.datasets():
+            metadata = getattr(catalog.get(name), "metadata", None) or {}
+            if "mlflow" in metadata:
+                self._marked[name] = metadata["mlflow"]
+        configuration = getattr(self._context, "mlflow", None)
+        if configuration is None or set(names) <= set(configuration.tracking.disable_tracking.pipelines):
+            _forget_run()
+            return
+        self._begin("+".join(names), str(run_params["run_id"]), configuration)
+        self._log_parameters(pipeline, catalog)
+
+    def _begin(self, method: str, version: str, configuration: Any) -> None:
+        import mlflow
+
+        client = mlflow.MlflowClient(configuration.server.mlflow_tracking_uri)
+        tags = self._tags(method, version)
+        given = mlflow.active_run()  # of whoever started this process, to whom it belongs
+        self._run_id = given.info.run_id if given else configuration.tracking.run.id
+        if self._run_id is None:
+            experiment = configuration.tracking.experiment._experiment.experiment_id
+            run = configuration.tracking.run
+            run.name = run.name or tags["mlflow.runName"]
+            self._run = LiveRun(
+                Path(self._context.project_path), client, experiment, tags | {"mlflow.runName": run.name}
+            )
+            self._run_id = run.id = self._run.run_id
+        self._client = client
+
+    def _tags(self, method: str, version: str) -> dict[str, str]:
+        tags = {name: str(self._parameters.get(name, "")) for name in ("dataset", "category", "seed")}
+        group = self._parameters.get(method, {})
+        tags |= {"method": method, "backbone": str(group.get("backbone", "")) if isinstance(group, Mapping) else ""}
+        tags |= {"kedro_run_id": version, "mlflow.runName": f"{method}/{tags['category']}"}
+        if parent := os.environ.get("MLFLOW_PARENT_RUN_ID"):
+            tags["mlflow.parentRunId"] = parent
+        return tags
+
+    def _log_parameters(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Log every value of the typed groups under its own name: kedro-mlflow flattens plain dicts only."""
+        from mlflow.entities import Param
+        from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
+
+        groups = {name: catalog.load(name) for name in sorted(pipeline.inputs()) if name.startswith("params:")}
+        values = [
+            Param(f"{name.removeprefix('params:')}.{key}", str(value)[:MAX_PARAM_VAL_LENGTH])
+            for name, group in groups.items()
+            if isinstance(group, Parameters)
+            for key, value in group.model_dump(mode="json").items()
+        ]
+        for start in range(0, len(values), 100):  # the most that one call takes
+            self._client.log_batch(self._run_id, params=values[start : start + 100])
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        """Tag a run that starts in the middle, too, with the data of its detector."""
+        if dataset_name.endswith(".card") and self._run_id is not None:
+            tag_card(self._client, self._run_id, data)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Log what is marked. By the run's id, as steps may be in threads of their own."""
+        self._saved = True
+        if self._run_id is not None and (how := self._marked.get(dataset_name)) is not None:
+            LOGGERS[how["as"]](self._client, self._run_id, data, how.get("file", dataset_name))
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """Keep the run, which kedro-mlflow has ended, if it has done anything."""
+        if self._run is not None and not self._saved:
+            self._client.delete_run(self._run.run_id)
+        self._end()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        """Keep the run, which kedro-mlflow has ended as FAILED."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._run is not None:
+            self._run.end()
+        self._run = self._run_id = None
+
+    def _interrupted(self) -> None:
+        """End a run of this process that was interrupted, as by Ctrl+C in a notebook."""
+        if self._run is not None:
+            self._run.kill()
+        self._run = self._run_id = None
+
+
+def _one_method(names: list[str]) -> None:
+    from discrepancy.pipeline_registry import METHODS
+
+    methods = sorted({"dfc" if name == "__default__" else name for name in names} & set(METHODS))
+    if len(methods) > 1:
+        raise InputError(
+            f"--pipelines: {', '.join(methods)} in one run, whose results would have the same names; expected one "
+            "method for each command, or kedro benchmark for several"
+        )
+
+
+def _forget_run() -> None:
+    """Keep kedro-mlflow from opening this process's last run again, in the steps of a pipeline that is not tracked."""
+    from kedro_mlflow.framework.hooks.mlflow_hook import mlflow_hook
+
+    mlflow_hook.run_id = None

@@ -1,0 +1,146 @@
+"""The MLflow runs of living processes: what is killed does not stay RUNNING."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from discrepancy.atomic import abandoned, claimed
+from discrepancy.datasets.origin import read_note, write_note
+
+logger = logging.getLogger(__name__)
+
+FOLDER: Final = ".running"
+"""In the project's folder: a folder for each run that is under way, locked by its process."""
+TAG: Final = "discrepancy.process"
+_NOTE: Final = "run.json"
+
+
+class LiveRun:
+    """An MLflow run of this process: if the process ends before `end`, the run ends as KILLED.
+
+    Ctrl+C and SIGTERM end it at once; after a kill -9, or a power cut, the next start of the project does.
+
+    Args:
+        project: the project's folder.
+        client: MLflow's.
+        experiment: the id of an experiment.
+        tags: of the run.
+        run_id: of an existing run that goes on; None begins one.
+    """
+
+    def __init__(
+        self,
+        project: Path,
+        client: Any,
+        experiment: str,
+        tags: Mapping[str, str],
+        *,
+        run_id: str | None = None,
+    ) -> None:
+        self._client = client
+        self._stack = ExitStack()
+        folder = self._stack.enter_context(_place(project))
+        # The note comes first, and the tag with the run: at no time could a kill leave a run that nobody knows of.
+        token = folder.name if folder else ""
+        if folder:
+            note = {"tracking_uri": client.tracking_uri, "experiment": experiment, "token": token, "run_id": run_id}
+            write_note(folder / _NOTE, note)
+        if run_id is None:
+            run_id = str(client.create_run(experiment, tags={**tags, TAG: token}).info.run_id)
+        else:
+            client.update_run(run_id, status="RUNNING")
+        self.run_id = run_id
+        self._stack.enter_context(_ending_at_sigterm())
+        atexit.register(self.kill)
+
+    def kill(self) -> None:
+        """End the run as KILLED, unless it has ended."""
+        import mlflow
+
+        try:
+            active = mlflow.active_run()
+            if active and active.info.run_id == self.run_id:
+                mlflow.end_run("KILLED")  # or MLflow ends it as FINISHED when the process ends
+            elif self._client.get_run(self.run_id).info.status == "RUNNING":
+                self._client.set_terminated(self.run_id, "KILLED")
+        except Exception as error:  # the process is ending: the next start tries again
+            logger.debug("MLflow could not be told that the run was interrupted: %s", error)
+            atexit.unregister(self.kill)
+            return
+        self.end()
+
+    def end(self) -> None:
+        """Say that the run has ended, however that is."""
+        atexit.unregister(self.kill)
+        self._stack.close()
+
+
+def end_killed(project: Path) -> int:
+    """End the runs of processes that are gone as KILLED; return how many there were."""
+    ended = 0
+    for folder in sorted((project / FOLDER).glob("*")):
+        with abandoned(folder) as dead:
+            if dead is None:
+                continue
+            try:
+                ended += _end(read_note(dead / _NOTE))
+            except Exception as error:  # a server that does not answer now may do so at the next start
+                logger.debug("MLflow could not be told that the run in %s was killed: %s", dead, error)
+                continue
+            for path in sorted(dead.rglob("*"), reverse=True):
+                path.unlink() if path.is_file() else path.rmdir()
+            dead.rmdir()
+    return ended
+
+
+def _end(note: Mapping[str, Any]) -> int:
+    if not note:
+        return 0  # killed before there was a run
+    from mlflow import MlflowClient
+
+    client = MlflowClient(note["tracking_uri"])
+    where = f"tags.`{TAG}` = '{note['token']}' and attributes.status = 'RUNNING'"
+    found = {run.info.run_id for run in client.search_runs([note["experiment"]], where)}
+    if (known := note["run_id"]) and client.get_run(known).info.status == "RUNNING":
+        found.add(known)
+    for run_id in found:
+        client.set_terminated(run_id, "KILLED")
+    return len(found)
+
+
+@contextmanager
+def _place(project: Path) -> Iterator[Path | None]:
+    """A folder that says that this process lives; None where none can be made: then only a kill -9 goes unnoticed."""
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(claimed(project / FOLDER / "run-"))
+        except OSError as error:
+            logger.debug("no folder for the run: %s", error)
+            folder = None
+        yield folder
+
+
+@contextmanager
+def _ending_at_sigterm() -> Iterator[None]:
+    """SIGTERM ends this process as an exception does, so that what is to be done at its end is done."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        if ours and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)

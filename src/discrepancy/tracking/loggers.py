@@ -1,0 +1,87 @@
+"""How each kind of data gets to MLflow, by the word that the catalog marks it with."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+
+def log_metrics(client: Any, run_id: str, data: Mapping[str, float | None], file: str) -> None:
+    """Log numbers by name; what is not defined is left out."""
+    from mlflow.entities import Metric
+
+    stamp = _now()
+    metrics = [Metric(name, float(value), stamp, 0) for name, value in data.items() if value is not None]
+    client.log_batch(run_id, metrics)
+
+
+def log_history(client: Any, run_id: str, data: pd.DataFrame, file: str) -> None:
+    """Log the columns of a history by epoch."""
+    from mlflow.entities import Metric
+
+    stamp = _now()
+    values = data.drop(columns="epoch").rename(columns={"seconds": "epoch_seconds"}).to_dict("list")
+    metrics = [
+        Metric(f"training/{name}", float(value), stamp, int(epoch))
+        for name, column in values.items()
+        for epoch, value in zip(data["epoch"], column, strict=True)
+        if pd.notna(value)
+    ]
+    for start in range(0, len(metrics), 1000):  # the most that one call takes
+        client.log_batch(run_id, metrics[start : start + 1000])
+
+
+def log_values(client: Any, run_id: str, data: Mapping[str, Any], file: str) -> None:
+    """Log numbers that a step found out, under the name of what they belong to."""
+    numbers = {f"{file}/{name}": value for name, value in data.items() if isinstance(value, int | float)}
+    log_metrics(client, run_id, numbers, file)
+
+
+def log_table(client: Any, run_id: str, data: pd.DataFrame, file: str) -> None:
+    """Log a table."""
+    client.log_table(run_id, data, file)
+
+
+def log_figure(client: Any, run_id: str, data: Any, file: str) -> None:
+    """Log a figure."""
+    client.log_figure(run_id, data, f"figures/{file}")
+
+
+def log_text(client: Any, run_id: str, data: str, file: str) -> None:
+    """Log a text."""
+    client.log_text(run_id, data, file)
+
+
+def log_detector(client: Any, run_id: str, data: Any, file: str) -> None:
+    """Log weights and card as artifacts, and the digest of the data as a tag."""
+    from discrepancy.methods.detector import save_detector
+
+    with tempfile.TemporaryDirectory() as folder:
+        save_detector(data, Path(folder) / "detector")
+        client.log_artifacts(run_id, str(Path(folder) / "detector"), "detector")
+    tag_card(client, run_id, data.card)
+
+
+def tag_card(client: Any, run_id: str, card: Mapping[str, Any]) -> None:
+    """Tag a run with the data and the network of its detector."""
+    client.set_tag(run_id, "data_digest", card["data_digest"])
+    client.set_tag(run_id, "backbone", card["backbone"]["backbone"])
+
+
+def _now() -> int:
+    return pd.Timestamp.now().value // 10**6
+
+
+LOGGERS: Final[Mapping[str, Callable[[Any, str, Any, str], None]]] = {
+    "metrics": log_metrics,
+    "history": log_history,
+    "values": log_values,
+    "table": log_table,
+    "figure": log_figure,
+    "text": log_text,
+    "detector": log_detector,
+}
