@@ -87,13 +87,15 @@ def test_a_folder_that_cannot_be_written_stops_a_run_before_its_first_step(proje
     assert f"{project / place}: is a file; expected a folder" in stopped(project)
 
 
-@pytest.mark.parametrize("place", ["mlflow.db", "mlartifacts"])
-def test_mlflows_files_that_cannot_be_written_stop_a_run_before_its_first_step(project, place, tmp_path):
+@pytest.mark.parametrize(
+    ("place", "said"), [("mlflow.db", "MLflow's data base: file is not a database"), ("mlartifacts", "mlartifacts: ")]
+)
+def test_mlflows_files_that_cannot_be_written_stop_a_run_before_its_first_step(project, place, said, tmp_path):
     if (project / place).exists():
         (project / place).rename(tmp_path / "kept")
     (project / place).write_text("neither a data base nor a folder")
     try:
-        assert f"{project / place}: " in stopped(project)
+        assert said in stopped(project)
     finally:
         (project / place).unlink()
         if (tmp_path / "kept").exists():

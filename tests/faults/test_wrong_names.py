@@ -102,18 +102,6 @@ def test_a_file_of_options(shared, tmp_path, text, said):
     assert re.search(said, refusal(shared, f"--config={tmp_path / 'run.yml'}"))
 
 
-@pytest.mark.parametrize(
-    ("option", "step"),
-    [
-        ("--namespaces=scoring", "ingestion.split_samples"),
-        ("--from-nodes=scoring.dfc.evaluate", "ingestion.split_samples"),
-        ("--tags=reporting", "ingestion.split_samples"),
-    ],
-)
-def test_a_run_from_the_middle_is_told_where_to_start(shared, option, step):
-    assert refusal(shared, option).endswith(f"expected a run from an earlier step: --from-nodes={step}")
-
-
 def test_a_file_of_parameters_does_not_set_what_others_share(tmp_path):
     project = make_project(tmp_path / "project")
     (project / "conf/local").mkdir(exist_ok=True)
