@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from discrepancy.errors import InputError
-from discrepancy.names import PATTERN
+from discrepancy.names import GLOB
 from discrepancy.parameters import known, suggestion
 from discrepancy.params_option import TEXTS
 
@@ -35,7 +35,7 @@ class CarefulConfigLoader(OmegaConfigLoader):
     """
 
     def __init__(self, conf_source: str | Path, *args: Any, **options: Any) -> None:
-        if found := [character for character in PATTERN if character in str(conf_source)]:
+        if found := [character for character in GLOB if character in str(conf_source)]:
             raise InputError(
                 f"{conf_source}: Kedro takes {' '.join(found)} for a pattern and finds no files there; expected a "
                 "folder without them in its path: rename it"

@@ -8,8 +8,10 @@ from typing import Final
 
 from discrepancy.errors import InputError
 
-PATTERN: Final = "[]{}*?"
-"""Characters that Kedro does not take as they are: it searches for versions by a pattern, and fills in braces."""
+GLOB: Final = "[]*?"
+"""Characters with a meaning of their own where Kedro searches for files: of a configuration, or of versions."""
+PATTERN: Final = GLOB + "{}"
+"""The same, and what Kedro fills in where an entry of the catalog stands for many data sets."""
 LONGEST: Final = 255
 """Bytes of a file's name on every usual file system."""
 _UNSEEN: Final = ("Cc", "Cs", "Zl", "Zp")

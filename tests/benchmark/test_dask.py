@@ -139,7 +139,19 @@ def start(project, photographs, address, *, seeds):
     given = arguments(photographs, f"--scheduler={address}", epochs=40000)
     given[1] = f"--seeds={seeds}"
     command = [sys.executable, "-m", "kedro", "benchmark", *given]
-    return subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=_heed_interrupts,  # noqa: PLW1509 (no thread of this process holds a lock that it needs)
+    )
+
+
+def _heed_interrupts():
+    """A shell starts what it runs in the background with Ctrl+C ignored, and so would be what that starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for_a_checkpoint(store, running):

@@ -22,6 +22,8 @@ from discrepancy.benchmark.store import CellStore, Result
 from discrepancy.benchmark.tables import read_table
 from discrepancy.benchmark.tracking import ParentRun
 from discrepancy.errors import InputError
+from discrepancy.inspection.demo import check_root
+from discrepancy.inspection.photographs import DEMO
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +83,8 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
     dataset = str(parameters["dataset"])
     options = replace(options, name=options.name or dataset)
     data_root = project / str(parameters["data_root"])
+    if dataset == DEMO:
+        check_root(data_root)
     cells = make_cells(options.methods, dataset, options.categories, options.seeds, data_root)
     _check_parameters(project, options, cells[0])
     store = CellStore(project / FOLDER / str(options.name))

@@ -13,9 +13,10 @@ from typing import Any, Final, Self
 
 from discrepancy.benchmark.store import CellStore
 from discrepancy.errors import InputError
-from discrepancy.inspection.demo import CATEGORIES, check_root
+from discrepancy.inspection.demo import CATEGORIES
 from discrepancy.inspection.layouts import known_categories
 from discrepancy.inspection.photographs import DEMO
+from discrepancy.names import check_name
 
 ALL: Final = "all"
 
@@ -132,17 +133,16 @@ def make_cells(
         data_root: the folder that holds the categories.
 
     Raises:
-        InputError: a category does not exist, or none does; the message names those that do. Or the demo's folder holds
-            something else.
+        InputError: a category does not exist, or none does; the message names those that do.
     """
-    if dataset == DEMO:
-        check_root(data_root)
     known = list(CATEGORIES) if dataset == DEMO else known_categories(dataset, data_root)
     if not known:
         raise InputError(f"{data_root} holds no category of {dataset}: expected its folders there, or data_root=...")
     chosen = known if list(categories) == [ALL] else list(dict.fromkeys(categories))
     if unknown := [name for name in chosen if name not in known]:
         raise InputError(f"--categories: unknown {', '.join(map(repr, unknown))}; expected some of {', '.join(known)}")
+    for name in chosen:
+        check_name("category", name)
     order = dict.fromkeys(methods)
     return [
         Cell(dataset, category, method, seed)
