@@ -78,6 +78,7 @@ def known(names: Iterable[str]) -> str:
 
 def _line(entry: Any) -> str:
     place = ".".join(str(part) for part in entry["loc"])
-    if not place:  # about several values together: the message names them
-        return str(entry["msg"]).removeprefix("Value error, ")
+    said = str(entry["msg"]).removeprefix("Value error, ")
+    if not place or said.startswith(f"{entry['loc'][-1]} is "):  # the message names what it is about
+        return said
     return f"'{place}': {entry['msg'][0].lower()}{entry['msg'][1:]}, got {entry['input']!r}"

@@ -21,7 +21,7 @@ RNG = np.random.default_rng(0)
 SIDE = 8
 
 
-def tiff(path, values, bits, *, white_is_zero=False, order="<", orientation=1, highest=None):
+def tiff(path, values, bits, *, white_is_zero=False, order="<", orientation=1, highest=None, length=None):
     """One strip of grey [h, w] or colour [h, w, 3], packed where it is not 16 bits; written by hand."""
     height, width = values.shape[:2]
     channels = values.shape[2] if values.ndim == 3 else 1
@@ -34,7 +34,9 @@ def tiff(path, values, bits, *, white_is_zero=False, order="<", orientation=1, h
         )
     place = 8 + len(data) + len(data) % 2
     tags = {256: width, 257: height, 259: 1, 262: 0 if white_is_zero else 2 if channels == 3 else 1, 273: 8}
-    tags |= {274: orientation, 277: channels, 278: height, 279: len(data)} | ({281: highest} if highest else {})
+    tags |= {274: orientation, 277: channels, 278: height, 279: length or len(data)} | (
+        {281: highest} if highest else {}
+    )
     entries = [(tag, 4, 1, struct.pack(f"{order}I", value)) for tag, value in tags.items()]
     after = place + 2 + 12 * (len(entries) + 1) + 4
     if channels == 1:
@@ -108,6 +110,14 @@ def test_packed_tiff_that_is_cut_off_is_refused(tmp_path, cut):
     data = (tmp_path / "a.tif").read_bytes()
     (tmp_path / "a.tif").write_bytes(data[:8] + data[8 + cut :])
     with pytest.raises(InputError, match=r"a\.tif"):
+        read_photograph(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("length", [40, 10_000])
+def test_packed_tiff_whose_strip_is_short_or_leads_out_of_the_file_is_refused(tmp_path, length):
+    """OpenCV would give what is missing as black."""
+    tiff(tmp_path / "a.tif", draw(12), 12, length=length)
+    with pytest.raises(InputError, match=r"a\.tif cannot be decoded \(damaged or cut off\)"):
         read_photograph(tmp_path / "a.tif")
 
 
