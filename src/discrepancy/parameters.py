@@ -65,4 +65,10 @@ def _line(entry: Any) -> str:
     place = ".".join(str(part) for part in entry["loc"])
     if not place:  # about several values together: the message names them
         return str(entry["msg"]).removeprefix("Value error, ")
-    return f"'{place}': {entry['msg'][0].lower()}{entry['msg'][1:]}, got {entry['input']!r}"
+    return f"'{place}': {entry['msg'][0].lower()}{entry['msg'][1:]}, got {shortened(entry['input'])}"
+
+
+def shortened(value: object, most: int = 200) -> str:
+    """A value as it is written in Python, its end left out if it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
