@@ -81,4 +81,10 @@ def _line(entry: Any) -> str:
     said = str(entry["msg"]).removeprefix("Value error, ")
     if not place or said.startswith(f"{entry['loc'][-1]} is "):  # the message names what it is about
         return said
-    return f"'{place}': {entry['msg'][0].lower()}{entry['msg'][1:]}, got {entry['input']!r}"
+    return f"'{place}': {entry['msg'][0].lower()}{entry['msg'][1:]}, got {shortened(entry['input'])}"
+
+
+def shortened(value: object, most: int = 200) -> str:
+    """A value as it is written in Python, its end left out if it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."

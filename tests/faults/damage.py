@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import os
@@ -58,7 +59,8 @@ def _zipped(data):
     return content.getvalue()
 
 
-def _bomb(_data=b""):
+@functools.cache
+def _bomb():
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(20_000_000))
@@ -117,7 +119,7 @@ BYTES = {
     "a mark of UTF-8 before it": lambda data: b"\xef\xbb\xbf" + data,
     "gzip of it": gzip.compress,
     "zip of it, leading out": _zipped,
-    "a zip bomb": _bomb,
+    "a zip bomb": lambda data: _bomb(),
     "a pickle that executes": trap_of_pickle,
     "a PyTorch file that executes": trap_of_torch,
     "an old PyTorch file that executes": trap_of_torch_in_the_old_form,

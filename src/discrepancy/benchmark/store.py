@@ -49,7 +49,7 @@ class _CellForm(BaseModel):
 class _ResultForm(_CellForm):
     state: Literal["done", "failed"]
     reason: str = ""
-    fingerprint: str = ""
+    fingerprint: str
     seconds: Annotated[float, Field(ge=0)]
     metrics: dict[str, float | None] | None = None
     version: _Name = "none"
@@ -134,7 +134,7 @@ class CellStore:
         for path in sorted(self.root.glob(f"*/*/*/*/{RESULT}"), key=_seed):
             folder = path.parent.relative_to(self.root).as_posix()
             result = self.read(folder)
-            if result and result["state"] == "done":
+            if result and result["state"] == "done" and "version" in result:
                 picture = self.report(folder, result, "gallery.png")
                 if picture.is_file():
                     found.setdefault((result["method"], result["dataset"], result["category"]), picture)

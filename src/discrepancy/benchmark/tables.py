@@ -79,6 +79,8 @@ def read_table(path: Path) -> pd.DataFrame:
         InputError: the file is missing, or no table.
     """
     try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise OSError("no plain file")
         return pd.read_csv(path, dtype={"category": str}, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]

@@ -174,6 +174,8 @@ def read_entry(path: Path, fingerprint: str) -> Features:
             raise ValueError("its card has another fingerprint")
         shapes = {layer: tuple(shape) for layer, shape in card["shapes"].items()}
         _check_statistics(card, shapes)
+        if "crc32" in card and set(card["crc32"]["arrays"]) != set(shapes):  # older cards have none
+            raise ValueError("its card does not have the CRC-32 of every layer")
         arrays = {layer: _open(path, layer, shape, card["dtype"]) for layer, shape in shapes.items()}
     except Exception as error:  # readers of foreign files raise a dozen types, none of them documented
         reason = f"no {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0]
@@ -206,7 +208,7 @@ def check_bytes(features: Features, *, progress: bool) -> None:
 
 def _check_statistics(card: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
     table = card["statistics"]
-    if "crc32" in card and card["crc32"]["statistics"] != _statistics_crc(table):  # older cards have none
+    if "crc32" in card and card["crc32"]["statistics"] != _statistics_crc(table):
         raise ValueError("the statistics on its card are not those that were written")
     for layer, shape in shapes.items():
         for name in ("mean", "std"):

@@ -143,7 +143,7 @@ def fit_tensors(
     """
     found = {name: value for name, value in tensors.items() if name in wanted or name not in known}
     if faults := tensor_faults(found, wanted, widen=True):
-        raise InputError(f"weights from {source} do not fit the network: {faults}")
+        raise InputError(f"weights from {source} do not fit the network: {faults}; expected all of its tensors, finite")
     return {name: tensors[name].float() if tensors[name].is_floating_point() else tensors[name] for name in wanted}
 
 
@@ -168,7 +168,7 @@ def tensor_faults(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *
         kinds = f"{_kind(tensors[mistyped[0]])}, expected {str(wanted[mistyped[0]].dtype).removeprefix('torch.')}"
         faults.append(f"{_first(mistyped)} of another type ({kinds})")
     elif not other and (wild := [name for name in both if not bool(tensors[name].float().isfinite().all())]):
-        faults.append(f"{_first(wild)} not finite (NaN or infinite numbers in it)")
+        faults.append(f"{_first(wild)} not finite")
     return "; ".join(faults)
 
 

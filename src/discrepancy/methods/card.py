@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from discrepancy.errors import InputError
+from discrepancy.parameters import shortened
 
 FORMAT = 1
 """Raised when cards begin to say something that earlier programs would take wrongly; cards without one are of 1."""
@@ -19,6 +20,7 @@ LARGEST_SIGMA = 1e4
 """Widest smoothing, px: wider than any image."""
 
 _Side = Annotated[int, Field(ge=1, le=LARGEST)]
+_Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -29,12 +31,12 @@ class _Form(BaseModel):
 
 
 class _Network(_Form):
-    backbone: str
-    layers: list[str]
+    backbone: _Name
+    layers: list[_Name] = Field(min_length=1, max_length=200)
     weights: _Digest
     source: str = "an unnamed source"
-    pooling: str = "max"
-    padding: str = "reflect"
+    pooling: _Name = "max"
+    padding: _Name = "reflect"
 
 
 class _ImageScore(_Form):
@@ -56,7 +58,7 @@ class CardForm(_Form):
     """What every card says; methods that need more extend it."""
 
     format: int = Field(FORMAT, ge=1, le=FORMAT)
-    method: str
+    method: _Name
     parameters: dict[str, Any]
     backbone: _Network
     image_size: list[_Side] = Field(min_length=2, max_length=2)
@@ -82,10 +84,5 @@ def check_form(card: Mapping[str, Any], form: type[CardForm]) -> None:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))[:80]
-        given = "" if first["type"] == "missing" else f", found {_shortened(first['input'])}"
+        given = "" if first["type"] == "missing" else f", found {shortened(first['input'], 80)}"
         raise InputError(f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}{given}") from None
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

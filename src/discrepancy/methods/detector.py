@@ -230,7 +230,7 @@ def load_detector(folder: Path | str, *, weights: str | None = None) -> Detector
         with torch.device("meta"):  # neither memory nor time for sizes that the weights do not have
             wanted = kind.from_card(card, backbone).trained_tensors()
         if faults := tensor_faults(state, wanted):
-            raise InputError(f"the tensors of {WEIGHTS} do not belong to the card: {faults}")
+            raise InputError(f"the tensors of {WEIGHTS} are not those that it was saved with, as expected: {faults}")
         detector = kind.from_card(card, backbone)
     except InputError as error:
         raise InputError(f"{folder / CARD}: {error}") from error

@@ -62,7 +62,9 @@ def unpack(archive: Path, folder: Path, *, limit: int) -> int:
         raise
     except _DAMAGED as error:
         reason = str(error).strip() or type(error).__name__
-        raise InputError(f"the archive is damaged, incomplete, or neither tar nor zip ({reason[:200]})") from error
+        raise InputError(
+            f"the archive is damaged, incomplete, or neither tar nor zip ({reason[:200]}): expected a whole one"
+        ) from error
     return unpacking.written
 
 

@@ -89,7 +89,7 @@ class _Meter:
 
 def too_large(limit: int) -> InputError:
     """The error about an archive bomb."""
-    return InputError(f"the archive unpacks to more than {limit:,} bytes, far more than the data set has")
+    return InputError(f"the archive unpacks to more than {limit:,} bytes: expected far less, as the data set has")
 
 
 def _tar_members(raw: IO[bytes], limit: int) -> Iterator[Member]:
@@ -99,7 +99,7 @@ def _tar_members(raw: IO[bytes], limit: int) -> Iterator[Member]:
             yield Member(info.name, info.isdir(), _checked_link(info), raw.tell(), _opener(tar, info))
     # tarfile takes a damaged or missing header for the end; the true end is a block of zeros.
     if meter.last != bytes(_BLOCK):
-        raise InputError("the archive is damaged or incomplete: its end is missing")
+        raise InputError("the archive is damaged or incomplete, its end is missing: expected a whole one")
     while meter.read(1 << 20):  # whatever is wrong with the compressed stream shows at its end
         pass
 
@@ -143,6 +143,8 @@ def _zip_members(raw: IO[bytes]) -> Iterator[Member]:
         position = 0
         for info in packed.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
+            if info.header_offset < 0:
+                raise InputError("the archive is damaged, its table of contents leads nowhere: expected a whole one")
             if info.flag_bits & 0x1:
                 raise refused(info.orig_filename, "which is encrypted")
             if kind == stat.S_IFLNK:
