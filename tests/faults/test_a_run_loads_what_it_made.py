@@ -9,8 +9,10 @@ import pytest
 from kedro.io import Version
 
 from discrepancy.datasets import ArrayDataset, FigureDataset, PicturesDataset, TableDataset, TextDataset, ValuesDataset
+from discrepancy.errors import InputError
 from discrepancy.inspection.chunks import ChunkedArray
 from discrepancy.methods.detector import load_detector
+from discrepancy.methods.distributed import _as_path
 from discrepancy.steps import score_images
 from tests.faults.conftest import start
 
@@ -90,3 +92,13 @@ def test_figures_and_pictures_are_those_of_this_run(tmp_path):
     pictures.save([("a.png", np.zeros((2, 2), np.uint8))])
     PicturesDataset(filepath=str(tmp_path / "p"), version=Version(None, "2030")).save([])
     assert list(pictures.load()) == ["a.png"]
+
+
+def test_the_processes_of_one_training_read_its_array_or_none(tmp_path):
+    own, other = (ArrayDataset(filepath=str(tmp_path / "x.npy")) for _ in range(2))
+    own.save(np.arange(3))
+    handed_on = _as_path(own.load())
+    assert list(handed_on.open()) == [0, 1, 2]
+    other.save(np.arange(3) + 1)
+    with pytest.raises(InputError, match=r"x.npy was replaced by another run"):
+        handed_on.open()

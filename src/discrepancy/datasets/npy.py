@@ -63,8 +63,11 @@ def map_npy(path: Path, *, name: Path | None = None) -> np.ndarray:
         ValueError: it is damaged, or holds objects.
     """
     array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    if name is not None and isinstance(array, np.memmap):
-        array.filename = str(name)
+    if isinstance(array, np.memmap):
+        # Another run may put its own array under this name: other processes must be able to tell that one from this.
+        array.inode = path.stat().st_ino
+        if name is not None:
+            array.filename = str(name)
     return array
 
 

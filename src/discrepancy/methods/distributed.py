@@ -126,9 +126,12 @@ class _FeaturesAt:
 @dataclass(frozen=True)
 class _ArrayAt:
     path: Path
+    inode: int | None
 
     def open(self) -> np.ndarray:
         array: np.ndarray = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        if self.inode not in {None, self.path.stat().st_ino}:
+            raise InputError(f"{self.path} was replaced by another run meanwhile; expected to train alone: start again")
         return array
 
 
@@ -137,7 +140,7 @@ def _as_path(argument: Any) -> Any:
     if isinstance(argument, Features):
         return _FeaturesAt(argument.path.parent.resolve(), argument.fingerprint)
     if isinstance(argument, np.memmap) and isinstance(argument.base, mmap) and argument.filename is not None:
-        return _ArrayAt(Path(argument.filename))
+        return _ArrayAt(Path(argument.filename), getattr(argument, "inode", None))
     return argument
 
 
