@@ -9,7 +9,13 @@ from discrepancy.datasets import DownloadDataset
 from discrepancy.errors import InputError
 from discrepancy.inspection.download import SOURCES, Order
 
-STAMP = {"dataset": "btad", "categories": {"01": {"train": 1, "test": 1}}}
+STAMP = {
+    "title": "BTAD",
+    "citation": "theirs",
+    "licence": {"name": "free"},
+    "dataset": "btad",
+    "categories": {"01": {"train": 1, "test": 1}},
+}
 
 
 @pytest.fixture
