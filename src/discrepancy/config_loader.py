@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 from kedro.config import MissingConfigException, OmegaConfigLoader
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from discrepancy.errors import InputError
@@ -22,6 +22,16 @@ PATHS: Final = ("data_root", "data_folder", "weights", "blend_folder")
 """Parameters, at the top or in a group, in which `~` and `$HOME` stand for what they stand for in a shell."""
 _SUFFIXES: Final = (".yml", ".yaml", ".json")
 _NOTHING: Final = object()
+_FAULTS: Final = (
+    yaml.YAMLError,
+    OmegaConfBaseException,
+    ValueError,
+    AttributeError,
+    OSError,
+    AssertionError,  # of OmegaConf, of a file that holds a single value
+    RecursionError,
+)
+"""What reading and resolving files raises that are not as they should be."""
 
 
 class CarefulConfigLoader(OmegaConfigLoader):
@@ -54,7 +64,7 @@ class CarefulConfigLoader(OmegaConfigLoader):
             found = super().__getitem__(key)
         except (MissingConfigException, InputError):
             raise
-        except (yaml.YAMLError, OmegaConfBaseException, ValueError, AttributeError, OSError) as error:
+        except _FAULTS as error:
             raise InputError(_resolvers_own(error) or self._blame(key, error)) from error
         if key not in {"globals", "parameters"}:
             return found  # the catalog's paths are made of these, and a category may well be $HOME
@@ -114,11 +124,12 @@ class CarefulConfigLoader(OmegaConfigLoader):
         for path in self._files(key):
             try:
                 text = self._fs.cat_file(path).decode()
-                content = OmegaConf.create(text)
-            except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as fault:
+                content = yaml.safe_load(text)
+                OmegaConf.create(text)
+            except _FAULTS as fault:
                 return f"{self._shown(path)} cannot be read: {_reason(fault)}"
-            if not isinstance(content, DictConfig):
-                return f"{self._shown(path)} holds {_kind(OmegaConf.to_container(content))}; expected name: value"
+            if not isinstance(content, dict | None):
+                return f"{self._shown(path)} holds {_kind(content)}; expected name: value"
             if named and isinstance(error, OmegaConfBaseException) and re.search(rf"\$\{{.*{named[1]}", text):
                 return f"{self._shown(path)}: {_reason(error)}; expected the name of another value (home is ~ or $HOME)"
         return f"the configuration of {key} in {self._shown(self.conf_source)} cannot be used: {_reason(error)}"

@@ -19,12 +19,26 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         if path.exists() and not path.is_file():  # reading a pipe would wait for ever
             raise ValueError("no plain file")
-        value = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repeats)
-    except (OSError, ValueError, RecursionError) as error:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path}: cannot be read ({reason}); expected a JSON object") from error
+    return parse_object(content, str(path))
+
+
+def parse_object(content: bytes, name: str) -> dict[str, Any]:
+    """Read a JSON object from the content of a file, as `read_object` does.
+
+    Args:
+        content: of the file.
+        name: of the file, for messages.
+    """
+    try:
+        value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name}: cannot be read ({error}); expected a JSON object") from error
     if not isinstance(value, dict):
-        raise InputError(f"{path}: holds a {type(value).__name__}; expected a JSON object")
+        raise InputError(f"{name}: holds a {type(value).__name__}; expected a JSON object")
     return value
 
 

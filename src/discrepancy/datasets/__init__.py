@@ -6,7 +6,7 @@ from discrepancy.datasets.detector import CheckpointDataset, DetectorDataset
 from discrepancy.datasets.download import DownloadDataset
 from discrepancy.datasets.features import FeaturesDataset
 from discrepancy.datasets.figure import FigureDataset
-from discrepancy.datasets.files import TableDataset, TextDataset, ValuesDataset
+from discrepancy.datasets.files import SamplesDataset, TableDataset, TextDataset, ValuesDataset
 from discrepancy.datasets.photographs import PhotographsDataset
 from discrepancy.datasets.pictures import PicturesDataset
 from discrepancy.datasets.survey import SurveyDataset
@@ -22,6 +22,7 @@ __all__ = [
     "PageDataset",
     "PhotographsDataset",
     "PicturesDataset",
+    "SamplesDataset",
     "SurveyDataset",
     "TableDataset",
     "TextDataset",

@@ -124,7 +124,7 @@ class ArrayDataset(AbstractDataset[np.ndarray | ChunkedArray, np.ndarray]):
 
     def preview(self) -> JSONPreview:
         """Shape, type and range, for kedro-viz."""
-        array = np.load(self._filepath, mmap_mode="r", allow_pickle=False)
+        array = map_npy(self._filepath)
         facts: dict[str, Any] = {"shape": list(array.shape), "dtype": str(array.dtype)}
         if array.size:
             facts |= {"first_minimum": float(array[0].min()), "first_maximum": float(array[0].max())}

@@ -12,6 +12,7 @@ from discrepancy.datasets.own import FileDataset
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache, Features
 from discrepancy.features.recipe import FeatureRecipe
+from discrepancy.json_files import parse_object
 
 
 class FeaturesDataset(FileDataset[FeatureRecipe, Features]):
@@ -38,13 +39,22 @@ class FeaturesDataset(FileDataset[FeatureRecipe, Features]):
 
     def _decode(self, content: bytes) -> Features:
         """Open the features, memory-mapped."""
-        return FeatureCache(self._cache).open(json.loads(content)["fingerprint"])
+        return FeatureCache(self._cache).open(str(self._entry(content)["fingerprint"]))
 
     def _exists(self) -> bool:
         if not super()._exists():
             return False
-        entry = json.loads(Path(self._filepath).read_text(encoding="utf-8"))
-        return (self._cache / entry["folder"]).is_dir()
+        try:
+            entry = self._entry(Path(self._filepath).read_bytes())
+        except InputError:
+            return False
+        return (self._cache / str(entry["folder"])).is_dir()
+
+    def _entry(self, content: bytes) -> dict[str, Any]:
+        entry = parse_object(content, str(self._filepath))
+        if not {"fingerprint", "folder"} <= set(entry):
+            raise InputError(f"{self._filepath}: names no features; expected a run that extracts them first")
+        return entry
 
     def preview(self) -> JSONPreview:
         """Return fingerprint, layers and shapes, for kedro-viz."""

@@ -11,6 +11,7 @@ from kedro.io import Version
 from kedro_datasets._typing import JSONPreview, TablePreview
 
 from discrepancy.datasets.own import FileDataset
+from discrepancy.inspection.sample_file import parse_sample_table
 
 
 class TableDataset(FileDataset[pd.DataFrame, pd.DataFrame]):
@@ -46,6 +47,13 @@ class TableDataset(FileDataset[pd.DataFrame, pd.DataFrame]):
     def preview(self, nrows: int = 20) -> TablePreview:
         """Return the first rows, for kedro-viz."""
         return TablePreview(self.load().head(nrows).to_dict(orient="split"))
+
+
+class SamplesDataset(TableDataset):
+    """A sample table, looked at before later steps rely on it."""
+
+    def _decode(self, content: bytes) -> pd.DataFrame:
+        return parse_sample_table(content, str(self._filepath))
 
 
 class ValuesDataset(FileDataset[Any, Any]):

@@ -62,10 +62,10 @@ def map_npy(path: Path, *, name: Path | None = None) -> np.ndarray:
         OSError: there is no such file.
         ValueError: it is damaged, or holds objects.
     """
-    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    array: np.ndarray = np.lib.format.open_memmap(path, mode="r")  # of all that np.load takes, a plain array only
     if isinstance(array, np.memmap):
         # Another run may put its own array under this name: other processes must be able to tell that one from this.
-        array.inode = path.stat().st_ino
+        array.inode = path.stat().st_ino  # type: ignore[attr-defined]
         if name is not None:
             array.filename = str(name)
     return array

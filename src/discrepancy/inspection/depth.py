@@ -72,6 +72,8 @@ def _sixteen(paths: Sequence[Path], workers: int | None) -> list[tuple[Path, Dee
 
 
 def _sixteen_bit(path: Path) -> Deep | None:
+    if not path.is_file():
+        return None
     try:
         with path.open("rb") as file:
             if not may_be_deep(file.read(HEAD)):

@@ -50,6 +50,7 @@ _DECODER_ERRORS: Final = (
     EOFError,
     struct.error,
     zlib.error,
+    AssertionError,  # of a palette that is not there
 )
 
 _UPRIGHT: Final = {
@@ -74,10 +75,17 @@ class Header(NamedTuple):
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of an image file; an `InputError` where it cannot be opened."""
+    _check_kind(path)
     try:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be opened ({error.strerror}): expected a readable image file.") from error
+
+
+def _check_kind(path: Path) -> None:
+    """Reading a pipe would wait for ever."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no plain file: expected a readable image file.")
 
 
 def read_header(path: Path, data: bytes) -> Header:
@@ -188,6 +196,8 @@ def own_limit() -> Iterator[None]:
 @contextmanager
 def _opened(path: Path, source: io.BytesIO | None = None) -> Iterator[ImageFile.ImageFile]:
     """Opens an image; whatever Pillow raises inside the block leaves it as an `InputError` that names `path`."""
+    if source is None:
+        _check_kind(path)
     try:
         with Image.open(source or path, formats=_FORMATS) as image:
             _check_pixels(path, image.width, image.height)

@@ -129,7 +129,7 @@ class _ArrayAt:
     inode: int | None
 
     def open(self) -> np.ndarray:
-        array: np.ndarray = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.lib.format.open_memmap(self.path, mode="r")
         if self.inode not in {None, self.path.stat().st_ino}:
             raise InputError(f"{self.path} was replaced by another run meanwhile; expected to train alone: start again")
         return array

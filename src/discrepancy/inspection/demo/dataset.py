@@ -21,6 +21,7 @@ from discrepancy.inspection.demo.part import Part
 from discrepancy.inspection.demo.picture import take
 from discrepancy.inspection.demo.weave_defects import WEAVE
 from discrepancy.inspection.layouts.files import visible
+from discrepancy.json_files import read_object
 
 VERSION = 1
 """Raise it whenever a picture changes: data sets on disk that an older renderer made are then rendered anew."""
@@ -110,8 +111,8 @@ def _check(wanted: dict[str, Any]) -> None:
 def _stamp(folder: Path) -> Any:
     """What a rendered folder says about itself; None if it says nothing readable."""
     try:
-        return json.loads((folder / STAMP).read_text())
-    except (OSError, ValueError):
+        return read_object(folder / STAMP)
+    except InputError:
         return None
 
 
