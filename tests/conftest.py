@@ -1,10 +1,13 @@
 """A copy of the project to run in, small data, and no threads fighting for cores."""
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import chdir
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -15,6 +18,8 @@ from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
 os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
+# Before PyTorch is imported, here and in what tests start: workers beside each other have one core each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 PROJECT = Path(__file__).parents[1]
 
@@ -52,9 +57,22 @@ def project(tmp_path):
     return make_project(tmp_path / "project")
 
 
-def make_project(folder):
-    """Copy what Kedro needs to run."""
+@cache
+def empty_database():
+    """MLflow's database before any run: making one takes seconds."""
+    from mlflow import MlflowClient
+
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    MlflowClient(f"sqlite:///{folder}/mlflow.db").create_experiment("discrepancy", (folder / "mlartifacts").as_uri())
+    return folder / "mlflow.db"
+
+
+def make_project(folder, *, database=True):
+    """Copy what Kedro needs to run; with the database that the first run would make, unless that is tested."""
     folder.mkdir()
+    if database:
+        shutil.copy(empty_database(), folder)
     shutil.copytree(PROJECT / "conf", folder / "conf")
     shutil.copy(PROJECT / "pyproject.toml", folder)
     (folder / "src").mkdir()

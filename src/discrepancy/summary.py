@@ -58,8 +58,9 @@ class SummaryHooks:
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Print the summaries of this run."""
-        for checkpoint in _checkpoints(sorted(pipeline.datasets()), catalog):
-            checkpoint.clear()  # what it guarded is saved
+        names = [name for name in sorted(pipeline.datasets()) if f"{name.partition('.')[0]}.detector" in self._saved]
+        for checkpoint in _checkpoints(names, catalog):
+            checkpoint.clear()  # what it guarded is saved, and used
         if not self._saved:
             tqdm.write("Nothing to do: all outputs are there, made from the same data with the same parameters.")
         for name in sorted(self._saved):

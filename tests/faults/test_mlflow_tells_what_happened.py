@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from discrepancy.errors import InputError
 from discrepancy.tracking.live import FOLDER, end_killed
+from tests.conftest import make_project
 from tests.faults.conftest import start
 
 LIVING = """
@@ -182,7 +183,8 @@ def test_the_user_s_tracking_address_wins(finished, part, tmp_path, monkeypatch,
     assert f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/own.db" in capsys.readouterr().out
 
 
-def test_the_first_two_runs_may_start_together(project, part):
+def test_the_first_two_runs_may_start_together(tmp_path, part):
+    project = make_project(tmp_path / "project", database=False)
     arguments = f"--params=dataset=folder,data_root={part},category=disc,image_size=96"
     command = [sys.executable, "-m", "kedro", "run", "--pipeline=ingestion", arguments]
     both = [subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) for _ in range(2)]

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
-from kedro_datasets.pandas import CSVDataset
 from matplotlib.font_manager import fontManager
 
+from discrepancy import datasets
 from discrepancy.datasets import PicturesDataset
 from discrepancy.datasets.pictures import shortened
 from discrepancy.figures import fonts, style
@@ -66,15 +66,28 @@ def test_a_short_name_stays_and_a_long_one_keeps_its_ends(most):
     assert name.startswith("部品部品") and name.endswith("部品_outline.png")
 
 
-def catalog(name, file):
+def table_dataset(path, name, file):
+    """The dataset of the catalog, of a file elsewhere."""
     entry = yaml.safe_load((CONF / file).read_text(encoding="utf-8"))[name]
-    return {key: entry.get(key, {}) for key in ("load_args", "save_args")}
+    kind = getattr(datasets, entry["type"].rpartition(".")[2])
+    return kind(filepath=str(path), **{key: entry.get(key) for key in ("load_args", "save_args")})
+
+
+def test_the_sample_table_gives_back_every_name(tmp_path):
+    count = len(ODD)
+    splits = ["train"] * 2 + ["validation"] * 2 + ["test"] * (count - 4)
+    names = {"image": ODD, "mask": ["", *ODD[1:]], "split": splits, "label": [0] * 4 + [1] * (count - 4), "defect": ODD}
+    table = pd.DataFrame({**names, "width": 8, "height": 9, "sha256": "0" * 64})
+    for _ in range(2):  # the second time what the first has written is read
+        dataset = table_dataset(tmp_path / "samples.csv", "samples", "catalog_02_intermediate.yml")
+        if not dataset.exists():
+            dataset.save(table)
+        pd.testing.assert_frame_equal(dataset.load(), table, check_dtype=False)
 
 
 @pytest.mark.parametrize(
     ("name", "file", "columns"),
     [
-        ("samples", "catalog_02_intermediate.yml", ["image", "mask", "split", "defect", "sha256"]),
         ("{method}.scores", "catalog_08_reporting.yml", ["image", "defect"]),
         ("{method}.table", "catalog_08_reporting.yml", ["defect"]),
         ("inspect.{table}_table", "catalog_08_reporting.yml", ["image", "defect", "file"]),
@@ -82,7 +95,7 @@ def catalog(name, file):
 )
 def test_tables_give_back_every_name(tmp_path, name, file, columns):
     table = pd.DataFrame(dict.fromkeys(columns, ODD)).assign(score=np.linspace(0, 1, len(ODD)), label=0)
-    dataset = CSVDataset(filepath=str(tmp_path / "table.csv"), **catalog(name, file))
+    dataset = table_dataset(tmp_path / "table.csv", name, file)
     dataset.save(table)
     found = dataset.load()
     for column in columns:
@@ -95,13 +108,13 @@ def test_kinds_that_look_like_numbers_stay_kinds(tmp_path):
     kinds = ["01", "1", "1e3", "nan", "None", "True"]
     rows = [("good", 0, 0.1)] * 2 + [(kind, 1, 0.9) for kind in kinds]
     scores = pd.DataFrame(rows, columns=["defect", "label", "score"]).assign(image="a.png", decision="anomalous")
-    save = CSVDataset(filepath=str(tmp_path / "s.csv"), **catalog("{method}.scores", "catalog_08_reporting.yml"))
+    save = table_dataset(tmp_path / "s.csv", "{method}.scores", "catalog_08_reporting.yml")
     save.save(scores)
     masks = np.zeros((8, 4, 4), bool)
     masks[2:, 1, 1] = True
     metrics = {"image_auroc": 1.0, "pixel_auroc": None, "aupro_0.30": None}
     table = tabulate(masks.astype(np.float32), masks, save.load(), metrics)
-    save = CSVDataset(filepath=str(tmp_path / "t.csv"), **catalog("{method}.table", "catalog_08_reporting.yml"))
+    save = table_dataset(tmp_path / "t.csv", "{method}.table", "catalog_08_reporting.yml")
     save.save(table)
     assert list(save.load()["defect"]) == [*sorted(kinds), "all"]
     assert [line.split()[0] for line in text_table(save.load()).splitlines()[2:]] == [*sorted(kinds), "all"]

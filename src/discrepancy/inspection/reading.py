@@ -84,7 +84,7 @@ def read_bytes(path: Path) -> bytes:
 
 def _check_kind(path: Path) -> None:
     """Reading a pipe would wait for ever."""
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file() and not path.is_dir():
         raise InputError(f"{path} is no plain file: expected a readable image file.")
 
 
