@@ -64,4 +64,4 @@ viz: setup ## the graph, in a browser
 	$(BIN)/kedro viz run --pipeline=$(PIPELINE)
 
 clean: ## remove what runs wrote (not .venv, not data/01_raw)
-	rm -rf data/0[2-8]_*/[!.]* mlflow.db mlartifacts .viz build
+	rm -rf data/0[2-8]_*/[!.]* mlflow.db .mlflow.db.lock mlartifacts .running .viz build

@@ -240,10 +240,10 @@ def weights(project) -> dict:
 
 def test_kill_9_in_the_middle_of_training_then_again_gives_the_same_weights(tmp_path, part):
     whole, killed = make_project(tmp_path / "whole"), make_project(tmp_path / "killed")
-    process = start(whole, part, 40)
+    process = start(whole, part, 15)
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, output
-    process = start(killed, part, 40)
+    process = start(killed, part, 15)
     checkpoint = killed / "data/06_models/folder/disc/dfc/checkpoint.pt"
     deadline = time.monotonic() + 300
     while not checkpoint.exists():
@@ -252,7 +252,7 @@ def test_kill_9_in_the_middle_of_training_then_again_gives_the_same_weights(tmp_
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not list(killed.glob("data/06_models/**/weights.safetensors"))
-    process = start(killed, part, 40)
+    process = start(killed, part, 15)
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 0 and "resumed after epoch" in output, output
     expected, found = weights(whole), weights(killed)

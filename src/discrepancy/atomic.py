@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 UNFINISHED = ".unfinished-"
 """Begins the names of folders in which something is being written."""
+REPLACED = "replaced"
+"""In such a folder: what stood in the place of a folder that is being written."""
+TRIES = 10
 LOCK = "lock"
 """A file in the folder of a living process."""
 
@@ -43,9 +46,7 @@ def replacing(target: Path) -> Iterator[Path]:
         path = folder / target.name
         yield path
         if path.is_dir():
-            if target.is_dir():
-                os.rename(target, folder / "replaced")
-            os.rename(path, target)
+            _replace_folder(path, target, folder / REPLACED)
         else:
             _sync(path)
             os.replace(path, target)
@@ -55,8 +56,30 @@ def delete_leftovers(parent: Path) -> None:
     """Delete what killed processes had half written of the files and folders in a folder."""
     for found in parent.glob(f"{UNFINISHED}*"):
         with abandoned(found) as folder:
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+            if folder is None:
+                continue
+            for old in (folder / REPLACED).glob("*"):
+                if not os.path.lexists(parent / old.name):  # killed before the new one was in its place
+                    os.rename(old, parent / old.name)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace_folder(fresh: Path, target: Path, place: Path) -> None:
+    """Put a folder into the place of another, which is kept in a folder of its own meanwhile."""
+    for path in fresh.iterdir():
+        if path.is_file():
+            _sync(path)
+    for attempt in range(TRIES):
+        try:
+            if target.is_dir():
+                shutil.rmtree(place, ignore_errors=True)
+                place.mkdir()
+                os.rename(target, place / target.name)
+            os.rename(fresh, target)
+            return
+        except OSError:  # another process has put its own there meanwhile
+            if attempt + 1 == TRIES:
+                raise
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def _of_mlflow(error: BaseException) -> str | None:
     in_text = re.search(r"\(sqlite3\.\w+\) (.*)", str(error)) if isinstance(error, _mlflow_error()) else None
     if in_text or isinstance(error, sqlite3.Error):
         reason = in_text[1] if in_text else str(error)
-        return f"MLflow's data base: {reason}; expected one that can be written, as in conf/*/mlflow.yml"
+        return f"MLflow's database: {reason}; expected one that can be written, as in conf/*/mlflow.yml"
     if isinstance(error, _mlflow_error()) and str(error).startswith("API request to "):
         return f"MLflow does not answer; expected its server as in conf/*/mlflow.yml: {error}"
     return None

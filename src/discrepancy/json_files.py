@@ -46,5 +46,5 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)[:80]!r} stands there twice")
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)[:80]!r} appears twice")
     return table

@@ -15,6 +15,8 @@ from discrepancy.parameters import Parameters
 _PARAMETERS: Final = "params:"
 _ROOTS: Final = {"photographs": "data_root"}
 """The parameter that says where a raw dataset lies."""
+_UNKNOWN: Final = "?"
+"""In place of a raw dataset that has no identity: what is made of it is made by each run anew."""
 _TOP: Final = ("dataset", "category", "image_size", "crop", "bit_depth", "seed", "backbone")
 """Parameters of groups that users set at the top."""
 
@@ -33,6 +35,7 @@ class Lineage:
         self._order = [name for node in pipeline.nodes for name in sorted(node.outputs)]
         self._values = {name: catalog.load(name) for name in sorted(pipeline.inputs()) if name.startswith(_PARAMETERS)}
         self._groups = self._groups_of_datasets()
+        self._siblings = {name: node.outputs for node in pipeline.nodes for name in node.outputs}
 
     def in_order(self, names: Iterable[str]) -> list[str]:
         """Return those of the datasets that the pipeline makes, in the order in which it makes them."""
@@ -63,9 +66,10 @@ class Lineage:
             InputError: nothing fits: why the latest does not, and where to start instead.
         """
         dataset = self._catalog.get(name)
-        if not isinstance(dataset, Traced):
-            raise InputError(f"{name} is not kept on disk: {self._start(self._maker(name))}")
-        refusal = f"{name} is not on disk: {self._start(self._maker(name))}"
+        start = self._start(self._maker(name))
+        if _UNKNOWN in self._groups[name] or not isinstance(dataset, Traced):
+            raise InputError(f"{name} cannot be taken from an earlier run: {start}")
+        refusal = f"{name} is not on disk: {start}"
         refusals: list[str] = []
         there: list[str] = []
         for found, origin in dataset.found():
@@ -76,13 +80,21 @@ class Lineage:
             if problem is None and origin is not None:
                 dataset.use(found)
                 dataset.origin = origin
-                known.update({**origin.ancestors, name: origin.identity})
+                self._note({**origin.ancestors, name: origin.identity}, known)
                 return
             refusals.append(str(problem))
         if version is not None and not refusals:
             latest = f"the latest there are {', '.join(there[:3])}" if there else "there are none"
             refusal = f"--load-versions: {name} has no version {version!r}; {latest}"
         raise InputError(refusals[0] if refusals else refusal)
+
+    def _note(self, chosen: Mapping[str, str], known: dict[str, str]) -> None:
+        """Versions that one step has saved belong together, also where none is made of the other."""
+        known.update(chosen)
+        for name, identity in chosen.items():
+            for sibling in self._siblings.get(name, ()):
+                if has_versions(self._catalog.get(name)) and has_versions(self._catalog.get(sibling)):
+                    known.setdefault(sibling, identity)
 
     def _problem(self, name: str, origin: Origin | None, known: Mapping[str, str]) -> str | None:
         """Say why what is on disk does not fit, and where to start instead; None if it fits."""
@@ -100,8 +112,8 @@ class Lineage:
             if known.get(ancestor, identity) != identity:
                 users = [node.name for node in self._pipeline.nodes if ancestor in node.inputs]
                 return (
-                    f"{name} on disk: belongs to another {ancestor} than what else this run would load; expected all "
-                    f"of one run: {self._start(users[0] if users else None)}"
+                    f"{name} on disk: made with another {ancestor} than what else this run would load; expected all of "
+                    f"one run: {self._start(users[0] if users else None)}"
                 )
         return None
 
@@ -115,12 +127,24 @@ class Lineage:
 
     def _groups_of_datasets(self) -> dict[str, set[str]]:
         """The parameter groups, and the raw datasets, that each dataset depends on."""
-        found: dict[str, set[str]] = {name: {name} for name in _ROOTS}
+        found: dict[str, set[str]] = {name: {_UNKNOWN} for name in self._raw()} | {name: {name} for name in _ROOTS}
         for node in self._pipeline.nodes:
             own = {name.removeprefix(_PARAMETERS) for name in node.inputs if name.startswith(_PARAMETERS)}
             groups = own.union(*(found.get(name, set()) for name in node.inputs))
             found |= dict.fromkeys(node.outputs, groups)
         return found
+
+    def _raw(self) -> list[str]:
+        """What no step makes and no parameter says, but for what decides nothing."""
+        from discrepancy.datasets import CheckpointDataset  # imports PyTorch
+
+        names = [name for name in self._pipeline.inputs() if not name.startswith(_PARAMETERS)]
+        return [name for name in names if not isinstance(self._catalog.get(name), CheckpointDataset)]
+
+
+def has_versions(dataset: Any) -> bool:
+    """Return whether a dataset of the catalog keeps what each run has saved."""
+    return getattr(dataset, "_version", None) is not None
 
 
 def _differences(made: Groups, now: Groups) -> Iterator[tuple[str, str, Any, Any]]:

@@ -10,10 +10,12 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from discrepancy.datasets.npy import npy_digest
 from discrepancy.datasets.origin import Origin, Traced
 from discrepancy.errors import InputError
 from discrepancy.inspection.samples import check_photographs
-from discrepancy.lineage import Lineage
+from discrepancy.lineage import Lineage, has_versions
+from discrepancy.pipelines.ingestion.nodes import decode_masks
 
 
 class LineageHooks:
@@ -36,11 +38,10 @@ class LineageHooks:
         self._lineage, self._catalog = Lineage(whole, catalog), catalog
         self._run, self._origins = run_params["run_id"], {}
         versions = dict(run_params["load_versions"] or {})
-        made = pipeline.all_outputs()
-        self._check_versions(versions, made)
+        self._check_versions(versions, pipeline)
         known = self._choose(self._lineage.in_order(pipeline.inputs()), versions)
         if run_params["only_missing_outputs"]:
-            self._keep_what_fits(self._lineage.in_order(made), known)
+            self._keep_what_fits(pipeline, known)
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
@@ -56,15 +57,17 @@ class LineageHooks:
         if isinstance(dataset := self._catalog.get(dataset_name), Traced):
             dataset.origin = origin
 
-    def _check_versions(self, versions: dict[str, str], made: set[str]) -> None:
+    def _check_versions(self, versions: dict[str, str], pipeline: Pipeline) -> None:
+        loaded = [name for name in sorted(pipeline.inputs()) if has_versions(self._catalog.get(name))]
         for name in versions:
-            if not _has_versions(self._catalog.get(name)):
-                raise InputError(f"--load-versions: {name} has no versions; expected data sets that have")
-            if name in made:
+            if name in pipeline.all_outputs():
                 raise InputError(
                     f"--load-versions: this run makes {name} itself; expected a start after that step, with "
                     "--from-nodes, or no version of it"
                 )
+            if name not in loaded:
+                expected = f"one of {', '.join(loaded)}" if loaded else "a run that starts in the middle"
+                raise InputError(f"--load-versions: this run loads no version of {name}; expected {expected}")
 
     def _origin(self, name: str) -> Origin | None:
         """The origin of a dataset that this run has loaded or saved."""
@@ -72,27 +75,44 @@ class LineageHooks:
         return dataset.origin if isinstance(dataset, Traced) else self._origins.get(name)
 
     def _choose(self, names: list[str], versions: dict[str, str]) -> dict[str, str]:
-        """Choose what is loaded, first of all where there is only one version to choose from."""
+        """Choose what is loaded: first where there is only one version to choose from, then results before causes."""
         assert self._lineage is not None
         known: dict[str, str] = {}
-        for name in sorted(names, key=lambda name: _has_versions(self._catalog.get(name))):
+        versioned = [name for name in names if has_versions(self._catalog.get(name))]
+        for name in [*(name for name in names if name not in versioned), *reversed(versioned)]:
             self._lineage.choose(name, known, version=versions.get(name))
         return known
 
-    def _keep_what_fits(self, names: list[str], known: dict[str, str]) -> None:
+    def _keep_what_fits(self, pipeline: Pipeline, known: dict[str, str]) -> None:
         """With `--only-missing-outputs`: what does not fit counts as missing, and so does all that was made of it."""
-        assert self._lineage is not None
-        for name in names:
-            dataset = self._catalog.get(name)
-            if isinstance(dataset, Traced):
-                try:
-                    self._lineage.choose(name, known)
-                    if name == "samples":
-                        check_photographs(dataset.load(), self._catalog.load("photographs").samples)
-                except InputError:
+        if "samples" in pipeline.inputs():
+            self._check_data("samples")
+        for node in pipeline.nodes:
+            found: dict[str, Any] = {name: self._catalog.get(name) for name in node.outputs}
+            outputs = {name: dataset for name, dataset in found.items() if isinstance(dataset, Traced)}
+            try:
+                for name in outputs:
+                    self._choose_one(name, known)
+            except InputError:
+                for name, dataset in outputs.items():
                     dataset.stale = True
                     known[name] = ""
 
+    def _choose_one(self, name: str, known: dict[str, str]) -> None:
+        assert self._lineage is not None
+        self._lineage.choose(name, known)
+        self._check_data(name)
 
-def _has_versions(dataset: Any) -> bool:
-    return getattr(dataset, "_version", None) is not None
+    def _check_data(self, name: str) -> None:
+        """Compare what was made of the photographs with these, as they are now.
+
+        Raises:
+            InputError: they were changed.
+        """
+        dataset: Any = self._catalog.get(name)
+        if name == "samples":
+            check_photographs(dataset.load(), self._catalog.load("photographs").samples)
+        if name == "masks":
+            given = (self._catalog.load(name) for name in ("photographs", "samples", "params:ingestion"))
+            if npy_digest(decode_masks(*given)) != dataset.origin.identity:
+                raise InputError("masks on disk: the files were changed since")

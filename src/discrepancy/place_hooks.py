@@ -22,7 +22,7 @@ class PlaceHooks:
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
-        """Look at MLflow's data base before MLflow does, which makes one, and logs much where it cannot."""
+        """Look at MLflow's database before MLflow does, which makes one, and logs much where it cannot."""
         server = context.config_loader["mlflow"].get("server") or {}
         if (file := _database(server.get("mlflow_tracking_uri") or "")) is not None:
             check_database(file)
@@ -51,7 +51,7 @@ def _folders(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Path]:
 
 
 def _check_tracking(names: list[str]) -> None:
-    """Raises `InputError`: MLflow's data base or the folder of its files cannot be written, and the run is tracked."""
+    """Raises `InputError`: MLflow's database or the folder of its files cannot be written, and the run is tracked."""
     import mlflow
     from kedro_mlflow.framework.hooks.mlflow_hook import mlflow_hook
 

@@ -43,7 +43,7 @@ def check_file(path: Path) -> None:
 
 
 def check_database(path: Path) -> None:
-    """Make sure that an SQLite data base can be read, or one that does not exist be made; nothing is changed.
+    """Make sure that an SQLite database can be read, or one that does not exist be made; nothing is changed.
 
     Raises:
         InputError: the file is something else, cannot be read, or its folder cannot be written.
@@ -55,7 +55,7 @@ def check_database(path: Path) -> None:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
             database.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
     except sqlite3.Error as error:
-        raise InputError(f"{path}: {error}; expected MLflow's data base, or no file there") from error
+        raise InputError(f"{path}: {error}; expected MLflow's database, or no file there") from error
 
 
 def _nearest(folder: Path) -> Path:

@@ -52,7 +52,7 @@ def start(project, part, pipeline="dfc", *, options=None, **changes):
         return session.session_id
 
 
-def prepare(project, part, *, options=None, only_missing=False, versions=None, **changes):
+def prepare(project, part, pipeline="dfc", *, options=None, only_missing=False, versions=None, **changes):
     """Do all that a run does before its first step; the catalog, whose datasets know by now what they load."""
     from kedro.framework.context import KedroContext
     from kedro.framework.hooks.manager import _NullPluginManager
@@ -65,8 +65,13 @@ def prepare(project, part, *, options=None, only_missing=False, versions=None, *
     given |= {"reporting": {"segmentations": False}, **changes, "dfc": {**TINY, **changes.get("dfc", {})}}
     loader = settings.CONFIG_LOADER_CLASS(str(project / "conf"), runtime_params=given, **settings.CONFIG_LOADER_ARGS)
     context = KedroContext(project, loader, None, "discrepancy", _NullPluginManager(), given)
-    context._pipelines_to_validate = ["dfc"]
+    context._pipelines_to_validate = [pipeline]
     catalog = context._get_catalog(save_version="now", load_versions=versions)
-    run = {"pipeline_names": ["dfc"], "run_id": "now", "load_versions": versions, "only_missing_outputs": only_missing}
-    LineageHooks().before_pipeline_run(run, pipelines["dfc"].filter(**(options or {})), catalog)
+    run = {
+        "pipeline_names": [pipeline],
+        "run_id": "now",
+        "load_versions": versions,
+        "only_missing_outputs": only_missing,
+    }
+    LineageHooks().before_pipeline_run(run, pipelines[pipeline].filter(**(options or {})), catalog)
     return catalog

@@ -57,10 +57,11 @@ def test_what_was_saved_is_what_is_loaded(kind, mine, theirs, versions, tmp_path
     assert str(own.load()) == str(mine) and str(other.load()) == str(theirs)
 
 
-def test_what_was_read_first_stays_what_is_read(tmp_path):
+def test_what_was_chosen_is_what_is_loaded(tmp_path):
+    """What `found` tells of is loaded, even if another run replaces it; in a notebook the newest is."""
     first, second = (TextDataset(filepath=str(tmp_path / "x")) for _ in range(2))
     second.save("first")
-    assert first.load() == "first"
+    assert first.load() == "first" and list(first.found()) == [(None, None)]
     second.save("second")
     assert first.load() == "first"
     first.release()

@@ -58,7 +58,7 @@ def test_a_data_base_that_is_none(tmp_path):
         database.execute("CREATE TABLE t (x)")
     check_database(path)
     path.write_text("hello" * 1000)
-    with pytest.raises(InputError, match="file is not a database; expected MLflow's data base"):
+    with pytest.raises(InputError, match="file is not a database; expected MLflow's database"):
         check_database(path)
 
 
@@ -85,7 +85,7 @@ def test_mlflows_data_base_that_fails_is_explained():
     error = MlflowException(
         "(raised as a result of autoflush)\n(sqlite3.OperationalError) database is locked\n[SQL: ...]"
     )
-    assert explanation(error).startswith("MLflow's data base: database is locked;")
+    assert explanation(error).startswith("MLflow's database: database is locked;")
 
 
 def test_a_checkpoint_on_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):

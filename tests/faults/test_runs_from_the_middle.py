@@ -70,7 +70,7 @@ def test_another_data_root_is_refused(once, part, tmp_path):
 
 
 def test_what_is_not_kept_on_disk_is_refused(once, part):
-    told = "dfc.clock is not kept on disk: start with --from-nodes=scoring.dfc.score_test"
+    told = "dfc.clock cannot be taken from an earlier run: start with --from-nodes=scoring.dfc.score_test"
     with pytest.raises(InputError, match=told):
         prepare(once[0], part, options={"from_nodes": ["scoring.dfc.evaluate"]})
 
@@ -93,7 +93,7 @@ def test_results_of_two_runs_are_not_mixed(finished, part):
     project, version = finished
     copied_later(project, "card.json", version, **{"dfc.trained": "another"})
     shutil.rmtree(report(project, "card.json", version).parent)
-    with pytest.raises(InputError, match=r"dfc.card on disk: belongs to another dfc.trained .*score_validation"):
+    with pytest.raises(InputError, match=r"dfc.card on disk: made with another dfc.trained .*score_validation"):
         prepare(project, part, options=REPORT)
 
 
@@ -113,7 +113,7 @@ def test_maps_of_another_program_are_refused(finished, part):
 def test_a_chosen_version_must_fit_the_rest(finished, part):
     project, version = finished
     copied_later(project, "card.json", version, "2001", **{"dfc.trained": "another"})
-    with pytest.raises(InputError, match=r"dfc.card on disk: belongs to another dfc.trained"):
+    with pytest.raises(InputError, match=r"dfc.card on disk: made with another dfc.trained"):
         prepare(project, part, options=REPORT, versions={"dfc.card": "2001"})
     prepare(project, part, options=REPORT, versions={"dfc.card": version})
 
@@ -121,6 +121,22 @@ def test_a_chosen_version_must_fit_the_rest(finished, part):
 def test_a_version_of_what_the_run_makes_itself_is_refused(once, part):
     with pytest.raises(InputError, match=r"--load-versions: this run makes dfc.detector itself"):
         prepare(once[0], part, versions={"dfc.detector": once[1]})
+
+
+def test_a_version_of_what_the_run_does_not_load_is_refused(once, part):
+    told = r"--load-versions: this run loads no version of dfc.detector; expected one of dfc.card, dfc.history"
+    with pytest.raises(InputError, match=told):
+        prepare(once[0], part, options=REPORT, versions={"dfc.detector": once[1]})
+
+
+def test_a_history_is_that_of_the_detector_s_own_training(finished, part):
+    project, version = finished
+    folder = project / "data/06_models/folder/disc/dfc/history.csv"
+    later = shutil.copytree(folder / version, folder / "2030-01-01T00.00.00.000Z")  # of a training that was all
+    origin = json.loads((later / "origin.json").read_text()) | {"identity": later.name}
+    (later / "origin.json").write_text(json.dumps(origin))
+    for options in (SCORE, REPORT):
+        assert prepare(project, part, options=options).get("dfc.history").resolve_load_version() == version
 
 
 def test_a_version_that_is_not_there_is_refused(once, part):
@@ -184,6 +200,32 @@ def test_with_only_missing_outputs_what_changed_photographs_change_counts_as_mis
     assert not stale(prepare(project, root, only_missing=True), {"samples", "images", "masks"})
     Image.fromarray(np.zeros((96, 96, 3), np.uint8)).save(root / "disc/test/good/000.png")
     assert stale(prepare(project, root, only_missing=True), ALL) == ALL
+
+
+def test_with_only_missing_outputs_changed_masks_count_as_missing(finished, part, tmp_path):
+    project, _ = finished
+    root = shutil.copytree(part, tmp_path / "photographs")
+    start(project, root, "ingestion")
+    mask = root / "disc/ground_truth/scratch/000_mask.png"
+    Image.fromarray(255 - np.asarray(Image.open(mask))).save(mask)
+    assert stale(prepare(project, root, only_missing=True), {"samples", "images", "masks"}) == {"masks"}
+
+
+def test_with_only_missing_outputs_one_missing_output_of_a_step_means_all(finished, part):
+    project, version = finished
+    shutil.rmtree(project / f"data/06_models/folder/disc/dfc/history.csv/{version}")
+    catalog = prepare(project, part, only_missing=True)
+    assert stale(catalog, {*ALL, "dfc.history"}) == {"dfc.history", *ALL} - {
+        "samples",
+        "images",
+        "masks",
+        "dfc.features",
+    }
+
+
+def test_a_look_at_photographs_is_never_taken_from_an_earlier_one(finished, part):
+    names = {"inspect.page", "inspect.counts_table"}
+    assert stale(prepare(finished[0], part, "inspect", only_missing=True), names) == names
 
 
 def test_a_checkpoint_is_dropped_only_by_the_run_that_finished_it(finished, part, monkeypatch):

@@ -20,7 +20,7 @@ GIVEN = "--params=dataset=folder,category=disc,data_root=docs/photos,image_size=
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """A project in which MLflow has made its data base: seconds that one run spends, not each."""
+    """A project in which MLflow has made its database: seconds that one run spends, not each."""
     project = make_project(tmp_path_factory.mktemp("anywhere") / "project")
     write_part(project / "docs/photos/disc", train=4, good=1, bad=1, side=32)
     assert invoke(run, project, ".", "--pipelines=ingestion", GIVEN).exit_code == 0
@@ -88,12 +88,12 @@ def test_a_folder_that_cannot_be_written_stops_a_run_before_its_first_step(proje
 
 
 @pytest.mark.parametrize(
-    ("place", "said"), [("mlflow.db", "MLflow's data base: file is not a database"), ("mlartifacts", "mlartifacts: ")]
+    ("place", "said"), [("mlflow.db", "MLflow's database: file is not a database"), ("mlartifacts", "mlartifacts: ")]
 )
 def test_mlflows_files_that_cannot_be_written_stop_a_run_before_its_first_step(project, place, said, tmp_path):
     if (project / place).exists():
         (project / place).rename(tmp_path / "kept")
-    (project / place).write_text("neither a data base nor a folder")
+    (project / place).write_text("neither a database nor a folder")
     try:
         assert said in stopped(project)
     finally:

@@ -8,7 +8,7 @@ import sys
 import pytest
 from kedro.io import DatasetError, Version
 
-from discrepancy.atomic import replacing
+from discrepancy.atomic import delete_leftovers, replacing
 from discrepancy.datasets import PicturesDataset, TextDataset, ValuesDataset
 
 WRITER = """
@@ -64,6 +64,22 @@ def test_what_a_living_process_is_writing_is_left_to_it(tmp_path, writer):
     with replacing(tmp_path / "a.txt") as temporary:
         temporary.write_text("whole")
     assert before < set(os.listdir(tmp_path))
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    for text in ("first", "second"):
+        with replacing(tmp_path / "folder") as temporary:
+            temporary.mkdir()
+            (temporary / text).write_text(text)
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == ["second"]
+
+
+def test_a_folder_comes_back_if_the_process_was_killed_before_the_new_one_was_there(tmp_path):
+    old = tmp_path / ".unfinished-dead/replaced/folder"
+    old.mkdir(parents=True)
+    (old / "a.txt").write_text("old")
+    delete_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == ["folder"] and (tmp_path / "folder/a.txt").read_text() == "old"
 
 
 def test_names_may_be_as_long_as_the_file_system_allows(tmp_path):

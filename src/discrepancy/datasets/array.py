@@ -16,7 +16,7 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
 from discrepancy.atomic import delete_leftovers, replacing
-from discrepancy.datasets.npy import map_npy, write_npy
+from discrepancy.datasets.npy import map_npy, same_file, write_npy
 from discrepancy.datasets.origin import Origin, read_note, write_note
 from discrepancy.errors import InputError
 from discrepancy.inspection.chunks import ChunkedArray
@@ -49,9 +49,7 @@ class ArrayDataset(AbstractDataset[np.ndarray | ChunkedArray, np.ndarray]):
 
     def load(self) -> np.ndarray:
         """The array, memory-mapped."""
-        if self._held is None:
-            self._held = map_npy(self._filepath)
-        return self._held
+        return map_npy(self._filepath) if self._held is None else self._held
 
     def save(self, data: np.ndarray | ChunkedArray) -> None:
         """Write an array, or the pieces of one that does not fit in memory, unless an earlier run did.
@@ -83,8 +81,7 @@ class ArrayDataset(AbstractDataset[np.ndarray | ChunkedArray, np.ndarray]):
     def found(self) -> Iterator[tuple[str | None, Origin | None]]:
         """Yield the array that is on disk: no version, and its origin where one was kept."""
         try:
-            self._held = map_npy(self._filepath)  # it is this file that the origin is checked for
-            card, file = read_note(self._card), self._filepath.stat()
+            self._held, card, file = self._look()  # it is this file that the origin is checked for
         except _DAMAGES:
             return
         yield None, Origin.from_json(card.get("origin")) if _is_of(card, file) else None
@@ -98,7 +95,7 @@ class ArrayDataset(AbstractDataset[np.ndarray | ChunkedArray, np.ndarray]):
     def _card_of(self, data: np.ndarray | ChunkedArray, fingerprint: str) -> dict[str, Any] | None:
         """The card of the file, if that was written for this fingerprint, is of this shape and data type, and whole."""
         try:
-            array, card, file = map_npy(self._filepath), read_note(self._card), self._filepath.stat()
+            array, card, file = self._look()
         except _DAMAGES:
             return None
         if (array.shape, array.dtype) != (data.shape, data.dtype):
@@ -107,6 +104,14 @@ class ArrayDataset(AbstractDataset[np.ndarray | ChunkedArray, np.ndarray]):
             return None
         self._held = array
         return card
+
+    def _look(self) -> tuple[np.ndarray, dict[str, Any], os.stat_result]:
+        """The array, its card and what the file system says of it, of one moment."""
+        while True:
+            before = self._filepath.stat()
+            array, card = map_npy(self._filepath), read_note(self._card)
+            if same_file(before, self._filepath.stat()):
+                return array, card, before
 
     def _make_room(self, needed: int) -> None:
         """Refuse what the disk cannot hold; what killed runs left here does not count."""

@@ -34,21 +34,38 @@ def write_npy(path: Path, data: np.ndarray | ChunkedArray) -> str:
     """
     if data.dtype.hasobject:
         raise ValueError(f"{path}: {data.dtype} cannot be memory-mapped; expected plain numbers")
-    header = BytesIO()
-    facts = {"descr": np.lib.format.dtype_to_descr(data.dtype), "fortran_order": False, "shape": data.shape}
-    np.lib.format.write_array_header_1_0(header, facts)
+    header = _header(data)
     # No buffer: nothing is left that could fail while the file is closed. The pieces are ended before that, so that no
     # thread goes on computing them when the disk is full.
-    digest = hashlib.sha256(header.getbuffer())
+    digest = hashlib.sha256(header)
     with FileIO(path, "x") as file, closing(_pieces(data)) as pieces:
-        _append(file, header.getbuffer())
+        _append(file, memoryview(header))
         for piece in pieces:
-            values = np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data
+            values = _bytes_of(piece)
             digest.update(values)
             _append(file, values)
         with _refusals(path):
             os.fsync(file.fileno())
     return digest.hexdigest()
+
+
+def npy_digest(data: np.ndarray | ChunkedArray) -> str:
+    """Return what `write_npy` would, without writing."""
+    digest = hashlib.sha256(_header(data))
+    for piece in _pieces(data):
+        digest.update(_bytes_of(piece))
+    return digest.hexdigest()
+
+
+def _header(data: np.ndarray | ChunkedArray) -> bytes:
+    header = BytesIO()
+    facts = {"descr": np.lib.format.dtype_to_descr(data.dtype), "fortran_order": False, "shape": data.shape}
+    np.lib.format.write_array_header_1_0(header, facts)
+    return header.getvalue()
+
+
+def _bytes_of(piece: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data
 
 
 def map_npy(path: Path, *, name: Path | None = None) -> np.ndarray:
@@ -62,13 +79,21 @@ def map_npy(path: Path, *, name: Path | None = None) -> np.ndarray:
         OSError: there is no such file.
         ValueError: it is damaged, or holds objects.
     """
-    array: np.ndarray = np.lib.format.open_memmap(path, mode="r")  # of all that np.load takes, a plain array only
+    while True:  # until no other run has put its own array under this name meanwhile
+        before = path.stat()
+        array: np.ndarray = np.lib.format.open_memmap(path, mode="r")  # of all that np.load takes, a plain array only
+        if same_file(before, path.stat()):
+            break
     if isinstance(array, np.memmap):
-        # Another run may put its own array under this name: other processes must be able to tell that one from this.
-        array.inode = path.stat().st_ino  # type: ignore[attr-defined]
+        array.inode = before.st_ino  # type: ignore[attr-defined]  # by which other processes tell it from another's
         if name is not None:
             array.filename = str(name)
     return array
+
+
+def same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    """Return whether nothing was put in the place of a file, nor written to it, between two looks."""
+    return (one.st_ino, one.st_size, one.st_mtime_ns) == (other.st_ino, other.st_size, other.st_mtime_ns)
 
 
 def _pieces(data: np.ndarray | ChunkedArray) -> Generator[np.ndarray]:

@@ -102,7 +102,7 @@ class OwnDataset(AbstractVersionedDataset[In, Out], Generic[In, Out]):
 
 
 class FileDataset(OwnDataset[In, Out], Generic[In, Out]):
-    """A small file. Without versions, what was saved stays in memory until no step needs it any more."""
+    """A small file. Without versions, what was saved or chosen stays in memory until no step needs it any more."""
 
     def __init__(
         self, *, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None
@@ -122,10 +122,7 @@ class FileDataset(OwnDataset[In, Out], Generic[In, Out]):
         """Read what was saved; before that, what is on disk."""
         if self._saved is not None:
             return self._decode(self._saved)
-        content = Path(self._get_load_path()).read_bytes()
-        if self._version is None:
-            self._saved = content
-        return self._decode(content)
+        return self._read(Path(self._get_load_path()))
 
     def _replace(self, data: In, path: Path) -> None:
         content = self._encode(data)

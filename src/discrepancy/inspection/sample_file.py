@@ -46,7 +46,7 @@ def check_samples(table: pd.DataFrame, name: str) -> pd.DataFrame:
         if wrong := [text for text in texts if not fits(text)]:
             raise InputError(f"{name}: {column} is {name_some([repr(t[:80]) for t in wrong])}; expected {expected}")
     if (repeated := table["image"][table["image"].duplicated()]).size:
-        raise InputError(f"{name}: {name_some(repeated)} stands there twice; expected each image once")
+        raise InputError(f"{name}: {name_some(repeated)} appears twice; expected each image once")
     _check_splits(list(table["split"]), name)
     return table[list(SAMPLE_COLUMNS)].astype(SAMPLE_COLUMNS)
 

@@ -27,8 +27,11 @@ _LOCATIONS: Final = (
 """Columns of MLflow's database that hold addresses of files."""
 
 
-def use_project(context: KedroContext) -> None:
+def use_project(context: KedroContext) -> bool:
     """Have `conf/*/mlflow.yml` mean this project's folder, and the user's `MLFLOW_TRACKING_URI` win over it.
+
+    Returns:
+        Whether the user has set that variable.
 
     Raises:
         MissingConfigException: there is no such configuration folder.
@@ -41,18 +44,21 @@ def use_project(context: KedroContext) -> None:
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
     given = os.environ.get(VARIABLE)
-    if given and given != os.environ.get(_EXPORTED):
-        configuration = context.config_loader["mlflow"]
-        configuration.setdefault("server", {})["mlflow_tracking_uri"] = given
-        if not given.startswith("sqlite:"):  # a server knows by itself where its files belong
-            experiment = configuration.get("tracking", {}).get("experiment", {})
-            experiment.get("create_experiment_kwargs", {}).pop("artifact_location", None)
-        context.config_loader["mlflow"] = configuration
+    if not given or given == os.environ.get(_EXPORTED):
+        return False
+    configuration = context.config_loader["mlflow"]
+    configuration["server"] = {**(configuration.get("server") or {}), "mlflow_tracking_uri": given}
+    if not given.startswith("sqlite:"):  # a server knows by itself where its files belong
+        (_experiment(configuration).get("create_experiment_kwargs") or {}).pop("artifact_location", None)
+    context.config_loader["mlflow"] = configuration
+    return True
 
 
-def note_export() -> None:
-    """Remember what kedro-mlflow has put into the environment."""
-    if VARIABLE in os.environ:
+def note_export(*, of_user: bool) -> None:
+    """Remember what kedro-mlflow has put into the environment, if it is not the user's own wish."""
+    if of_user:
+        os.environ.pop(_EXPORTED, None)
+    elif VARIABLE in os.environ:
         os.environ[_EXPORTED] = os.environ[VARIABLE]
 
 
@@ -61,7 +67,7 @@ def shown_address(project: Path) -> str:
     address = os.environ.get(VARIABLE, "")
     if address.startswith(("http://", "https://")):
         return address
-    if address == _sqlite_uri(project / "mlflow.db") and Path.cwd() == project:
+    if address == database_uri(project) and Path.cwd() == project:
         address = "sqlite:///mlflow.db"
     return f"mlflow ui --backend-store-uri {shlex.quote(address)}"
 
@@ -72,6 +78,11 @@ def _sqlite_uri(path: Path) -> str:
     # escaped is better not: MLflow makes the database's folder by the name that stands here.
     plain = unquote(text) == text and "?" not in text
     return f"sqlite:///{text if plain else text.replace('%', '%25').replace('?', '%3F')}"
+
+
+def database_uri(project: Path) -> str:
+    """Return the address of the project's own database."""
+    return _sqlite_uri(project / "mlflow.db")
 
 
 def move_artifacts(database: Path, experiment: str, location: str) -> None:
@@ -114,5 +125,9 @@ def _columns(connection: sqlite3.Connection) -> set[tuple[str, str]]:
 
 def configured(configuration: Mapping[str, Any]) -> tuple[str, str | None]:
     """Return the experiment's name and the address of its files, as `conf/*/mlflow.yml` gives them."""
-    experiment = configuration.get("tracking", {}).get("experiment", {})
-    return str(experiment.get("name")), experiment.get("create_experiment_kwargs", {}).get("artifact_location")
+    experiment = _experiment(configuration)
+    return str(experiment.get("name")), (experiment.get("create_experiment_kwargs") or {}).get("artifact_location")
+
+
+def _experiment(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    return (configuration.get("tracking") or {}).get("experiment") or {}

@@ -17,7 +17,7 @@ from discrepancy.errors import InputError
 from discrepancy.parameters import Parameters
 from discrepancy.tracking.address import configured, move_artifacts, note_export, use_project
 from discrepancy.tracking.live import LiveRun, end_killed
-from discrepancy.tracking.loggers import LOGGERS, log_file, tag_card
+from discrepancy.tracking.loggers import LOGGERS, log_detector, log_figure, tag_card
 
 DATABASE = "mlflow.db"
 
@@ -41,14 +41,14 @@ class TrackingHooks:
         self._interrupted()
         self._context = context
         project = Path(context.project_path)
-        use_project(context)
+        of_user = use_project(context)
         name, location = configured(context.config_loader["mlflow"])
         # Two processes that make the database, or the experiment, at once would get in each other's way.
         with alone(project / f".{DATABASE}.lock"):
             if location == (project / "mlartifacts").as_uri():
                 move_artifacts(project / DATABASE, name, location)
             yield
-        note_export()
+        note_export(of_user=of_user)
         end_killed(project)
         self._parameters = context.config_loader["parameters"]
 
@@ -127,8 +127,11 @@ class TrackingHooks:
         self._saved = True
         if self._run_id is None or (how := self._marked.get(dataset_name)) is None:
             return
+        dataset = self._catalog.get(dataset_name)
         if how["as"] == "figure":
-            log_file(self._client, self._run_id, Path(self._catalog.get(dataset_name)._get_load_path()))
+            log_figure(self._client, self._run_id, Path(dataset._get_load_path()))
+        elif how["as"] == "detector":
+            log_detector(self._client, self._run_id, Path(dataset._get_load_path()), data.card)
         else:
             LOGGERS[how["as"]](self._client, self._run_id, data, how.get("file", dataset_name))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import shutil
 import signal
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 from discrepancy.atomic import abandoned, claimed
 from discrepancy.datasets.origin import read_note, write_note
+from discrepancy.tracking.address import database_uri
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +54,13 @@ class LiveRun:
         # The note comes first, and the tag with the run: at no time could a kill leave a run that nobody knows of.
         token = folder.name if folder else ""
         if folder:
-            note = {"tracking_uri": client.tracking_uri, "experiment": experiment, "token": token, "run_id": run_id}
+            own = client.tracking_uri == database_uri(project)  # which moves with the project
+            note = {
+                "tracking_uri": None if own else client.tracking_uri,
+                "experiment": experiment,
+                "token": token,
+                "run_id": run_id,
+            }
             write_note(folder / _NOTE, note)
         if run_id is None:
             run_id = str(client.create_run(experiment, tags={**tags, TAG: token}).info.run_id)
@@ -92,22 +100,20 @@ def end_killed(project: Path) -> int:
             if dead is None:
                 continue
             try:
-                ended += _end(read_note(dead / _NOTE))
+                ended += _end(read_note(dead / _NOTE), project)
             except Exception as error:  # a server that does not answer now may do so at the next start
                 logger.debug("MLflow could not be told that the run in %s was killed: %s", dead, error)
                 continue
-            for path in sorted(dead.rglob("*"), reverse=True):
-                path.unlink() if path.is_file() else path.rmdir()
-            dead.rmdir()
+            shutil.rmtree(dead, ignore_errors=True)
     return ended
 
 
-def _end(note: Mapping[str, Any]) -> int:
+def _end(note: Mapping[str, Any], project: Path) -> int:
     if not note:
         return 0  # killed before there was a run
     from mlflow import MlflowClient
 
-    client = MlflowClient(note["tracking_uri"])
+    client = MlflowClient(note["tracking_uri"] or database_uri(project))
     where = f"tags.`{TAG}` = '{note['token']}' and attributes.status = 'RUNNING'"
     found = {run.info.run_id for run in client.search_runs([note["experiment"]], where)}
     if (known := note["run_id"]) and client.get_run(known).info.status == "RUNNING":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -51,14 +50,15 @@ def log_text(client: Any, run_id: str, data: str, file: str) -> None:
     client.log_text(run_id, data, file)
 
 
-def log_detector(client: Any, run_id: str, data: Any, file: str) -> None:
-    """Log weights and card as artifacts, and the digest of the data as a tag."""
-    from discrepancy.methods.detector import save_detector
+def log_figure(client: Any, run_id: str, path: Path) -> None:
+    """Log a figure as the file that was saved: drawing it once more takes long."""
+    client.log_artifact(run_id, str(path), "figures")
 
-    with tempfile.TemporaryDirectory() as folder:
-        save_detector(data, Path(folder) / "detector")
-        client.log_artifacts(run_id, str(Path(folder) / "detector"), "detector")
-    tag_card(client, run_id, data.card)
+
+def log_detector(client: Any, run_id: str, folder: Path, card: Mapping[str, Any]) -> None:
+    """Log weights and card as they were saved, and the digest of the data as a tag."""
+    client.log_artifacts(run_id, str(folder), "detector")
+    tag_card(client, run_id, card)
 
 
 def tag_card(client: Any, run_id: str, card: Mapping[str, Any]) -> None:
@@ -77,10 +77,4 @@ LOGGERS: Final[Mapping[str, Callable[[Any, str, Any, str], None]]] = {
     "values": log_values,
     "table": log_table,
     "text": log_text,
-    "detector": log_detector,
 }
-
-
-def log_file(client: Any, run_id: str, path: Path) -> None:
-    """Log a figure as the file that was saved: drawing it once more takes long."""
-    client.log_artifact(run_id, str(path), "figures")
