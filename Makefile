@@ -15,7 +15,7 @@ run: setup ## run a pipeline: make run PIPELINE=dfc PARAMS=category=cable,dfc.ep
 	$(BIN)/kedro run --pipelines=$(PIPELINE) --params=$(PARAMS)
 
 test: setup ## run the tests
-	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: setup ## run the tests that take minutes each: kills at random moments, every order of two runs at once
 	$(BIN)/pytest -m slow

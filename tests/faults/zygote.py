@@ -102,7 +102,8 @@ def _main():
     import discrepancy.benchmark.command
     import discrepancy.datasets
     import discrepancy.methods
-    import discrepancy.pipeline_registry  # noqa: F401
+    import discrepancy.pipeline_registry
+    import discrepancy.settings  # noqa: F401
 
     torch.set_num_threads(1)
     for line in sys.stdin:
