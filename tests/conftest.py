@@ -1,4 +1,4 @@
-"""A copy of the project to run in, small data, and no threads fighting for cores."""
+"""A copy of the project to run in, small data, and threads that wait in peace."""
 
 import atexit
 import os
@@ -18,8 +18,8 @@ from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
 os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
-# Before PyTorch is imported, here and in what tests start: workers beside each other have one core each.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before PyTorch is imported, here and in what tests start: threads that spin while they wait take cores from others.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 PROJECT = Path(__file__).parents[1]
 

@@ -73,7 +73,10 @@ def test_a_slip_is_guessed(shared, option, said):
         (["--load-versions=nope"], "dataset_name:YYYY"),
         (["--load-versions=dfc.detector:1"], "--load-versions: this run makes dfc.detector itself"),
         (["--from-nodes=reporting.dfc.draw_loss", "--load-versions=dfc.history:1"], "no version '1'; there are none"),
-        (["--from-nodes=training.dfc.train", "--load-versions=images:1"], "--load-versions: images has no versions"),
+        (
+            ["--from-nodes=training.dfc.train", "--load-versions=images:1"],
+            "--load-versions: this run loads no version of images",
+        ),
         (["--conf-source=/nope"], "--conf-source.*/nope"),
         (["--conf-source=/proc"], "/proc holds no folder 'base'"),
         (["--config=/nope"], "--config.*/nope"),
