@@ -48,7 +48,7 @@ def results(project, method):
     """Weights, thresholds, scores and metrics of what ended last, by where they lie."""
     if method == "benchmark":
         table = pd.read_csv(project / "data/08_reporting/benchmark/b/report/results.csv")
-        return table.drop(columns=["seconds", *COSTS]).fillna("").to_dict()
+        return table.drop(columns=["seconds", *COSTS]).astype(str).to_dict()
     version = max(path.name for path in (project / f"data/08_reporting/folder/disc/{method}/summary.txt").iterdir())
     report = project / f"data/08_reporting/folder/disc/{method}"
     detector = project / f"data/06_models/folder/disc/{method}/detector/{version}/detector"
