@@ -31,7 +31,7 @@ _FAULTS: Final = (
     AssertionError,  # of OmegaConf, of a file that holds a single value
     RecursionError,
 )
-"""What reading and resolving files raises that are not as they should be."""
+"""Errors of reading and resolving malformed files."""
 
 
 class CarefulConfigLoader(OmegaConfigLoader):
@@ -119,7 +119,7 @@ class CarefulConfigLoader(OmegaConfigLoader):
         return self.origin(name.rpartition(".")[2], "globals") if key == "parameters" else "globals.yml"
 
     def _blame(self, key: str, error: Exception) -> str:
-        """Which file it is: each is read by itself."""
+        """Find the malformed file by reading each by itself."""
         named = re.search("'([^']+)'", str(error))
         for path in self._files(key):
             try:
@@ -146,7 +146,7 @@ class CarefulConfigLoader(OmegaConfigLoader):
 
 
 def _resolvers_own(error: Exception) -> str | None:
-    """What a resolver such as `${one_of:...}` has to say to the user, out of OmegaConf's message."""
+    """Extract the message of a resolver such as `${one_of:...}` from OmegaConf's message."""
     _, _, reason = str(error).partition(f"{InputError.__name__} raised while resolving interpolation: ")
     return reason.partition("\n")[0] or None
 

@@ -1,4 +1,4 @@
-"""What a user can do about an error, in one message; errors that are the program's fault have none."""
+"""Messages for errors that a user can mend; errors of the program itself have none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REFUSED: Final = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errno.EISDIR,
     errno.ENAMETOOLONG,
 )  # fmt: skip
-"""What a file system says no with; ENOENT is not among them: a file that should be there is the program's matter."""
+"""Error numbers of refusals by the file system, without ENOENT: a missing file is the program's matter."""
 
 _OF_CATALOG: Final = (
     "when parsing config for dataset",
@@ -49,7 +49,7 @@ def _of_input(error: BaseException) -> str | None:
 
 
 def _of_files_of_configuration(error: BaseException) -> str | None:
-    """What kedro-mlflow and Kedro's catalog refuse in their files."""
+    """Explain what kedro-mlflow and Kedro's catalog refuse in their files."""
     if isinstance(error, ValidationError) and error.title == "KedroMlflowConfig":
         first = error.errors(include_url=False)[0]
         return f"conf/*/mlflow.yml: {'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"

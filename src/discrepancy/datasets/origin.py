@@ -1,4 +1,4 @@
-"""What a dataset on disk was made from: kept beside it, so that a run knows whether it may go on with it."""
+"""The origin of a dataset on disk: kept beside it, so that a run can tell whether it may use the dataset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Groups = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Origin:
-    """What a dataset was made from.
+    """Everything that a dataset was made from.
 
     Attributes:
         identity: tells this content from any other of the same dataset: a digest of it, or the run that made it.
@@ -57,7 +57,7 @@ class Traced(Protocol):
     """Of what is saved next; its identity may be replaced by one that the dataset knows better."""
 
     stale: bool
-    """What is on disk is not to be used: the dataset says that nothing exists."""
+    """Ignore what is on disk: `exists` is false."""
 
     def found(self) -> Iterator[tuple[str | None, Origin | None]]:
         """Yield what is on disk, the latest first: its version, and its origin where one was kept."""
