@@ -27,18 +27,18 @@ from numpy.typing import NDArray
 
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
-from discrepancy.features.recipe import feature_recipe
-from discrepancy.features.reference import mean_recipe
-from discrepancy.methods.detector import Detector, anomaly_maps, new_card
-from discrepancy.methods.dfc import DFC, DFCProblem, build_corruption
-from discrepancy.methods.dfc_parameters import DFCParameters
-from discrepancy.methods.dfr import DFR, DFRProblem, build_regions, choose_latent_dimension
-from discrepancy.methods.dfr_parameters import DFRParameters
-from discrepancy.methods.fod import FOD, build_tokens
-from discrepancy.methods.fod_parameters import FODParameters
-from discrepancy.methods.fod_training import FODProblem, build_optimiser
-from discrepancy.methods.training import Checkpoint, Epoch, fit
+from discrepancy.features.recipe import lazy_features
+from discrepancy.methods.base import Detector, anomaly_maps, new_card
+from discrepancy.methods.dfc.model import DFC, DFCTask, build_corruption
+from discrepancy.methods.dfc.parameters import DFCParameters
+from discrepancy.methods.dfr.model import DFR, DFRTask, build_regions, choose_latent_dimension
+from discrepancy.methods.dfr.parameters import DFRParameters
+from discrepancy.methods.fod.model import FOD, build_tokens
+from discrepancy.methods.fod.parameters import FODParameters
+from discrepancy.methods.fod.reference import lazy_mean
+from discrepancy.methods.fod.training import FODTask, build_optimiser
 from discrepancy.metrics import evaluate
+from discrepancy.training.loop import Checkpoint, Epoch, fit
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
@@ -143,12 +143,12 @@ def train_dfc(
     """DFC, trained on the first images; the others are for validation."""
     parameters = DFCParameters.model_validate(changes)
     backbone = build_backbone(parameters.backbone, layers=parameters.layers)
-    features = FeatureCache(cache).get(feature_recipe(backbone, images, digests(images)))
+    features = FeatureCache(cache).get(lazy_features(backbone, images, digests(images)))
     card = new_card("dfc", {}, backbone, **card_entries(images, parameters.image_smoothing))
     detector = DFC(backbone, parameters, card)
     detector.set_statistics(features.channel_statistics())
     corruption = build_corruption(parameters, None)
-    problem = DFCProblem(detector, images, features, examples=train, corruption=corruption)
+    problem = DFCTask(detector, images, features, examples=train, corruption=corruption)
     history = fit(detector.estimator, problem, parameters.training, device=CPU)
     detector.fit_weighing(images, features, range(train))
     return detector, history
@@ -162,13 +162,13 @@ def train_dfr(
     backbone = build_backbone(parameters.backbone, layers=parameters.layers_of(""))
     entries = card_entries(images, parameters.image_smoothing)
     regions = build_regions(backbone, parameters, entries["image_size"])
-    recipe = feature_recipe(backbone, images, digests(images), reduction=regions, dtype=parameters.cache_dtype)
+    recipe = lazy_features(backbone, images, digests(images), reduction=regions, dtype=parameters.cache_dtype)
     features = FeatureCache(cache).get(recipe)
     latent = choose_latent_dimension(regions, features, range(min(parameters.variance_images, train)), parameters)
     detector = DFR(backbone, parameters, new_card("dfr", {}, backbone, latent_dim=latent.dimension, **entries))
     if parameters.standardise:
         detector.set_statistics(features.channel_statistics())
-    problem = DFRProblem(detector, features, examples=train)
+    problem = DFRTask(detector, features, examples=train)
     history = fit(detector.autoencoder, problem, parameters.training, device=CPU)
     detector.fit_weighing(features, range(train))
     return detector, history
@@ -182,14 +182,14 @@ def train_fod(
     backbone = build_backbone(parameters.backbone, layers=parameters.layers_of(""))
     entries = card_entries(images, parameters.image_smoothing)
     tokens = build_tokens(backbone, parameters, entries["image_size"])
-    features = FeatureCache(cache).get(feature_recipe(backbone, images, digests(images), reduction=tokens))
+    features = FeatureCache(cache).get(lazy_features(backbone, images, digests(images), reduction=tokens))
     detector = FOD(backbone, parameters, new_card("fod", {}, backbone, **entries))
     if parameters.standardise:
         detector.set_statistics(features.channel_statistics())
-    detector.set_reference(FeatureCache(cache).get(mean_recipe(features, train)).tensors([0]))
+    detector.set_reference(FeatureCache(cache).get(lazy_mean(features, train)).tensors([0]))
     state = Checkpoint(cache / "trained.pt", parameters.fingerprint(features, examples=train))
     state.path = cache / f"{state.fingerprint}.pt"
-    problem = FODProblem(detector, features, examples=train)
+    problem = FODTask(detector, features, examples=train)
     optimiser = build_optimiser(detector)
     settings = parameters.training
     history = fit(detector.transformers, problem, settings, device=CPU, checkpoint=state, optimiser=optimiser)

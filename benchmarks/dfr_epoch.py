@@ -36,11 +36,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from discrepancy.features.backbones import Backbone, build_backbone
 from discrepancy.features.cache import FeatureCache, Features
-from discrepancy.features.recipe import feature_recipe
-from discrepancy.methods.autoencoder import Autoencoder
-from discrepancy.methods.detector import new_card
-from discrepancy.methods.dfr import DFR, DFRProblem, build_regions
-from discrepancy.methods.dfr_parameters import DEFAULT_LAYERS, DFRParameters
+from discrepancy.features.recipe import lazy_features
+from discrepancy.methods.base import new_card
+from discrepancy.methods.dfr.autoencoder import Autoencoder
+from discrepancy.methods.dfr.model import DFR, DFRTask, build_regions
+from discrepancy.methods.dfr.parameters import DEFAULT_LAYERS, DFRParameters
 
 RESULTS = Path(__file__).parent / "results"
 PRESETS: dict[str, dict[str, object]] = {
@@ -90,7 +90,7 @@ def prepare(images: np.ndarray, backbone: Backbone, parameters: DFRParameters, f
     """Our detector, and the images' features in a cache."""
     regions = build_regions(backbone, parameters, (SIZE, SIZE))
     digests = [str(index) for index in range(len(images))]
-    recipe = feature_recipe(
+    recipe = lazy_features(
         backbone, images, digests, reduction=regions, dtype=parameters.cache_dtype, device=parameters.device
     )
     features = FeatureCache(folder).get(recipe, progress=False)
@@ -126,9 +126,9 @@ def ways(
     backbone = build_backbone("vgg19", layers=DEFAULT_LAYERS["vgg19"], weights="random")
     count = len(images)
 
-    def ours(parameters: DFRParameters) -> tuple[Callable[[], None], DFR, DFRProblem]:
+    def ours(parameters: DFRParameters) -> tuple[Callable[[], None], DFR, DFRTask]:
         detector, features = prepare(images, backbone, parameters, folder)
-        problem = DFRProblem(detector.to(device), features, examples=count)
+        problem = DFRTask(detector.to(device), features, examples=count)
 
         def loss(rows: np.ndarray) -> Tensor:
             batch = {name: values.to(device) for name, values in problem.batch(0, rows).items()}

@@ -31,11 +31,11 @@ sys.path.insert(0, str(ROOT))
 from tests.live_bytes import LiveBytes  # noqa: E402
 from tests.methods import naive_fod  # noqa: E402
 
-from discrepancy.methods.correlation_transformer import CorrelationTransformer, Shape  # noqa: E402
-from discrepancy.methods.fod import cosine_distances  # noqa: E402
-from discrepancy.methods.fod_parameters import FODParameters  # noqa: E402
-from discrepancy.methods.fod_training import roles  # noqa: E402
-from discrepancy.methods.looks import Game  # noqa: E402
+from discrepancy.methods.fod.attention_hooks import AdversarialAttention  # noqa: E402
+from discrepancy.methods.fod.model import cosine_distances  # noqa: E402
+from discrepancy.methods.fod.parameters import FODParameters  # noqa: E402
+from discrepancy.methods.fod.training import loss_weights  # noqa: E402
+from discrepancy.methods.fod.transformer import CorrelationTransformer, Shape  # noqa: E402
 
 RESULTS = ROOT / "benchmarks/results"
 SHAPES = [Shape(512, (32, 32), 256, 8, 3), Shape(1024, (16, 16), 512, 8, 3)]
@@ -44,7 +44,7 @@ MIB = 2**20
 
 def ours(transformer: CorrelationTransformer, tokens: Tensor, reference: Tensor) -> None:
     """Gradients by one backward pass."""
-    game = Game(roles(FODParameters()))
+    game = AdversarialAttention(loss_weights(FODParameters()))
     reconstruction = transformer(tokens, reference, game)
     loss = torch.nn.functional.mse_loss(reconstruction, tokens) + cosine_distances(reconstruction, tokens).mean()
     (2 * loss + game.pull / len(transformer.layers)).backward()

@@ -29,10 +29,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from discrepancy.data.images import image_array
+from discrepancy.data.layouts import read_samples
+from discrepancy.data.lazy_array import usable_cores
 from discrepancy.datasets import ArrayDataset
-from discrepancy.inspection.chunks import usable_cores
-from discrepancy.inspection.images import image_array
-from discrepancy.inspection.layouts import read_samples
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"

@@ -23,10 +23,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
-from discrepancy.features.recipe import feature_recipe
-from discrepancy.methods.detector import new_card
-from discrepancy.methods.dfc import DFC, DFCProblem, build_corruption
-from discrepancy.methods.dfc_parameters import DFCParameters
+from discrepancy.features.recipe import lazy_features
+from discrepancy.methods.base import new_card
+from discrepancy.methods.dfc.model import DFC, DFCTask, build_corruption
+from discrepancy.methods.dfc.parameters import DFCParameters
 
 RESULTS = Path(__file__).parent / "results/training_step.json"
 
@@ -38,17 +38,17 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def build(size: int, folder: Path) -> tuple[DFC, DFCProblem]:
+def build(size: int, folder: Path) -> tuple[DFC, DFCTask]:
     """A detector and its problem on noise images of size x size."""
     parameters = DFCParameters(device="cpu")
     images = np.random.default_rng(0).integers(0, 256, (parameters.batch_size, 3, size, size), dtype=np.uint8)
     backbone = build_backbone(parameters.backbone)
     digests = [str(index) for index in range(len(images))]
-    features = FeatureCache(folder).get(feature_recipe(backbone, images, digests), progress=False)
+    features = FeatureCache(folder).get(lazy_features(backbone, images, digests), progress=False)
     card = new_card("dfc", {}, backbone, image_size=(size, size), sigma=0.0, data_digest="")
     detector = DFC(backbone, parameters, card)
     corruption = build_corruption(parameters, None)
-    return detector, DFCProblem(detector, images, features, examples=len(images), corruption=corruption)
+    return detector, DFCTask(detector, images, features, examples=len(images), corruption=corruption)
 
 
 def main() -> None:

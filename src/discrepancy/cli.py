@@ -125,7 +125,7 @@ def benchmark(methods: str, categories: str, seeds: str, params: dict[str, Any],
     \b
     kedro benchmark --methods=dfr,dfc --categories=cable,gear --seeds=0,1
     kedro benchmark --env=paper --params=data_root=/mvtec --seeds=0,1,2
-    kedro run --pipeline=report --params=benchmark=mvtec_ad       # the page again, from what is on disk
+    kedro run --pipeline=benchmark_report --params=benchmark=mvtec_ad       # the page again, from what is on disk
     """
     from discrepancy.benchmark.command import Options, run_benchmark
     from discrepancy.pipeline_registry import METHODS

@@ -82,7 +82,7 @@ def _of_files(error: BaseException, outermost: BaseException) -> str | None:
 
 def _diverged_error() -> tuple[type[BaseException], ...]:
     """The error of a training that diverged, if anything was trained: the module imports PyTorch."""
-    module = sys.modules.get("discrepancy.methods.training")
+    module = sys.modules.get("discrepancy.training.loop")
     return (module.DivergedError,) if module else ()
 
 

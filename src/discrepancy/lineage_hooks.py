@@ -10,10 +10,10 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from discrepancy.data.samples import check_photographs
 from discrepancy.datasets.npy import npy_digest
 from discrepancy.datasets.origin import Origin, Traced
 from discrepancy.errors import InputError
-from discrepancy.inspection.samples import check_photographs
 from discrepancy.lineage import Lineage, has_versions
 from discrepancy.pipelines.ingestion.nodes import decode_masks
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from discrepancy.pipelines import dfc, dfr, download, fod, ingestion, inspect, report, reporting, scoring
+from discrepancy.pipelines import benchmark_report, dfc, dfr, download, fod, ingestion, inspect, reporting, scoring
 
 METHODS = {"dfc": dfc, "dfr": dfr, "fod": fod}
 REPORTS = {"fod": fod.create_reporting}
@@ -23,7 +23,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     others = {"ingestion": first} | {
         name: part.create_pipeline()
-        for name, part in {"inspect": inspect, "download": download, "report": report}.items()
+        for name, part in {"inspect": inspect, "download": download, "benchmark_report": benchmark_report}.items()
     }
     return {**pipelines, **others, "__default__": pipelines["dfc"]}
 

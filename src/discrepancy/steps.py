@@ -8,33 +8,33 @@ import numpy as np
 import pandas as pd
 import torch
 
+from discrepancy.data.parameters import IngestionParameters
+from discrepancy.data.samples import data_digest
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone, build_backbone
 from discrepancy.features.cache import Features
-from discrepancy.features.recipe import FeatureRecipe, feature_recipe
+from discrepancy.features.recipe import LazyFeatures, lazy_features
 from discrepancy.features.reduction import Reduction
-from discrepancy.inspection.parameters import IngestionParameters
-from discrepancy.inspection.samples import data_digest
-from discrepancy.methods.detector import Card, image_scores, new_card
-from discrepancy.methods.method_parameters import MethodParameters
-from discrepancy.methods.training import resolve_device
+from discrepancy.methods.base import Card, image_scores, new_card
+from discrepancy.methods.parameters import MethodParameters
+from discrepancy.training.loop import resolve_device
 
 
-def frozen_network(parameters: MethodParameters, ingestion: IngestionParameters) -> Backbone:
+def load_backbone(parameters: MethodParameters, ingestion: IngestionParameters) -> Backbone:
     """The backbone with the layers that the method uses for the category."""
     return build_backbone(
         parameters.backbone, layers=parameters.layers_of(ingestion.category), **parameters.backbone_options
     )
 
 
-def good_features(
+def normal_features(
     backbone: Backbone,
     images: np.ndarray,
     samples: pd.DataFrame,
     parameters: MethodParameters,
     ingestion: IngestionParameters,
     reduction: Reduction | None = None,
-) -> FeatureRecipe:
+) -> LazyFeatures:
     """What the frozen network gives for the good images (training, then validation); computed if not in the cache.
 
     Args:
@@ -46,7 +46,7 @@ def good_features(
         reduction: what is kept of the maps; None keeps them.
     """
     good = int((samples["split"] != "test").sum())
-    return feature_recipe(
+    return lazy_features(
         backbone,
         images[:good],
         list(samples["sha256"][:good]),

@@ -66,9 +66,9 @@ class SummaryHooks:
         for name in sorted(self._saved):
             if name.endswith(".summary"):
                 namespace = name.removesuffix(".summary")
-                tqdm.write(f"\n{catalog.load(name)}{self._whereabouts(catalog, namespace)}")
+                tqdm.write(f"\n{catalog.load(name)}{self._next_steps(catalog, namespace)}")
 
-    def _whereabouts(self, catalog: DataCatalog, namespace: str) -> str:
+    def _next_steps(self, catalog: DataCatalog, namespace: str) -> str:
         """Where to look next: at what this run has saved."""
         names = {label: f"{namespace}.{name}" for label, name in _PLACES.items()}
         places = {label: _place(catalog.get(name)) for label, name in names.items() if name in self._saved}

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from kedro.framework.startup import bootstrap_project
-from tests.conftest import make_project
 
 from discrepancy.benchmark.cell import Task
 from discrepancy.benchmark.configuration import resolved
@@ -19,6 +18,7 @@ from discrepancy.benchmark.local import default_threads, default_workers, places
 from discrepancy.benchmark.plan import Cell, Settings
 from discrepancy.benchmark.store import CellStore
 from discrepancy.benchmark.tracking import connect
+from tests.conftest import make_project
 
 STORE = "data/08_reporting/benchmark/b"
 TIMED = {"train_seconds", "images_per_second", "peak_memory_mib"}

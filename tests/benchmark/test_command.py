@@ -15,13 +15,13 @@ import pytest
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
 from mlflow.utils.validation import _validate_metric_name
-from tests.conftest import kedro, make_project, write_part
 
 from discrepancy.benchmark.configuration import resolved
 from discrepancy.benchmark.lock import alone
 from discrepancy.benchmark.store import CellStore
 from discrepancy.benchmark.tracking import headline
 from discrepancy.cli import benchmark
+from tests.conftest import kedro, make_project, write_part
 
 FOLDER = "data/08_reporting/benchmark/b"
 
@@ -254,11 +254,11 @@ def test_the_page_is_made_again_from_what_is_on_disk(finished, tmp_path):
     shutil.copytree(finished[0], project)
     first = (project / FOLDER / "page/index.html").read_bytes()
     shutil.rmtree(project / FOLDER / "page")
-    result = kedro(project, "run", "--pipeline=report", "--params=benchmark=b")
+    result = kedro(project, "run", "--pipeline=benchmark_report", "--params=benchmark=b")
     assert result.returncode == 0, result.stderr
     assert "benchmark b: 1 done, 1 failed" in result.stdout and "page/index.html" in result.stdout
     assert (project / FOLDER / "page/index.html").read_bytes() == first
-    other = kedro(project, "run", "--pipeline=report", "--params=benchmark=c")
+    other = kedro(project, "run", "--pipeline=benchmark_report", "--params=benchmark=c")
     assert other.returncode == 1 and "benchmarks there: b" in other.stderr and "Traceback" not in other.stderr
 
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from tests.made_up_results import MVTEC, made_up_results
 
 from discrepancy.benchmark.comparison import (
     compare,
@@ -21,6 +20,7 @@ from discrepancy.benchmark.comparison import (
     rank_methods,
     signed_rank_p,
 )
+from tests.made_up_results import MVTEC, made_up_results
 
 STEPS = st.lists(st.integers(-4, 4), min_size=1, max_size=8)  # few values: many ties and zeros
 

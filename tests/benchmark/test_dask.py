@@ -14,13 +14,13 @@ import mlflow
 import pytest
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
-from tests.conftest import make_project, write_part
 
 from discrepancy.benchmark.cell import Task
 from discrepancy.benchmark.remote import Sight, _check_workers, _key, run_on_dask
 from discrepancy.benchmark.store import CellStore
 from discrepancy.cli import benchmark
 from discrepancy.errors import InputError
+from tests.conftest import make_project, write_part
 
 pytest.importorskip("distributed")
 

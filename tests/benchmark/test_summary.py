@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.made_up_results import COSTS, METRICS, MVTEC, made_up_results
 
 from discrepancy.benchmark.groups import KINDS, groups, in_order, is_whole
 from discrepancy.benchmark.published import published_numbers
 from discrepancy.benchmark.tables import compact, summarise
+from tests.made_up_results import COSTS, METRICS, MVTEC, made_up_results
 
 PUBLISHED = published_numbers()
 FAILED = [("gear", "fod", 1), ("weave", "dfr", 0), ("weave", "dfr", 1)]

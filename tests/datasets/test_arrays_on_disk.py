@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from kedro.io import DatasetError
 
+from discrepancy.data.lazy_array import LazyArray, computed_chunks
 from discrepancy.datasets import ArrayDataset
 from discrepancy.datasets.npy import same_file
 from discrepancy.errors import InputError
-from discrepancy.inspection.chunks import ChunkedArray, filled_chunks
 
 FLOAT = np.dtype(np.float32)
 
@@ -34,7 +34,7 @@ def recipe(made, *, value=1.0, fingerprint="abc", shape=(6, 4), dtype=FLOAT):
         made.append(fingerprint)
         yield np.full(shape, value, dtype)
 
-    return ChunkedArray(shape, np.dtype(dtype), chunks, fingerprint)
+    return LazyArray(shape, np.dtype(dtype), chunks, fingerprint)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_was_written_does_not_stay_in_memory(dataset):
             resident.append(pages * os.sysconf("SC_PAGESIZE"))
             yield np.ones((1, 2**20), np.uint8)
 
-    dataset.save(ChunkedArray((64, 2**20), np.dtype(np.uint8), chunks))
+    dataset.save(LazyArray((64, 2**20), np.dtype(np.uint8), chunks))
     assert resident[-1] - resident[0] < 16 * 2**20  # of 64 MiB
     assert dataset.load()[:, ::4096].all()
 
@@ -83,13 +83,13 @@ def test_a_full_disk_is_an_error_that_leaves_the_old_array(dataset, tmp_path, ch
     dataset.save(np.arange(3))
 
     def chunks():
-        return filled_chunks(lambda item, row: row.fill(item), range(1000), shape=(1000,), dtype=FLOAT, chunk=chunk)
+        return computed_chunks(lambda item, row: row.fill(item), range(1000), shape=(1000,), dtype=FLOAT, chunk=chunk)
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         with pytest.raises(DatasetError, match="expected more room") as caught:
-            dataset.save(ChunkedArray((1000, 1000), FLOAT, chunks))
+            dataset.save(LazyArray((1000, 1000), FLOAT, chunks))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert isinstance(caught.value.__cause__, InputError)
@@ -104,7 +104,7 @@ def test_errors_of_the_pieces_are_left_as_they_are(dataset):
         yield
 
     with pytest.raises(FileNotFoundError, match=r"^photograph.png$"):
-        dataset.save(ChunkedArray((1, 1), FLOAT, chunks))
+        dataset.save(LazyArray((1, 1), FLOAT, chunks))
 
 
 def test_an_array_of_the_same_fingerprint_is_not_made_again(dataset, made, caplog):
@@ -180,7 +180,7 @@ def test_a_torn_array_leaves_the_old_one_and_its_card(dataset, made):
         raise RuntimeError("torn")
 
     with pytest.raises(DatasetError, match="torn"):
-        dataset.save(ChunkedArray((6, 4), FLOAT, chunks, "other"))
+        dataset.save(LazyArray((6, 4), FLOAT, chunks, "other"))
     dataset.save(recipe(made))
     assert made == ["abc"] and (dataset.load() == 1).all()
 

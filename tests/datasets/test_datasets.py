@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from kedro.io import DatasetError, Version
 from matplotlib.figure import Figure
-from tests.conftest import write_part
 
+from discrepancy.data.lazy_array import LazyArray
 from discrepancy.datasets import (
     ArrayDataset,
     CheckpointDataset,
@@ -16,8 +16,8 @@ from discrepancy.datasets import (
     PhotographsDataset,
 )
 from discrepancy.features.backbones import build_backbone
-from discrepancy.features.recipe import feature_recipe
-from discrepancy.inspection.chunks import ChunkedArray
+from discrepancy.features.recipe import lazy_features
+from tests.conftest import write_part
 
 
 def pieces(fail_after=None):
@@ -28,7 +28,7 @@ def pieces(fail_after=None):
 
 
 def recipe(**options):
-    return ChunkedArray((6, 4), np.dtype(np.float32), lambda: pieces(**options))
+    return LazyArray((6, 4), np.dtype(np.float32), lambda: pieces(**options))
 
 
 def test_an_array_is_written_in_pieces_and_read_memory_mapped(tmp_path):
@@ -59,14 +59,14 @@ def test_features_are_computed_on_saving_and_found_on_loading(tmp_path):
     assert not dataset.exists()
     backbone = build_backbone("tf_efficientnet_lite0", layers=["blocks.2"], weights="random")
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), dtype=np.uint8)
-    dataset.save(feature_recipe(backbone, images, ["a", "b", "c"]))
+    dataset.save(lazy_features(backbone, images, ["a", "b", "c"]))
     features = dataset.load()
     import torch
 
     expected = backbone(torch.from_numpy(images))["blocks.2"].numpy()
     np.testing.assert_allclose(features["blocks.2"], expected, rtol=1e-4, atol=1e-4)
     assert dataset.exists() and json.loads(dataset.preview())["layers"] == {"blocks.2": [3, 40, 8, 8]}
-    with pytest.raises(DatasetError, match="FeatureRecipe"):
+    with pytest.raises(DatasetError, match="LazyFeatures"):
         dataset.save(images)
 
 
@@ -96,7 +96,7 @@ def test_the_demo_category_is_rendered_when_it_is_missing(tmp_path, monkeypatch)
         asked.append(category)
         write_part(root / category)
 
-    monkeypatch.setattr("discrepancy.inspection.photographs.render_category", render)
+    monkeypatch.setattr("discrepancy.data.photographs.render_category", render)
     photographs = PhotographsDataset(path=str(tmp_path), dataset="demo", category="cable").load()
     assert asked == ["cable"] and set(photographs.samples["split"]) == {"train", "test"}
 

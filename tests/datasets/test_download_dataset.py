@@ -6,8 +6,8 @@ import pytest
 from kedro.io import DatasetError
 
 from discrepancy.datasets import DownloadDataset
+from discrepancy.download import SOURCES, DownloadRequest
 from discrepancy.errors import InputError
-from discrepancy.inspection.download import SOURCES, Order
 
 STAMP = {
     "title": "BTAD",
@@ -44,10 +44,10 @@ def test_what_was_downloaded_is_told_with_its_folder(root, monkeypatch):
     assert json.loads(dataset.preview()) == STAMP
     monkeypatch.chdir(root.parent)
     assert dataset.load()["folder"] == "btad"
-    dataset.save(Order(SOURCES["btad"]))  # it is there: nothing happens
+    dataset.save(DownloadRequest(SOURCES["btad"]))  # it is there: nothing happens
 
 
 def test_an_order_for_another_data_set_is_refused(root):
     with pytest.raises(DatasetError, match="an order for visa: expected one for btad") as caught:
-        DownloadDataset(path=str(root), dataset="btad").save(Order(SOURCES["visa"]))
+        DownloadDataset(path=str(root), dataset="btad").save(DownloadRequest(SOURCES["visa"]))
     assert isinstance(caught.value.__cause__, InputError) and list(root.parent.iterdir()) == [root]

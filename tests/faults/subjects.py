@@ -21,19 +21,19 @@ from safetensors.torch import load_file, save_file
 
 from discrepancy.benchmark.store import CellStore
 from discrepancy.benchmark.tables import read_table
+from discrepancy.data.images import image_array, mask_array
+from discrepancy.data.layouts import read_samples
+from discrepancy.data.sample_file import parse_sample_table
+from discrepancy.download.archives import unpack
+from discrepancy.download.checksums import Records
+from discrepancy.download.fetch import STAMP, read_stamp
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
-from discrepancy.features.recipe import FeatureRecipe
-from discrepancy.inspection.download.archives import unpack
-from discrepancy.inspection.download.checksums import Records
-from discrepancy.inspection.download.fetch import STAMP, read_stamp
-from discrepancy.inspection.images import image_array, mask_array
-from discrepancy.inspection.layouts import read_samples
-from discrepancy.inspection.sample_file import parse_sample_table
+from discrepancy.features.recipe import LazyFeatures
 from discrepancy.methods import METHODS
-from discrepancy.methods.checkpoint import Checkpoint
-from discrepancy.methods.detector import load_detector, new_card, save_detector
-from discrepancy.methods.training import TrainingSettings, fit
+from discrepancy.methods.base import load_detector, new_card, save_detector
+from discrepancy.training.checkpoint import Checkpoint
+from discrepancy.training.loop import TrainingSettings, fit
 from tests.faults import damaged_pictures as pictures
 from tests.faults import damaged_values as values
 from tests.faults.damage import ANY_FILE, PLACES, whole
@@ -312,7 +312,7 @@ def _recipe():
         for count in (2, 2, 1):
             yield {layer: rng.random((count, *shape[1:]), dtype=np.float32) for layer, shape in shapes.items()}
 
-    return FeatureRecipe({"images": ["x"] * 5}, shapes, "float32", batches)
+    return LazyFeatures({"images": ["x"] * 5}, shapes, "float32", batches)
 
 
 def _features(file):

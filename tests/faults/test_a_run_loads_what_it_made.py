@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from kedro.io import Version
 
+from discrepancy.data.lazy_array import LazyArray
 from discrepancy.datasets import ArrayDataset, FigureDataset, PicturesDataset, TableDataset, TextDataset, ValuesDataset
 from discrepancy.errors import InputError
-from discrepancy.inspection.chunks import ChunkedArray
-from discrepancy.methods.detector import load_detector
-from discrepancy.methods.distributed import _as_path
+from discrepancy.methods.base import load_detector
 from discrepancy.steps import score_images
+from discrepancy.training.launch import _as_path
 from tests.faults.conftest import start
 
 FUTURE = "2030-01-01T00.00.00.000Z"
@@ -72,7 +72,7 @@ def test_what_was_chosen_is_what_is_loaded(tmp_path):
 def test_an_array_stays_that_of_this_run(tmp_path, fingerprint):
     def made(value):
         pieces = [np.full((3, 2), value, np.float32)]
-        return ChunkedArray((3, 2), np.dtype(np.float32), lambda: iter(pieces), fingerprint and f"{fingerprint}{value}")
+        return LazyArray((3, 2), np.dtype(np.float32), lambda: iter(pieces), fingerprint and f"{fingerprint}{value}")
 
     own, other = (ArrayDataset(filepath=str(tmp_path / "x.npy")) for _ in range(2))
     own.save(made(1))

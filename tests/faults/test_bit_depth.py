@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from discrepancy.data.images import ResizeCrop
+from discrepancy.data.parameters import IngestionParameters
+from discrepancy.data.photographs import open_photographs, report_on_photographs
+from discrepancy.data.reading import read_header, read_mask, read_photograph
 from discrepancy.errors import InputError
-from discrepancy.inspection.images import Framing
-from discrepancy.inspection.parameters import IngestionParameters
-from discrepancy.inspection.photographs import open_photographs, survey_photographs
-from discrepancy.inspection.reading import read_header, read_mask, read_photograph
 from discrepancy.pipelines.ingestion.nodes import decode_images, split_samples
 from discrepancy.steps import preprocessing
 
@@ -198,9 +198,9 @@ def test_a_run_says_that_values_use_fewer_bits_and_what_to_do(tmp_path, caplog, 
 
 def test_inspection_gives_the_same_warning(tmp_path):
     photographs(tmp_path, lambda path, values: png(path, values * 4))
-    table = survey_photographs("folder", "gear", tmp_path, Framing((SIDE, SIDE))).problems
+    table = report_on_photographs("folder", "gear", tmp_path, ResizeCrop((SIDE, SIDE))).problems
     assert "expected bit_depth=12" in table.set_index("problem").loc["12 bits in 16", "detail"]
-    table = survey_photographs("folder", "gear", tmp_path, Framing((SIDE, SIDE)), bits=12)
+    table = report_on_photographs("folder", "gear", tmp_path, ResizeCrop((SIDE, SIDE)), bits=12)
     assert "12 bits in 16" not in set(table.problems["problem"])
     assert table.files["mean"].min() > 60
 

@@ -38,7 +38,7 @@ CASES = [(subject, damage) for subject, found in SUBJECTS.items() for damage in 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr("discrepancy.methods.detector.build_backbone", remembered)
+    monkeypatch.setattr("discrepancy.methods.base.build_backbone", remembered)
     logging.disable(logging.INFO)
     yield
     logging.disable(logging.NOTSET)

@@ -3,8 +3,8 @@
 import pytest
 
 from discrepancy.benchmark.command import Options, run_benchmark
+from discrepancy.demo import render_category
 from discrepancy.errors import InputError
-from discrepancy.inspection.demo import render_category
 from tests.conftest import PROJECT
 
 SMALL = {"size": 32, "train": 1, "test_good": 0, "test_defective": 0}

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from discrepancy.errors import InputError
-from discrepancy.methods.detector import Detector, new_card
-from discrepancy.methods.dfc import DFC
-from discrepancy.methods.dfc_parameters import DFCParameters
+from discrepancy.methods.base import Detector, new_card
+from discrepancy.methods.dfc.model import DFC
+from discrepancy.methods.dfc.parameters import DFCParameters
 
 
 @pytest.fixture(scope="module")

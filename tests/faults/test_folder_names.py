@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from discrepancy.data.data_report import build_report
+from discrepancy.data.images import ResizeCrop
+from discrepancy.data.layouts import find_category, known_categories, read_samples
+from discrepancy.data.layouts.names import means_good, means_litter, means_masks
 from discrepancy.errors import InputError
-from discrepancy.inspection.images import Framing
-from discrepancy.inspection.layouts import find_category, known_categories, read_samples
-from discrepancy.inspection.layouts.names import means_good, means_litter, means_masks
-from discrepancy.inspection.survey import survey
 
 RNG = np.random.default_rng(0)
 
@@ -173,7 +173,7 @@ def test_a_run_warns_of_a_test_split_without_one_kind(tmp_path, caplog, names, w
 
 def test_inspection_says_how_names_were_understood(tmp_path):
     put(tmp_path, "OK/{}.png", "NG/1{}.png")
-    problems = survey("folder", tmp_path, "gear", Framing((8, 8))).problems.set_index("file")
+    problems = build_report("folder", tmp_path, "gear", ResizeCrop((8, 8))).problems.set_index("file")
     assert problems.loc["gear/OK", ["severity", "detail"]].tolist() == ["note", "is taken for 'good'"]
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from discrepancy.inspection import images
-from discrepancy.inspection.images import Framing
-from discrepancy.inspection.parameters import IngestionParameters
-from discrepancy.inspection.photographs import open_photographs
-from discrepancy.inspection.survey import survey
+from discrepancy.data import images
+from discrepancy.data.data_report import build_report
+from discrepancy.data.images import ResizeCrop
+from discrepancy.data.parameters import IngestionParameters
+from discrepancy.data.photographs import open_photographs
 from discrepancy.pipelines.ingestion.nodes import decode_masks, split_samples
 
 SIDE = 16
@@ -69,7 +69,7 @@ def test_a_run_warns_as_inspection_does(part, caplog, mask, problem):
     root = part(mask)
     texts = warned(root, caplog, image_size=8)
     assert len(texts) == 1 and problem in texts[0] and "gear/ground_truth/dent/" in texts[0]
-    problems = survey("folder", root, "gear", Framing((8, 8))).problems
+    problems = build_report("folder", root, "gear", ResizeCrop((8, 8))).problems
     said = problems[problems["problem"].str.contains(problem)]
     assert len(said) == int(texts[0].split(" of the masks")[0].split()[-1]) > 0
     assert f"{said['file'].iloc[0]} ({said['detail'].iloc[0]})" in texts[0]

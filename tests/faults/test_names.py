@@ -14,6 +14,8 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.font_manager import fontManager
 
 from discrepancy import datasets
+from discrepancy.data.images import ResizeCrop
+from discrepancy.data.native_resolution import NativeResolutionMaps
 from discrepancy.datasets import PicturesDataset
 from discrepancy.datasets.pictures import shortened
 from discrepancy.figures import fonts, style
@@ -23,8 +25,6 @@ from discrepancy.figures.html import html_page, html_table
 from discrepancy.figures.scores import score_histogram
 from discrepancy.figures.segmentation import Segmentations
 from discrepancy.figures.tables import text_table
-from discrepancy.inspection.images import Framing
-from discrepancy.inspection.originals import OriginalMaps
 from discrepancy.pipelines.reporting.nodes import tabulate
 
 CONF = Path(__file__).parents[2] / "conf/base"
@@ -45,7 +45,7 @@ def test_names_of_pictures_fit_the_file_system_and_differ(tmp_path, folder):
     maps = rng.random((4, 8, 8)).astype(np.float32)
     for target, drawn in (
         ("three", Segmentations(images, maps, names, 0.5)),
-        ("maps", OriginalMaps(maps, names, [(8, 8)] * 4, Framing((8, 8)))),
+        ("maps", NativeResolutionMaps(maps, names, [(8, 8)] * 4, ResizeCrop((8, 8)))),
     ):
         pictures = dict(drawn)
         dataset = PicturesDataset(filepath=str(tmp_path / target))

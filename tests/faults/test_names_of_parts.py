@@ -3,8 +3,8 @@
 import pytest
 
 from discrepancy.benchmark.plan import make_cells
+from discrepancy.data.layouts import find_category
 from discrepancy.errors import InputError
-from discrepancy.inspection.layouts import find_category
 from discrepancy.names import check_name, check_path
 
 GOOD = ["a b", "M8#2", "50%", "it's", '12"x', "部品", "a　b", "nan", "null", "01", "a,b", "x.", "$HOME", "~", "é" * 127]

@@ -10,8 +10,8 @@ from kedro.io import DatasetError
 
 from discrepancy.errors import InputError
 from discrepancy.explanation import explanation
-from discrepancy.methods.checkpoint import Checkpoint
 from discrepancy.places import check_database, check_file, check_folders
+from discrepancy.training.checkpoint import Checkpoint
 
 
 def test_folders_that_can_be_written_or_made_are_left_as_they_are(tmp_path):

@@ -20,7 +20,7 @@ from discrepancy.errors import InputError
 from discrepancy.features import cache as module
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
-from discrepancy.features.recipe import FeatureRecipe, feature_recipe
+from discrepancy.features.recipe import LazyFeatures, lazy_features
 
 DIGESTS = ["aa", "bb", "cc", "dd", "ee"]
 
@@ -50,7 +50,7 @@ def runs(backbone):
     handle.remove()
 
 
-def made(rng_seed: int = 0, count: int = 5, fail: BaseException | None = None, **ingredients) -> FeatureRecipe:
+def made(rng_seed: int = 0, count: int = 5, fail: BaseException | None = None, **ingredients) -> LazyFeatures:
     """A recipe without a network: random numbers in batches of two."""
     shapes = {"a": (count, 3, 4, 5), "b": (count, 2, 2, 2)}
 
@@ -62,10 +62,10 @@ def made(rng_seed: int = 0, count: int = 5, fail: BaseException | None = None, *
             size = min(2, count - start)
             yield {layer: rng.random((size, *shape[1:]), dtype=np.float32) for layer, shape in shapes.items()}
 
-    return FeatureRecipe(ingredients={"seed": rng_seed, **ingredients}, shapes=shapes, dtype="float32", batches=batches)
+    return LazyFeatures(ingredients={"seed": rng_seed, **ingredients}, shapes=shapes, dtype="float32", batches=batches)
 
 
-def values(recipe: FeatureRecipe) -> dict[str, np.ndarray]:
+def values(recipe: LazyFeatures) -> dict[str, np.ndarray]:
     parts = list(recipe.batches())
     return {layer: np.concatenate([part[layer] for part in parts]) for layer in recipe.shapes}
 
@@ -76,7 +76,7 @@ def values(recipe: FeatureRecipe) -> dict[str, np.ndarray]:
 def test_holds_what_the_backbone_gives(backbone, images, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        features = FeatureCache(tmp_path).get(feature_recipe(backbone, images, DIGESTS, batch_size=2))
+        features = FeatureCache(tmp_path).get(lazy_features(backbone, images, DIGESTS, batch_size=2))
         some = features.tensors([4, 0])
     expected = backbone(torch.from_numpy(np.array(images)))
     assert features.layers == tuple(features) == ("blocks.0", "blocks.1")
@@ -91,7 +91,7 @@ def test_holds_what_the_backbone_gives(backbone, images, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_statistics_are_numpys(backbone, images, tmp_path, dtype):
-    features = FeatureCache(tmp_path).get(feature_recipe(backbone, images, DIGESTS, batch_size=2, dtype=dtype))
+    features = FeatureCache(tmp_path).get(lazy_features(backbone, images, DIGESTS, batch_size=2, dtype=dtype))
     for layer, (mean, std) in features.channel_statistics().items():
         assert features[layer].dtype == dtype
         exact = np.asarray(features[layer], dtype=np.float64)
@@ -114,7 +114,7 @@ def test_what_goes_in_comes_out(tmp_path_factory, seed, count):
 
 
 def test_the_card_says_what_the_features_are_of(backbone, images, tmp_path):
-    recipe = feature_recipe(backbone, images, DIGESTS, preprocessing={"interpolation": "box"})
+    recipe = lazy_features(backbone, images, DIGESTS, preprocessing={"interpolation": "box"})
     card = json.loads((FeatureCache(tmp_path).get(recipe).path / "card.json").read_text())
     assert card["fingerprint"] == recipe.fingerprint
     assert card["ingredients"]["images"] == DIGESTS
@@ -128,12 +128,12 @@ def test_the_card_says_what_the_features_are_of(backbone, images, tmp_path):
 
 def test_the_second_time_nothing_is_extracted(backbone, images, tmp_path, runs, caplog):
     caplog.set_level(logging.INFO)
-    first = FeatureCache(tmp_path).get(feature_recipe(backbone, images, DIGESTS, batch_size=2))
+    first = FeatureCache(tmp_path).get(lazy_features(backbone, images, DIGESTS, batch_size=2))
     assert runs == [2, 2, 1]
     assert "extracting 5 images" in caplog.text
     caplog.clear()
     # Batch size and progress do not change the numbers, and neither does another object with the same weights.
-    again = feature_recipe(lite0(), np.array(images), list(DIGESTS), batch_size=3)
+    again = lazy_features(lite0(), np.array(images), list(DIGESTS), batch_size=3)
     second = FeatureCache(tmp_path).get(again, progress=False)
     assert runs == [2, 2, 1]
     assert f"5 images from the cache {first.path}" in caplog.text
@@ -149,16 +149,14 @@ def test_a_fingerprint_needs_no_pixels_and_no_run(backbone, images, runs):
             raise AssertionError("a pixel was read")
 
     unread = Unread(images.shape, images.dtype, images.ndim)
-    assert (
-        feature_recipe(backbone, unread, DIGESTS).fingerprint == feature_recipe(backbone, images, DIGESTS).fingerprint
-    )
+    assert lazy_features(backbone, unread, DIGESTS).fingerprint == lazy_features(backbone, images, DIGESTS).fingerprint
     assert runs == []
 
 
 @pytest.fixture(scope="module")
 def variants(backbone, images):
     def recipe(backbone=backbone, images=images, digests=DIGESTS, **options):
-        return feature_recipe(backbone, images, digests, **options)
+        return lazy_features(backbone, images, digests, **options)
 
     vgg = {"layers": ["relu1_1"], "weights": "random"}
     return {
@@ -281,7 +279,7 @@ def test_of_two_writers_the_slower_discards(tmp_path):
                 inodes.append(os.stat(faster[0].path).st_ino)
             yield batch
 
-    slow = FeatureRecipe(recipe.ingredients, recipe.shapes, recipe.dtype, overtaken)
+    slow = LazyFeatures(recipe.ingredients, recipe.shapes, recipe.dtype, overtaken)
     features = cache.get(slow)
     assert [os.stat(features.path).st_ino] == inodes
     np.testing.assert_array_equal(features["a"], values(recipe)["a"])
@@ -340,7 +338,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 def test_features_that_are_not_finite_are_refused(tmp_path, dtype, value, words):
     with np.errstate(over="ignore"):
         maps = np.full((2, 1, 2, 2), value).astype(dtype)
-    recipe = FeatureRecipe({}, {"a": (2, 1, 2, 2)}, dtype, lambda: iter([{"a": maps}]))
+    recipe = LazyFeatures({}, {"a": (2, 1, 2, 2)}, dtype, lambda: iter([{"a": maps}]))
     with pytest.raises(InputError, match=words):
         FeatureCache(tmp_path).get(recipe)
     assert list(tmp_path.iterdir()) == []
@@ -357,7 +355,7 @@ def test_features_that_are_not_finite_are_refused(tmp_path, dtype, value, words)
     ],
 )
 def test_a_recipe_that_gives_something_else_is_refused(tmp_path, batches):
-    recipe = FeatureRecipe({}, {"a": (2, 1, 2, 2)}, "float32", lambda: iter([{"a": maps} for maps in batches]))
+    recipe = LazyFeatures({}, {"a": (2, 1, 2, 2)}, "float32", lambda: iter([{"a": maps} for maps in batches]))
     with pytest.raises(ValueError, match="a: "):
         FeatureCache(tmp_path).get(recipe)
     assert list(tmp_path.iterdir()) == []
@@ -377,4 +375,4 @@ def test_a_recipe_that_gives_something_else_is_refused(tmp_path, batches):
 )
 def test_arguments_that_cannot_be(backbone, images, change, error, words):
     with pytest.raises(error, match=words):
-        feature_recipe(**{"backbone": backbone, "images": images, "image_digests": DIGESTS, **change})
+        lazy_features(**{"backbone": backbone, "images": images, "image_digests": DIGESTS, **change})

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.made_up_results import MVTEC, made_up_results
 
 from discrepancy.benchmark.comparison import compare, rank_methods
 from discrepancy.benchmark.published import published_numbers
@@ -18,6 +17,7 @@ from discrepancy.figures import heat_map as heat
 from discrepancy.figures.benchmark_page import benchmark_page
 from discrepancy.figures.comparison import comparison_part
 from discrepancy.figures.rank_plot import rank_plot
+from tests.made_up_results import MVTEC, made_up_results
 
 VOID = {"meta", "img", "br", "line", "circle"}
 PUBLISHED = published_numbers()

@@ -9,12 +9,12 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from tests.made_up_results import MVTEC, made_up_results
 
 from discrepancy.benchmark.comparison import compare, rank_methods
 from discrepancy.benchmark.published import published_numbers
 from discrepancy.benchmark.tables import summarise
 from discrepancy.figures.benchmark_page import benchmark_page
+from tests.made_up_results import MVTEC, made_up_results
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")

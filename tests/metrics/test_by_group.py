@@ -1,15 +1,15 @@
 """Each group's metrics are those of its maps and the shared ones, for one sort of each map and little memory."""
 
-import naive_metrics as naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from traced_peak import maps_with_good, traced_peak
 
 from discrepancy.errors import InputError
 from discrepancy.metrics import PixelMetrics, aupro, auroc, pixel_metrics_by_group, ranks
+from tests.metrics import naive_metrics as naive
+from tests.metrics.traced_peak import maps_with_good, traced_peak
 
 
 def one_by_one(maps, masks, groups, *, fpr_limit=0.30):

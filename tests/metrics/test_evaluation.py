@@ -2,11 +2,11 @@ import math
 
 import numpy as np
 import pytest
-from naive_metrics import made_maps
-from traced_peak import maps_with_good, traced_peak
 
 from discrepancy.errors import InputError
 from discrepancy.metrics import aupro, auroc, average_precision, evaluate, f1_max, ranks
+from tests.metrics.naive_metrics import made_maps
+from tests.metrics.traced_peak import maps_with_good, traced_peak
 
 KEYS = {
     *("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro_0.30", "aupro_0.05"),

@@ -1,15 +1,15 @@
 import math
 
-import naive_metrics as naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from traced_peak import maps_with_good, traced_peak
 
 from discrepancy.errors import InputError
 from discrepancy.metrics import aupro, best_iou, overlap, pro_curve, ranks
+from tests.metrics import naive_metrics as naive
+from tests.metrics.traced_peak import maps_with_good, traced_peak
 
 LIMITS = (0.05, 0.30, 1.0)
 
@@ -80,14 +80,14 @@ def test_best_iou_is_the_same_from_a_temporary_file(monkeypatch, dtype):
     expected = best_iou(maps, masks)
     size = int(masks.any(axis=(1, 2)).sum()) * maps[0].nbytes
     files = []
-    original = overlap.keep
+    original = overlap.spill_to_disk
 
     def watched(arrays, **options):
         kept = original(arrays, **options)
         files.append(not any(array.flags.writeable for array in kept))
         return kept
 
-    monkeypatch.setattr(overlap, "keep", watched)
+    monkeypatch.setattr(overlap, "spill_to_disk", watched)
     for most in (0, size - 1, size):
         monkeypatch.setattr(overlap, "MOST_IN_MEMORY", most)
         assert best_iou(maps, masks) == expected == pytest.approx(naive.best_iou(maps, masks), abs=1e-12)

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from naive_metrics import f1_max as naive_f1_max
 from sklearn import metrics as sk
 
 from discrepancy.errors import InputError
 from discrepancy.metrics import auroc, average_precision, f1_max, f1_max_threshold, ranks, roc_curve
 from discrepancy.metrics.ranking import auroc_of
 from discrepancy.metrics.ranks import Ranks
+from tests.metrics.naive_metrics import f1_max as naive_f1_max
 
 METRICS = (auroc, average_precision, f1_max)
 

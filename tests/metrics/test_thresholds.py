@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import binomtest
-from traced_peak import traced_peak
 
 from discrepancy.errors import InputError
 from discrepancy.metrics import Threshold, threshold_at_fpr, thresholds
+from tests.metrics.traced_peak import traced_peak
 
 
 @settings(max_examples=200, deadline=None)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
+
 from tests.conftest import PROJECT, kedro, make_project
 
 NOTEBOOK = PROJECT / "notebooks/first_look.ipynb"

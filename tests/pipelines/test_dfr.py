@@ -13,11 +13,11 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from discrepancy.cli import run as run_command
+from discrepancy.data.parameters import IngestionParameters
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache
-from discrepancy.inspection.parameters import IngestionParameters
-from discrepancy.methods.detector import load_detector
-from discrepancy.methods.dfr_parameters import DEFAULT_LAYERS, DFRParameters
+from discrepancy.methods.base import load_detector
+from discrepancy.methods.dfr.parameters import DEFAULT_LAYERS, DFRParameters
 from discrepancy.pipelines.dfr.nodes import train
 from tests.conftest import make_project, run_method
 

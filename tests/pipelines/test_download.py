@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
 
 from discrepancy.cli import run
+from discrepancy.download import ELSEWHERE, SOURCES
 from discrepancy.errors import InputError
-from discrepancy.inspection.download import ELSEWHERE, SOURCES
 from discrepancy.pipelines.download.nodes import place_order, summarise
 from discrepancy.pipelines.download.parameters import DownloadParameters
 from tests.conftest import kedro, make_project, write_part

@@ -15,13 +15,13 @@ from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
 from discrepancy.cli import run as run_command
+from discrepancy.data.parameters import IngestionParameters
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache
-from discrepancy.figures.correlations import choose_patches
-from discrepancy.inspection.parameters import IngestionParameters
-from discrepancy.methods.detector import load_detector
-from discrepancy.methods.fod_parameters import FODParameters
-from discrepancy.pipelines.fod.nodes import consult_oracle, draw_correlations, train
+from discrepancy.methods.base import load_detector
+from discrepancy.methods.fod.correlation_figure import choose_patches
+from discrepancy.methods.fod.parameters import FODParameters
+from discrepancy.pipelines.fod.nodes import best_epoch_on_test, draw_correlations, train
 from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 12, "widths": [32, 32], "heads": 2, "device": "cpu"}
@@ -236,7 +236,7 @@ def test_an_oracle_of_another_score_starts_anew(fresh, tmp_path):
 
     def ask(checkpoint, **changes):
         parameters = FODParameters(**{**QUICK, "epochs": 2, "oracle": True, **changes})
-        return consult_oracle(images, masks, samples, features, reference, checkpoint, parameters, ingestion)
+        return best_epoch_on_test(images, masks, samples, features, reference, checkpoint, parameters, ingestion)
 
     by_error, anew = ask(tmp_path / "one.pt"), ask(tmp_path / "two.pt", correlation="inter")
     assert by_error["oracle_pixel_auroc"] != anew["oracle_pixel_auroc"]

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
 
 from discrepancy.cli import run as run_command
-from discrepancy.inspection.images import Framing, decode_image, decode_mask
-from discrepancy.inspection.originals import at_original_size
-from discrepancy.methods.detector import load_detector
+from discrepancy.data.images import ResizeCrop, decode_image, decode_mask
+from discrepancy.data.native_resolution import at_original_size
+from discrepancy.methods.base import load_detector
 from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 2, "width": 16, "device": "cpu"}
@@ -33,9 +33,9 @@ def test_arrays_hold_the_centre_of_the_resized_photographs(cropped, part):
     masks = np.load(project / "data/03_primary/folder/disc/masks.npy")
     assert images.shape == (16, 3, 72, 80) and masks.shape == (6, 72, 80)
     samples = pd.read_csv(project / "data/02_intermediate/folder/disc/samples.csv", keep_default_na=False)
-    framing = Framing((88, 104), (72, 80))
-    np.testing.assert_array_equal(images[-1], decode_image(part / samples["image"].iloc[-1], framing))
-    np.testing.assert_array_equal(masks[-1], decode_mask(part / samples["mask"].iloc[-1], framing))
+    resize_crop = ResizeCrop((88, 104), (72, 80))
+    np.testing.assert_array_equal(images[-1], decode_image(part / samples["image"].iloc[-1], resize_crop))
+    np.testing.assert_array_equal(masks[-1], decode_mask(part / samples["mask"].iloc[-1], resize_crop))
 
 
 def test_the_detector_says_how_its_images_are_made(cropped):
@@ -58,7 +58,7 @@ def test_maps_are_written_at_the_photographs_size(cropped):
     maps = np.load(project / "data/07_model_output/folder/disc/dfc/maps.npy")
     for name, anomaly_map in zip(names, maps, strict=True):
         written = cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED)
-        expected = at_original_size(anomaly_map, Framing((88, 104), (72, 80)), (96, 96))
+        expected = at_original_size(anomaly_map, ResizeCrop((88, 104), (72, 80)), (96, 96))
         np.testing.assert_array_equal(written, expected)
 
 

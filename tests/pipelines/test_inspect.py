@@ -10,7 +10,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.validation.exceptions import ParameterValidationError
 
-from discrepancy.inspection.demo import render_category
+from discrepancy.demo import render_category
 
 
 def inspect(project, root, **parameters):

@@ -14,8 +14,8 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
-from discrepancy.inspection.samples import data_digest
-from discrepancy.methods.detector import load_detector
+from discrepancy.data.samples import data_digest
+from discrepancy.methods.base import load_detector
 from discrepancy.metrics import auroc
 from tests.conftest import make_project, run_method
 
@@ -206,7 +206,7 @@ def test_paper_settings_are_the_papers(project):
     with KedroSession.create(project_path=project, env="paper", runtime_params={"category": "wood"}) as session:
         dfc = session.load_context().params["dfc"]
     dfc = dfc if isinstance(dfc, dict) else dfc.model_dump()
-    from discrepancy.methods.dfc_parameters import DFCParameters
+    from discrepancy.methods.dfc.parameters import DFCParameters
 
     parameters = DFCParameters.model_validate(dfc)
     assert parameters.backbone == "vgg19" and parameters.pooling == "avg" and parameters.estimator == "vgg19"

@@ -21,9 +21,9 @@ from discrepancy.benchmark.plan import Cell, Plan, Settings, make_cells
 from discrepancy.benchmark.store import CellStore, Result
 from discrepancy.benchmark.tables import read_table
 from discrepancy.benchmark.tracking import ParentRun
+from discrepancy.data.photographs import DEMO
+from discrepancy.demo import check_root
 from discrepancy.errors import InputError
-from discrepancy.inspection.demo import check_root
-from discrepancy.inspection.photographs import DEMO
 
 logger = logging.getLogger(__name__)
 
@@ -205,7 +205,7 @@ def _report(project: Path, options: Options, store: CellStore, parent: ParentRun
 
     session: Any = KedroSession.create(project_path=project, runtime_params={"benchmark": options.name})
     with session:
-        session.run(pipeline_names=["report"], runner=SequentialRunner())
+        session.run(pipeline_names=["benchmark_report"], runner=SequentialRunner())
     summary = read_table(store.root / "report/summary.csv")
     results = store.table()
     folders = {"benchmark": store.root / "report", "benchmark/page": store.root / "page"}

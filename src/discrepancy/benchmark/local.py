@@ -12,7 +12,7 @@ from typing import Final
 from discrepancy.benchmark.cell import Task
 from discrepancy.benchmark.launch import launch, stop
 from discrepancy.benchmark.store import Result
-from discrepancy.inspection.chunks import usable_cores
+from discrepancy.data.lazy_array import usable_cores
 
 _VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 

@@ -12,10 +12,10 @@ from statistics import median
 from typing import Any, Final, Self
 
 from discrepancy.benchmark.store import CellStore
+from discrepancy.data.layouts import known_categories
+from discrepancy.data.photographs import DEMO
+from discrepancy.demo import CATEGORIES
 from discrepancy.errors import InputError
-from discrepancy.inspection.demo import CATEGORIES
-from discrepancy.inspection.layouts import known_categories
-from discrepancy.inspection.photographs import DEMO
 from discrepancy.names import check_name
 
 ALL: Final = "all"

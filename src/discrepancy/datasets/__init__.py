@@ -1,7 +1,8 @@
-"""Our Kedro datasets: photographs, downloads, surveys, arrays, features, detectors, checkpoints, figures, pictures."""
+"""Our Kedro datasets."""
 
 from discrepancy.datasets.array import ArrayDataset
 from discrepancy.datasets.benchmark import BenchmarkDataset, PageDataset
+from discrepancy.datasets.data_report import DataReportDataset
 from discrepancy.datasets.detector import CheckpointDataset, DetectorDataset
 from discrepancy.datasets.download import DownloadDataset
 from discrepancy.datasets.features import FeaturesDataset
@@ -9,12 +10,12 @@ from discrepancy.datasets.figure import FigureDataset
 from discrepancy.datasets.files import SamplesDataset, TableDataset, TextDataset, ValuesDataset
 from discrepancy.datasets.photographs import PhotographsDataset
 from discrepancy.datasets.pictures import PicturesDataset
-from discrepancy.datasets.survey import SurveyDataset
 
 __all__ = [
     "ArrayDataset",
     "BenchmarkDataset",
     "CheckpointDataset",
+    "DataReportDataset",
     "DetectorDataset",
     "DownloadDataset",
     "FeaturesDataset",
@@ -23,7 +24,6 @@ __all__ = [
     "PhotographsDataset",
     "PicturesDataset",
     "SamplesDataset",
-    "SurveyDataset",
     "TableDataset",
     "TextDataset",
     "ValuesDataset",

@@ -16,10 +16,10 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
 from discrepancy.atomic import delete_leftovers, replacing
+from discrepancy.data.lazy_array import LazyArray
 from discrepancy.datasets.npy import map_npy, same_file, write_npy
 from discrepancy.datasets.origin import Origin, read_note, write_note
 from discrepancy.errors import InputError
-from discrepancy.inspection.chunks import ChunkedArray
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 _DAMAGES = (OSError, EOFError, ValueError)
 
 
-class ArrayDataset(AbstractDataset[np.ndarray | ChunkedArray, np.ndarray]):
+class ArrayDataset(AbstractDataset[np.ndarray | LazyArray, np.ndarray]):
     """A `.npy` file that is loaded as a read-only memory map and written to another name, then renamed.
 
     A card, `<name>.npy.json`, lies beside the array. Saving an array that has a fingerprint again does nothing. An
@@ -51,13 +51,13 @@ class ArrayDataset(AbstractDataset[np.ndarray | ChunkedArray, np.ndarray]):
         """The array, memory-mapped."""
         return map_npy(self._filepath) if self._held is None else self._held
 
-    def save(self, data: np.ndarray | ChunkedArray) -> None:
+    def save(self, data: np.ndarray | LazyArray) -> None:
         """Write an array, or the pieces of one that does not fit in memory, unless an earlier run did.
 
         Raises:
             InputError: the disk has no room, or refuses to be written.
         """
-        fingerprint = data.fingerprint if isinstance(data, ChunkedArray) else None
+        fingerprint = data.fingerprint if isinstance(data, LazyArray) else None
         if self.origin is not None:
             self.origin = self.origin.identified(fingerprint)
         self.stale, self._held = False, None
@@ -92,7 +92,7 @@ class ArrayDataset(AbstractDataset[np.ndarray | ChunkedArray, np.ndarray]):
     def _release(self) -> None:
         self._held = None
 
-    def _card_of(self, data: np.ndarray | ChunkedArray, fingerprint: str) -> dict[str, Any] | None:
+    def _card_of(self, data: np.ndarray | LazyArray, fingerprint: str) -> dict[str, Any] | None:
         """The card of the file, if that was written for this fingerprint, is of this shape and data type, and whole."""
         try:
             array, card, file = self._look()

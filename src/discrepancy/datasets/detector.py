@@ -9,7 +9,7 @@ from kedro.io import AbstractDataset, DatasetError, Version
 from kedro_datasets._typing import JSONPreview
 
 from discrepancy.datasets.own import OwnDataset
-from discrepancy.methods.detector import CARD, WEIGHTS, Detector, load_detector, save_detector
+from discrepancy.methods.base import CARD, WEIGHTS, Detector, load_detector, save_detector
 
 
 class DetectorDataset(OwnDataset[Detector, Detector]):

@@ -9,11 +9,11 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import JSONPreview
 
+from discrepancy.download import DownloadRequest, fetch, read_stamp
 from discrepancy.errors import InputError
-from discrepancy.inspection.download import Order, fetch, read_stamp
 
 
-class DownloadDataset(AbstractDataset[Order, dict[str, Any]]):
+class DownloadDataset(AbstractDataset[DownloadRequest, dict[str, Any]]):
     """A public data set in its folder. Saving an order downloads it, unless it is there; loading says what is there.
 
     Args:
@@ -34,7 +34,7 @@ class DownloadDataset(AbstractDataset[Order, dict[str, Any]]):
             raise DatasetError(f"{self._path} holds no downloaded data set")
         return stamp | {"folder": _shown(self._path)}
 
-    def save(self, data: Order) -> None:
+    def save(self, data: DownloadRequest) -> None:
         """Fetch, check and unpack."""
         if data.source.name != self._dataset:
             raise InputError(f"an order for {data.source.name}: expected one for {self._dataset}, as dataset=... says")

@@ -11,11 +11,11 @@ from kedro_datasets._typing import JSONPreview
 from discrepancy.datasets.own import FileDataset
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache, Features
-from discrepancy.features.recipe import FeatureRecipe
+from discrepancy.features.recipe import LazyFeatures
 from discrepancy.json_files import parse_object
 
 
-class FeaturesDataset(FileDataset[FeatureRecipe, Features]):
+class FeaturesDataset(FileDataset[LazyFeatures, Features]):
     """Saving a recipe computes what the cache does not hold yet; a small file remembers which entry it was.
 
     Args:
@@ -28,10 +28,10 @@ class FeaturesDataset(FileDataset[FeatureRecipe, Features]):
         super().__init__(filepath=filepath, metadata=metadata)
         self._cache = Path(path)
 
-    def _encode(self, data: FeatureRecipe) -> bytes:
+    def _encode(self, data: LazyFeatures) -> bytes:
         """Extract, or find in the cache."""
-        if not isinstance(data, FeatureRecipe):
-            raise InputError(f"{self._filepath}: {type(data).__name__} given; expected a FeatureRecipe")
+        if not isinstance(data, LazyFeatures):
+            raise InputError(f"{self._filepath}: {type(data).__name__} given; expected a LazyFeatures")
         features = FeatureCache(self._cache).get(data)
         entry = {"fingerprint": features.fingerprint, "folder": features.path.name, "images": features.count}
         entry |= {"layers": {layer: list(features[layer].shape) for layer in features.layers}}

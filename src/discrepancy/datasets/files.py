@@ -10,8 +10,8 @@ import pandas as pd
 from kedro.io import Version
 from kedro_datasets._typing import JSONPreview, TablePreview
 
+from discrepancy.data.sample_file import parse_sample_table
 from discrepancy.datasets.own import FileDataset
-from discrepancy.inspection.sample_file import parse_sample_table
 
 
 class TableDataset(FileDataset[pd.DataFrame, pd.DataFrame]):

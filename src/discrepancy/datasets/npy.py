@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from discrepancy.data.lazy_array import MAX_CHUNK_BYTES, LazyArray
 from discrepancy.errors import InputError
-from discrepancy.inspection.chunks import MAX_CHUNK_BYTES, ChunkedArray
 
 
-def write_npy(path: Path, data: np.ndarray | ChunkedArray) -> str:
+def write_npy(path: Path, data: np.ndarray | LazyArray) -> str:
     """Write an array, or the pieces of one that does not fit in memory, to a new file, down to the disk.
 
     Plain writes and no memory map: what a process has written through a map counts as its memory, and a full disk is
@@ -49,7 +49,7 @@ def write_npy(path: Path, data: np.ndarray | ChunkedArray) -> str:
     return digest.hexdigest()
 
 
-def npy_digest(data: np.ndarray | ChunkedArray) -> str:
+def npy_digest(data: np.ndarray | LazyArray) -> str:
     """Return what `write_npy` would, without writing."""
     digest = hashlib.sha256(_header(data))
     for piece in _pieces(data):
@@ -57,7 +57,7 @@ def npy_digest(data: np.ndarray | ChunkedArray) -> str:
     return digest.hexdigest()
 
 
-def _header(data: np.ndarray | ChunkedArray) -> bytes:
+def _header(data: np.ndarray | LazyArray) -> bytes:
     header = BytesIO()
     facts = {"descr": np.lib.format.dtype_to_descr(data.dtype), "fortran_order": False, "shape": data.shape}
     np.lib.format.write_array_header_1_0(header, facts)
@@ -96,9 +96,9 @@ def same_file(one: os.stat_result, other: os.stat_result) -> bool:
     return (one.st_ino, one.st_size, one.st_mtime_ns) == (other.st_ino, other.st_size, other.st_mtime_ns)
 
 
-def _pieces(data: np.ndarray | ChunkedArray) -> Generator[np.ndarray]:
+def _pieces(data: np.ndarray | LazyArray) -> Generator[np.ndarray]:
     """The pieces of an array; at most `MAX_CHUNK_BYTES` or one row of one in memory, as a view has to be copied."""
-    if isinstance(data, ChunkedArray):
+    if isinstance(data, LazyArray):
         yield from data.pieces()
         return
     rows = np.atleast_1d(data)

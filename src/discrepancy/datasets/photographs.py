@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-from discrepancy.inspection.photographs import Photographs, open_photographs
+from discrepancy.data.photographs import Photographs, open_photographs
 
 
 class PhotographsDataset(AbstractDataset[NoReturn, Photographs]):

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from discrepancy.data.lazy_array import usable_cores
 from discrepancy.datasets.own import OwnDataset
 from discrepancy.errors import InputError
-from discrepancy.inspection.chunks import usable_cores
 
 NamedPicture = tuple[str, np.ndarray]
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from discrepancy.errors import InputError
 from discrepancy.features.entry import Features, check_bytes, read_entry, sync_folder, write_entry
-from discrepancy.features.recipe import FeatureRecipe
+from discrepancy.features.recipe import LazyFeatures
 
 try:
     import fcntl
@@ -46,22 +46,22 @@ class FeatureCache:
     finish wins. What a killed process left half-written is deleted by the next one that writes.
 
     Example:
-        >>> features = FeatureCache(root).get(feature_recipe(backbone, images, digests))  # doctest: +SKIP
+        >>> features = FeatureCache(root).get(lazy_features(backbone, images, digests))  # doctest: +SKIP
         >>> mean, std = features.channel_statistics()["blocks.2"]  # doctest: +SKIP
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
-    def path(self, recipe: FeatureRecipe) -> Path:
+    def path(self, recipe: LazyFeatures) -> Path:
         """Where the features of `recipe` are, or would be."""
         return self.root / recipe.fingerprint[:16]
 
-    def has(self, recipe: FeatureRecipe) -> bool:
+    def has(self, recipe: LazyFeatures) -> bool:
         """Whether the features of `recipe` are there and whole."""
         return self._load(recipe) is not None
 
-    def get(self, recipe: FeatureRecipe, *, progress: bool = True) -> Features:
+    def get(self, recipe: LazyFeatures, *, progress: bool = True) -> Features:
         """The features of `recipe`, from the cache if every byte is as it was written, or else computed anew.
 
         Args:
@@ -99,13 +99,13 @@ class FeatureCache:
         except InputError as error:
             raise InputError(f"no such features: {error}, as a run that starts at the beginning writes them") from error
 
-    def _load(self, recipe: FeatureRecipe) -> Features | None:
+    def _load(self, recipe: LazyFeatures) -> Features | None:
         try:
             return read_entry(self.path(recipe), recipe.fingerprint)
         except InputError:
             return None
 
-    def _found(self, recipe: FeatureRecipe, *, warn: bool = False, progress: bool = False) -> Features | None:
+    def _found(self, recipe: LazyFeatures, *, warn: bool = False, progress: bool = False) -> Features | None:
         """What is there, every byte of it looked at."""
         path = self.path(recipe)
         if not path.exists():
@@ -119,7 +119,7 @@ class FeatureCache:
             return None
         return features
 
-    def _make_room(self, recipe: FeatureRecipe) -> None:
+    def _make_room(self, recipe: LazyFeatures) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         for leftover in self.root.glob(f"{_UNFINISHED}*"):
             with suppress(OSError), _locked(leftover, wait=False):  # a living process holds the lock of its own
@@ -133,7 +133,7 @@ class FeatureCache:
             )
 
     @contextmanager
-    def _unfinished(self, recipe: FeatureRecipe) -> Iterator[Path]:
+    def _unfinished(self, recipe: LazyFeatures) -> Iterator[Path]:
         """A locked folder to write in, deleted afterwards unless it was renamed. The lock ends with the process."""
         with ExitStack() as stack:
             while True:
@@ -146,7 +146,7 @@ class FeatureCache:
                         break
             yield folder
 
-    def _publish(self, recipe: FeatureRecipe, folder: Path) -> Features:
+    def _publish(self, recipe: LazyFeatures, folder: Path) -> Features:
         """Gives `folder` its final name, unless the same features are there by now; returns those that are there."""
         path = self.path(recipe)
         with _locked(self.root, wait=True):  # one writer at a time checks, renames and opens

@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from discrepancy.errors import InputError
-from discrepancy.features.recipe import CONTENTS, FeatureRecipe, fingerprint_of
+from discrepancy.features.recipe import CONTENTS, LazyFeatures, fingerprint_of
 from discrepancy.features.statistics import ChannelStatistics
 from discrepancy.json_files import read_object
 
@@ -113,7 +113,7 @@ class _File:
         os.fsync(self._file.fileno())
 
 
-def write_entry(recipe: FeatureRecipe, folder: Path, *, progress: bool) -> None:
+def write_entry(recipe: LazyFeatures, folder: Path, *, progress: bool) -> None:
     """Compute features and write them to an empty folder, down to the disk.
 
     Raises:
@@ -149,7 +149,7 @@ def write_entry(recipe: FeatureRecipe, folder: Path, *, progress: bool) -> None:
     sync_folder(folder)
 
 
-def _append(file: _File, maps: np.ndarray, table: ChannelStatistics, *, layer: str, recipe: FeatureRecipe) -> None:
+def _append(file: _File, maps: np.ndarray, table: ChannelStatistics, *, layer: str, recipe: LazyFeatures) -> None:
     if maps.shape[1:] != recipe.shapes[layer][1:] or maps.dtype != recipe.dtype:
         raise ValueError(f"{layer}: expected {recipe.shapes[layer]} {recipe.dtype}, found {maps.shape} {maps.dtype}")
     rows = maps.transpose(0, 2, 3, 1)

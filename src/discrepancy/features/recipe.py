@@ -31,7 +31,7 @@ Shape = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class FeatureRecipe:
+class LazyFeatures:
     """The features of N images at some layers, not computed yet.
 
     Attributes:
@@ -69,11 +69,11 @@ class FeatureRecipe:
 
 
 def fingerprint_of(contents: Mapping[str, Any]) -> str:
-    """The fingerprint of features with these contents (see `FeatureRecipe.contents`), 64 hexadecimal digits."""
+    """The fingerprint of features with these contents (see `LazyFeatures.contents`), 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
-def feature_recipe(
+def lazy_features(
     backbone: Backbone,
     images: np.ndarray,
     image_digests: Sequence[str],
@@ -83,7 +83,7 @@ def feature_recipe(
     dtype: str = "float32",
     batch_size: int = 16,
     device: str | torch.device = "cpu",
-) -> FeatureRecipe:
+) -> LazyFeatures:
     """The recipe for a backbone's maps of `images`, or for what a reduction keeps of them.
 
     Batch size and device are no ingredients: they change the numbers by rounding only (on a GPU, PyTorch's default
@@ -128,7 +128,7 @@ def feature_recipe(
     def batches() -> Iterator[dict[str, np.ndarray]]:
         return _maps(backbone, reduction, images, dtype=dtype, batch_size=batch_size, device=torch.device(device))
 
-    return FeatureRecipe(ingredients=ingredients, shapes=shapes, dtype=dtype, batches=batches)
+    return LazyFeatures(ingredients=ingredients, shapes=shapes, dtype=dtype, batches=batches)
 
 
 def _maps(

@@ -14,7 +14,7 @@ from discrepancy.errors import InputError
 from discrepancy.metrics.checks import as_maps, as_masks, check_no_nan
 from discrepancy.metrics.ranking import corners, need_classes, thin
 from discrepancy.metrics.ranks import Ranks, rank
-from discrepancy.metrics.scratch import keep
+from discrepancy.metrics.tempfiles import spill_to_disk
 
 EIGHT_CONNECTED = np.ones((3, 3), dtype=int)
 # Pieces into which the search for the best IoU cuts an interval of thresholds that may still hold the best one.
@@ -101,7 +101,7 @@ def best_iou(maps: ArrayLike, masks: ArrayLike) -> float:
         raise InputError("masks holds nothing anomalous; at least one anomalous pixel was expected.")
     check_no_nan(scores, name="maps")
     classes = (scores[i][area] for i in marked for area in (anomalous[i], ~anomalous[i]))
-    kept = keep(map(np.sort, classes), nbytes=len(marked) * scores[0].nbytes, most=MOST_IN_MEMORY)
+    kept = spill_to_disk(map(np.sort, classes), nbytes=len(marked) * scores[0].nbytes, most=MOST_IN_MEMORY)
     images = list(zip(kept[::2], kept[1::2], strict=True))
     # The IoU of an image rises only where the threshold takes in one of its marked pixels.
     candidates = np.unique(np.concatenate([inside for inside, _ in images]))

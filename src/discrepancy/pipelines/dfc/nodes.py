@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from discrepancy.data.parameters import IngestionParameters
+from discrepancy.data.photographs import ImageFolder
 from discrepancy.features.cache import Features
-from discrepancy.features.recipe import FeatureRecipe
-from discrepancy.inspection.parameters import IngestionParameters
-from discrepancy.inspection.photographs import ImageFolder
-from discrepancy.methods.dfc import DFC, DFCProblem, build_corruption, check_estimator, describe
-from discrepancy.methods.dfc_parameters import DFCParameters
-from discrepancy.methods.distributed import train_together
-from discrepancy.methods.training import Checkpoint, Epoch, fit, resolve_device
-from discrepancy.steps import check_features, counts, fresh_card, frozen_network, good_features
+from discrepancy.features.recipe import LazyFeatures
+from discrepancy.methods.dfc.model import DFC, DFCTask, build_corruption, check_estimator, describe
+from discrepancy.methods.dfc.parameters import DFCParameters
+from discrepancy.steps import check_features, counts, fresh_card, load_backbone, normal_features
+from discrepancy.training.launch import run_distributed
+from discrepancy.training.loop import Checkpoint, Epoch, fit, resolve_device
 
 
-def recipe_features(
+def plan_features(
     images: np.ndarray, samples: pd.DataFrame, parameters: DFCParameters, ingestion: IngestionParameters
-) -> FeatureRecipe:
+) -> LazyFeatures:
     """What the frozen network gives for the good images (training, then validation); computed if not in the cache.
 
     Args:
@@ -29,9 +29,9 @@ def recipe_features(
         parameters: of DFC.
         ingestion: for the category.
     """
-    backbone = frozen_network(parameters, ingestion)
+    backbone = load_backbone(parameters, ingestion)
     check_estimator(backbone, parameters, ingestion.size)
-    return good_features(backbone, images, samples, parameters, ingestion)
+    return normal_features(backbone, images, samples, parameters, ingestion)
 
 
 def train(
@@ -56,7 +56,7 @@ def train(
         The detector, its thresholds still empty, and the history: epoch, loss, validation loss, rate, seconds.
     """
     given = (images, samples, features, checkpoint, parameters, ingestion)
-    train_together(parameters.processes, parameters.device, _fitted, given)
+    run_distributed(parameters.processes, parameters.device, _fitted, given)
     detector, history = _fitted(*given)
     examples, held_out = counts(samples)
     detector.fit_weighing(images[: examples + held_out], features, range(examples))
@@ -73,7 +73,7 @@ def _fitted(
 ) -> tuple[DFC, list[Epoch]]:
     """The trained detector, on its device, and its history; alone or as one process of several."""
     examples, held_out = counts(samples)
-    backbone = frozen_network(parameters, ingestion)
+    backbone = load_backbone(parameters, ingestion)
     check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, images=images)
     detector = DFC(
         backbone, parameters, fresh_card(DFC.method, backbone, samples, parameters, ingestion, **describe(parameters))
@@ -84,7 +84,7 @@ def _fitted(
     detector.to(device)
     corruption = build_corruption(parameters, _blend_images(parameters, ingestion))
     good = images[: examples + held_out]
-    problem = DFCProblem(detector, good, features, examples=examples, corruption=corruption)
+    problem = DFCTask(detector, good, features, examples=examples, corruption=corruption)
     state = Checkpoint(checkpoint, parameters.fingerprint(features, examples=examples))
     history = fit(detector.estimator, problem, parameters.training, device=device, name="dfc", checkpoint=state)
     return detector, history

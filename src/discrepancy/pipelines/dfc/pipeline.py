@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from discrepancy.pipelines.dfc.nodes import recipe_features, train
+from discrepancy.pipelines.dfc.nodes import plan_features, train
 
 
 def create_pipeline() -> Pipeline:
@@ -12,7 +12,7 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                recipe_features,
+                plan_features,
                 ["images", "samples", "params:dfc", "params:ingestion"],
                 "features",
                 name="extract_features",

@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from discrepancy.data.parameters import IngestionParameters
 from discrepancy.errors import InputError
 from discrepancy.features.cache import Features
-from discrepancy.features.recipe import FeatureRecipe
-from discrepancy.inspection.parameters import IngestionParameters
-from discrepancy.methods.dfr import DFR, DFRProblem, build_regions, choose_latent_dimension, describe
-from discrepancy.methods.dfr_parameters import DFRParameters
-from discrepancy.methods.distributed import train_together
-from discrepancy.methods.latent import LatentDimension
-from discrepancy.methods.training import Checkpoint, Epoch, fit, resolve_device
-from discrepancy.steps import check_features, counts, fresh_card, frozen_network, good_features
+from discrepancy.features.recipe import LazyFeatures
+from discrepancy.methods.dfr.latent import LatentDimension
+from discrepancy.methods.dfr.model import DFR, DFRTask, build_regions, choose_latent_dimension, describe
+from discrepancy.methods.dfr.parameters import DFRParameters
+from discrepancy.steps import check_features, counts, fresh_card, load_backbone, normal_features
+from discrepancy.training.launch import run_distributed
+from discrepancy.training.loop import Checkpoint, Epoch, fit, resolve_device
 
 logger = logging.getLogger(__name__)
 
 
-def recipe_features(
+def plan_features(
     images: np.ndarray, samples: pd.DataFrame, parameters: DFRParameters, ingestion: IngestionParameters
-) -> FeatureRecipe:
+) -> LazyFeatures:
     """Regional features of the good images (training, then validation); computed if not in the cache.
 
     Args:
@@ -35,9 +35,9 @@ def recipe_features(
         parameters: of DFR.
         ingestion: for category and image size.
     """
-    backbone = frozen_network(parameters, ingestion)
+    backbone = load_backbone(parameters, ingestion)
     regions = build_regions(backbone, parameters, ingestion.size)
-    return good_features(backbone, images, samples, parameters, ingestion, regions)
+    return normal_features(backbone, images, samples, parameters, ingestion, regions)
 
 
 def choose_latent_dim(
@@ -55,7 +55,7 @@ def choose_latent_dim(
         `dimension`, `explained` (share of the variance, None if not looked at), `channels`, `vectors`, and what these
         were made from: `features` (fingerprint) and `parameters`.
     """
-    backbone = frozen_network(parameters, ingestion)
+    backbone = load_backbone(parameters, ingestion)
     regions = build_regions(backbone, parameters, ingestion.size)
     check_features(features, backbone, samples, ingestion, dtype=parameters.cache_dtype, reduction=regions)
     if parameters.latent_dim is not None:
@@ -101,7 +101,7 @@ def train(
         The detector, its thresholds still empty, and the history: epoch, loss, validation loss, rate, seconds.
     """
     given = (samples, features, latent, checkpoint, parameters, ingestion)
-    train_together(parameters.processes, parameters.device, _fitted, given)
+    run_distributed(parameters.processes, parameters.device, _fitted, given)
     detector, history = _fitted(*given)
     detector.fit_weighing(features, range(counts(samples)[0]))
     return detector, pd.DataFrame([epoch.line() for epoch in history])
@@ -117,7 +117,7 @@ def _fitted(
 ) -> tuple[DFR, list[Epoch]]:
     """The trained detector, on its device, and its history; alone or as one process of several."""
     examples, _ = counts(samples)
-    backbone = frozen_network(parameters, ingestion)
+    backbone = load_backbone(parameters, ingestion)
     detector = DFR(
         backbone, parameters, fresh_card(DFR.method, backbone, samples, parameters, ingestion, **describe(latent))
     )
@@ -131,7 +131,7 @@ def _fitted(
         detector.set_statistics(features.channel_statistics())
     device = resolve_device(parameters.device)
     detector.to(device)
-    problem = DFRProblem(detector, features, examples=examples)
+    problem = DFRTask(detector, features, examples=examples)
     state = Checkpoint(checkpoint, parameters.fingerprint(features, examples=examples, latent=latent["dimension"]))
     history = fit(detector.autoencoder, problem, parameters.training, device=device, name="dfr", checkpoint=state)
     return detector, history

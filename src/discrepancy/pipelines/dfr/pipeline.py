@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from discrepancy.pipelines.dfr.nodes import choose_latent_dim, recipe_features, train
+from discrepancy.pipelines.dfr.nodes import choose_latent_dim, plan_features, train
 
 
 def create_pipeline() -> Pipeline:
@@ -12,7 +12,7 @@ def create_pipeline() -> Pipeline:
     given = ["params:dfr", "params:ingestion"]
     return Pipeline(
         [
-            Node(recipe_features, ["images", "samples", *given], "features", name="extract_features"),
+            Node(plan_features, ["images", "samples", *given], "features", name="extract_features"),
             Node(choose_latent_dim, ["samples", "features", *given], "latent", name="choose_latent_dim"),
             Node(
                 train,

@@ -6,14 +6,14 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from discrepancy.download import DatasetSource, DownloadRequest, find_source
 from discrepancy.errors import InputError
-from discrepancy.inspection.download import Order, Source, find_source
 from discrepancy.pipelines.download.parameters import NONE, PUBLISHED, DownloadParameters
 
 logger = logging.getLogger(__name__)
 
 
-def place_order(parameters: DownloadParameters) -> Order:
+def place_order(parameters: DownloadParameters) -> DownloadRequest:
     """The order for the data set; the dataset that it is saved to carries it out.
 
     Raises:
@@ -28,7 +28,7 @@ def place_order(parameters: DownloadParameters) -> Order:
         source = replace(source, url=parameters.url, archive_bytes=None)  # a mirror's archive may be another
     if parameters.checksum != PUBLISHED:
         source = replace(source, checksum=None if parameters.checksum == NONE else parameters.checksum)
-    return Order(
+    return DownloadRequest(
         source,
         keep_archive=parameters.keep_archive,
         timeout=parameters.timeout,
@@ -48,7 +48,7 @@ def summarise(stamp: dict[str, Any], parameters: DownloadParameters) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _terms(source: Source, command: str) -> str:
+def _terms(source: DatasetSource, command: str) -> str:
     return (
         f"{source.title} is published under a licence that you have to accept first.\n"
         f"  licence   {source.licence.name}, {source.licence.url}\n"

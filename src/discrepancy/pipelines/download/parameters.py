@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from discrepancy.inspection.download.checksums import parse_checksum
+from discrepancy.download.checksums import parse_checksum
 from discrepancy.parameters import Parameters
 
 PUBLISHED: Final = "published"

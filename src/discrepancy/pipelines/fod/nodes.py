@@ -14,22 +14,22 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from discrepancy.data.parameters import IngestionParameters
+from discrepancy.data.samples import data_digest
 from discrepancy.errors import InputError
 from discrepancy.features.cache import Features
-from discrepancy.features.recipe import FeatureRecipe
-from discrepancy.features.reference import mean_ingredients, mean_recipe
-from discrepancy.figures.correlations import Correlations, Level, choose_patches, correlation_figure
-from discrepancy.inspection.parameters import IngestionParameters
-from discrepancy.inspection.samples import data_digest
-from discrepancy.methods.detector import anomaly_maps
-from discrepancy.methods.distributed import train_together
-from discrepancy.methods.fod import FOD, build_tokens, check_parameters
-from discrepancy.methods.fod_card import describe
-from discrepancy.methods.fod_parameters import FODParameters
-from discrepancy.methods.fod_training import FODProblem, build_optimiser
-from discrepancy.methods.training import Checkpoint, Epoch, fit, resolve_device
+from discrepancy.features.recipe import LazyFeatures
+from discrepancy.methods.base import anomaly_maps
+from discrepancy.methods.fod.card import describe
+from discrepancy.methods.fod.correlation_figure import Correlations, Level, choose_patches, correlation_figure
+from discrepancy.methods.fod.model import FOD, build_tokens, check_parameters
+from discrepancy.methods.fod.parameters import FODParameters
+from discrepancy.methods.fod.reference import lazy_mean, mean_ingredients
+from discrepancy.methods.fod.training import FODTask, build_optimiser
 from discrepancy.metrics import auroc
-from discrepancy.steps import check_features, counts, fresh_card, frozen_network, good_features, score_images
+from discrepancy.steps import check_features, counts, fresh_card, load_backbone, normal_features, score_images
+from discrepancy.training.launch import run_distributed
+from discrepancy.training.loop import Checkpoint, Epoch, fit, resolve_device
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +41,9 @@ SUBTITLE = (
 )
 
 
-def recipe_features(
+def plan_features(
     images: np.ndarray, samples: pd.DataFrame, parameters: FODParameters, ingestion: IngestionParameters
-) -> FeatureRecipe:
+) -> LazyFeatures:
     """Tokens of the good images (training, then validation): local means of the frozen network's maps.
 
     Args:
@@ -52,20 +52,20 @@ def recipe_features(
         parameters: of FOD.
         ingestion: for category and image size.
     """
-    backbone = frozen_network(parameters, ingestion)
+    backbone = load_backbone(parameters, ingestion)
     tokens = build_tokens(backbone, parameters, ingestion.size)
     check_parameters(tokens, parameters)
-    return good_features(backbone, images, samples, parameters, ingestion, tokens)
+    return normal_features(backbone, images, samples, parameters, ingestion, tokens)
 
 
-def recipe_reference(samples: pd.DataFrame, features: Features) -> FeatureRecipe:
+def plan_reference(samples: pd.DataFrame, features: Features) -> LazyFeatures:
     """The mean good image: at each position the mean of the training images' tokens; computed if not in the cache.
 
     Args:
         samples: the sample table.
         features: cached tokens of the good images.
     """
-    return mean_recipe(features, counts(samples)[0])
+    return lazy_mean(features, counts(samples)[0])
 
 
 def train(
@@ -91,7 +91,7 @@ def train(
         seconds, divergence and entropy of the correlations.
     """
     given = (samples, features, reference, checkpoint, parameters, ingestion)
-    train_together(parameters.processes, parameters.device, _fitted, given)
+    run_distributed(parameters.processes, parameters.device, _fitted, given)
     detector, history = _fitted(*given)
     detector.fit_weighing(features, range(counts(samples)[0]))
     return detector, pd.DataFrame([epoch.line() for epoch in history])
@@ -107,11 +107,11 @@ def _fitted(
 ) -> tuple[FOD, list[Epoch]]:
     """The trained detector, on its device, and its history; alone or as one process of several."""
     detector = _untrained(samples, features, reference, parameters, ingestion)
-    problem = FODProblem(detector, features, examples=counts(samples)[0])
+    problem = FODTask(detector, features, examples=counts(samples)[0])
     return detector, _fit(problem, checkpoint, "fod")
 
 
-def consult_oracle(
+def best_epoch_on_test(
     images: np.ndarray,
     masks: np.ndarray,
     samples: pd.DataFrame,
@@ -142,7 +142,7 @@ def consult_oracle(
     if not parameters.oracle:
         return {}
     given = (images, masks, samples, features, reference, checkpoint, parameters, ingestion)
-    train_together(parameters.processes, parameters.device, _watched, given)
+    run_distributed(parameters.processes, parameters.device, _watched, given)
     return _best(_watched(*given))
 
 
@@ -170,9 +170,9 @@ def _watched(
         return {name: auroc(*pair) if 0 < pair[1].mean() < 1 else math.nan for name, pair in pairs.items()}
 
     # Its history holds test metrics: all that decides these decides whether a checkpoint is taken up.
-    scoring = {name: getattr(parameters, name) for name in sorted(FODParameters.AFTER_TRAINING)}
+    scoring = {name: getattr(parameters, name) for name in sorted(FODParameters.SCORING_FIELDS)}
     seen = {"test": data_digest(samples), "masks": hashlib.sha256(np.packbits(masks).tobytes()).hexdigest()}
-    problem = FODProblem(detector, features, examples=examples, watch=watch)
+    problem = FODTask(detector, features, examples=examples, watch=watch)
     return _fit(problem, checkpoint, "oracle", scoring=scoring, **seen)
 
 
@@ -245,7 +245,7 @@ def _untrained(
     ingestion: IngestionParameters,
 ) -> FOD:
     """The detector as training finds it, on its device."""
-    backbone = frozen_network(parameters, ingestion)
+    backbone = load_backbone(parameters, ingestion)
     detector = FOD(
         backbone, parameters, fresh_card(FOD.method, backbone, samples, parameters, ingestion, **describe(parameters))
     )
@@ -261,7 +261,7 @@ def _untrained(
     return detector.to(resolve_device(parameters.device))
 
 
-def _fit(problem: FODProblem, checkpoint: Path, name: str, **more: Any) -> list[Epoch]:
+def _fit(problem: FODTask, checkpoint: Path, name: str, **more: Any) -> list[Epoch]:
     """Train the transformers; the state on the way belongs to these parameters and features, and to what is more."""
     detector = problem.detector
     fingerprint = detector.parameters_used.fingerprint(problem.features, examples=problem.examples, **more)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from discrepancy.pipelines.fod.nodes import (
-    consult_oracle,
+    best_epoch_on_test,
     draw_correlations,
-    recipe_features,
-    recipe_reference,
+    plan_features,
+    plan_reference,
     train,
 )
 
@@ -19,14 +19,14 @@ def create_pipeline() -> Pipeline:
     learnt_from = ["samples", "features", "reference"]
     return Pipeline(
         [
-            Node(recipe_features, ["images", "samples", *given], "features", name="extract_features"),
-            Node(recipe_reference, ["samples", "features"], "reference", name="average_features"),
+            Node(plan_features, ["images", "samples", *given], "features", name="extract_features"),
+            Node(plan_reference, ["samples", "features"], "reference", name="average_features"),
             Node(train, [*learnt_from, "checkpoint", *given], ["trained", "history"], name="train"),
             Node(
-                consult_oracle,
+                best_epoch_on_test,
                 ["images", "masks", *learnt_from, "oracle_checkpoint", *given],
                 "oracle",
-                name="consult_oracle",
+                name="best_epoch_on_test",
             ),
         ],
         namespace="fod",

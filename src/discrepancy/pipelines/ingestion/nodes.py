@@ -6,14 +6,14 @@ import logging
 
 import pandas as pd
 
-from discrepancy.inspection.checked_masks import checked_mask_array
-from discrepancy.inspection.chunks import ChunkedArray
-from discrepancy.inspection.depth import category_depth
-from discrepancy.inspection.images import image_array
-from discrepancy.inspection.parameters import IngestionParameters
-from discrepancy.inspection.photographs import Photographs
-from discrepancy.inspection.samples import check_photographs
-from discrepancy.inspection.splits import split_validation
+from discrepancy.data.checked_masks import checked_mask_array
+from discrepancy.data.depth import category_depth
+from discrepancy.data.images import image_array
+from discrepancy.data.lazy_array import LazyArray
+from discrepancy.data.parameters import IngestionParameters
+from discrepancy.data.photographs import Photographs
+from discrepancy.data.samples import check_photographs
+from discrepancy.data.splits import split_validation
 
 logger = logging.getLogger(__name__)
 
@@ -39,17 +39,17 @@ def split_samples(photographs: Photographs, parameters: IngestionParameters) -> 
     return table.reset_index(drop=True)
 
 
-def decode_images(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> ChunkedArray:
+def decode_images(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> LazyArray:
     """The recipe of the image array, uint8 [N, 3, H, W], rows as in the sample table."""
     check_photographs(samples, photographs.samples)
     bits = parameters.bit_depth or _bits(photographs, samples)
-    return image_array(samples, photographs.root, parameters.framing, bits=bits)
+    return image_array(samples, photographs.root, parameters.resize_crop, bits=bits)
 
 
-def decode_masks(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> ChunkedArray:
+def decode_masks(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> LazyArray:
     """The recipe of the test images' masks, bool [N_test, H, W], rows as in the sample table's test split."""
     check_photographs(samples, photographs.samples)
-    return checked_mask_array(samples[samples["split"] == "test"], photographs.root, parameters.framing)
+    return checked_mask_array(samples[samples["split"] == "test"], photographs.root, parameters.resize_crop)
 
 
 def _bits(photographs: Photographs, samples: pd.DataFrame) -> int:

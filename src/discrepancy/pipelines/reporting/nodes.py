@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from discrepancy.data.native_resolution import NativeResolutionMaps
+from discrepancy.data.parameters import IngestionParameters
 from discrepancy.figures.curves import Roc, loss_figure, pro_figure, roc_figure
 from discrepancy.figures.gallery import choose_cases, gallery
 from discrepancy.figures.overlays import Picture
 from discrepancy.figures.scores import score_histogram
 from discrepancy.figures.segmentation import Segmentations
 from discrepancy.figures.tables import text_table
-from discrepancy.inspection.originals import OriginalMaps
-from discrepancy.inspection.parameters import IngestionParameters
-from discrepancy.methods.detector import Card
+from discrepancy.methods.base import Card
 from discrepancy.metrics import PixelMetrics, auroc, pixel_metrics_by_group, pro_curve, roc_curve
 from discrepancy.pipelines.reporting.parameters import ReportingParameters
 
@@ -130,7 +130,7 @@ def resize_maps(
         return ()
     test = samples[samples["split"] == "test"]
     sizes = list(zip(test["height"], test["width"], strict=True))
-    return OriginalMaps(maps, list(test["image"]), sizes, ingestion.framing)
+    return NativeResolutionMaps(maps, list(test["image"]), sizes, ingestion.resize_crop)
 
 
 def draw_curves(

@@ -12,19 +12,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from discrepancy.inspection.chunks import ChunkedArray
-from discrepancy.methods.detector import Card, Detector, ScoringClock, anomaly_maps
-from discrepancy.methods.training import resolve_device
+from discrepancy.data.lazy_array import LazyArray
+from discrepancy.methods.base import Card, Detector, ScoringClock, anomaly_maps
 from discrepancy.metrics import best_iou, evaluate, threshold_at_fpr
 from discrepancy.pipelines.scoring.parameters import ScoringParameters
 from discrepancy.steps import score_images
+from discrepancy.training.loop import resolve_device
 
 logger = logging.getLogger(__name__)
 
 
 def score_validation(
     trained: Detector, images: np.ndarray, samples: pd.DataFrame, parameters: ScoringParameters
-) -> ChunkedArray:
+) -> LazyArray:
     """Anomaly maps of the held-out good images, float32 [N_validation, H, W]."""
     return _maps(trained, images, samples, "validation", parameters, ScoringClock())
 
@@ -64,7 +64,7 @@ def set_thresholds(
 
 def score_test(
     detector: Detector, images: np.ndarray, samples: pd.DataFrame, parameters: ScoringParameters
-) -> tuple[ChunkedArray, ScoringClock]:
+) -> tuple[LazyArray, ScoringClock]:
     """Anomaly maps of the test images, float32 [N_test, H, W], raw; and the clock that runs while they are drawn."""
     clock = ScoringClock()
     return _maps(detector, images, samples, "test", parameters, clock), clock
@@ -118,12 +118,12 @@ def _maps(
     split: str,
     parameters: ScoringParameters,
     clock: ScoringClock,
-) -> ChunkedArray:
+) -> LazyArray:
     rows = np.flatnonzero(samples["split"] == split)
     part = images[rows[0] : rows[-1] + 1]  # splits are contiguous: a view
     device = resolve_device(parameters.device)
     pieces = partial(anomaly_maps, detector, part, device=device, batch_size=parameters.batch_size)
-    return ChunkedArray((len(part), *images.shape[2:]), np.dtype(np.float32), lambda: clock.watch(pieces()))
+    return LazyArray((len(part), *images.shape[2:]), np.dtype(np.float32), lambda: clock.watch(pieces()))
 
 
 def _share(decisions: np.ndarray) -> float:

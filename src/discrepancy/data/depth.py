@@ -1,0 +1,95 @@
+"""How many of 16 bits the photographs of a category use: decided once for all of them, so that no contrast varies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from discrepancy.data.high_bit_depth import HEAD, DeepImage, may_be_deep, read_deep
+from discrepancy.data.reading import highest_value, pillow_limit_disabled, read_bytes
+from discrepancy.data.thread_map import attempt_all
+from discrepancy.errors import InputError
+
+USUAL: Final = (8, 10, 12, 14, 16)
+"""Bits of cameras; 8 of 16 are a mistake of whoever saved them."""
+_SETTLED: Final = 2**14
+_BLOCK: Final = 32  # photographs that are looked at before it is known whether more need to be
+
+
+class Depth(NamedTuple):
+    """How many of 16 bits are used.
+
+    Attributes:
+        bits: what white is taken for, 2^bits - 1, by the training photographs' own word; 16 where they say nothing.
+        used: the fewest of `USUAL` that hold every value of every photograph; 16 where none has 16 bits.
+        images: photographs of 16 bits per channel.
+    """
+
+    bits: int
+    used: int
+    images: int
+
+    @property
+    def doubt(self) -> str:
+        """What is odd, and what to do about it; empty where nothing is."""
+        if self.used >= self.bits:
+            return ""
+        highest, lost = 2**self.used - 1, 2 ** (self.bits - self.used)
+        return (
+            f"no value of the {self.images} photographs of 16 bits is above {highest}, as of a camera of {self.used} "
+            f"bits; with white at {2**self.bits - 1} they are shown {lost} times too dark, in few grey levels: "
+            f"expected bit_depth={self.used}, or bit_depth={self.bits} if they are meant to be so dark"
+        )
+
+
+@pillow_limit_disabled()
+def category_depth(train: Sequence[Path], test: Sequence[Path], *, workers: int | None = None) -> Depth:
+    """Look how many of 16 bits a category's photographs use. Those of 8 bits, or packed, cost a glance each.
+
+    What the files say (PNG's sBIT, TIFF's MaxSampleValue) counts if all training photographs say so, and none of
+    them has a value above it. Test photographs decide nothing. Values are read until one needs all 16 bits: of most
+    data sets the first photograph's. What cannot be read is passed over: decoding names it.
+
+    Args:
+        train: photographs that are trained on, or held out.
+        test: photographs to test on.
+        workers: threads; by default one per usable core.
+    """
+    known = {path: deep for path, deep in _sixteen([*train, *test], workers) if deep is not None}
+    good, others = ([path for path in paths if path in known] for paths in (train, test))
+    highest = _highest(good, workers)
+    said = max((known[path].said for path in good), default=16)
+    bits = said if highest < 2**said else 16
+    if highest < _SETTLED:
+        highest = max(highest, _highest(others, workers))
+    return Depth(bits, next(usual for usual in USUAL if highest < 2**usual) if known else 16, len(known))
+
+
+def _sixteen(paths: Sequence[Path], workers: int | None) -> list[tuple[Path, DeepImage | None]]:
+    results = attempt_all(_sixteen_bit, paths, workers=workers)
+    return [(path, None if isinstance(deep, InputError) else deep) for path, deep in zip(paths, results, strict=True)]
+
+
+def _sixteen_bit(path: Path) -> DeepImage | None:
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            if not may_be_deep(file.read(HEAD)):
+                return None
+    except OSError:
+        return None
+    deep = read_deep(read_bytes(path))
+    return deep if deep is not None and deep.stored == 16 else None
+
+
+def _highest(paths: Sequence[Path], workers: int | None) -> int:
+    """The highest value of all photographs, or one that needs all 16 bits; 0 without any."""
+    highest = 0
+    for first in range(0, len(paths), _BLOCK):
+        found = attempt_all(highest_value, paths[first : first + _BLOCK], workers=workers)
+        highest = max([highest, *(value for value in found if not isinstance(value, InputError))])
+        if highest >= _SETTLED:
+            break
+    return highest

@@ -1,0 +1,120 @@
+"""How each data set lies on disk: one small reader each, all giving the same sample table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from discrepancy.data.layouts.files import visible
+from discrepancy.data.layouts.kolektor_sdd import ITEM, scan_kolektor_sdd
+from discrepancy.data.layouts.mvtec import scan_btad, scan_mvtec
+from discrepancy.data.layouts.mvtec_3d import scan_mvtec_3d
+from discrepancy.data.layouts.own import holds_photographs, scan_folder
+from discrepancy.data.layouts.visa import scan_visa
+from discrepancy.data.samples import FolderScan, sample_table
+from discrepancy.errors import InputError
+from discrepancy.names import check_name
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One data set's form.
+
+    Attributes:
+        scan: finds the images and masks of one category folder; opens no image (KolektorSDD: its labels).
+        marker: the folder by which a category is known, in words.
+        holds: whether a folder is a category.
+        alone: the data root may itself be the only category; `category` is then just a name.
+    """
+
+    scan: Callable[[Path], FolderScan]
+    marker: str
+    holds: Callable[[Path], bool]
+    alone: bool = False
+
+
+def _below(marker: str) -> Callable[[Path], bool]:
+    return lambda folder: (folder / marker).is_dir()
+
+
+def _holds_items(folder: Path) -> bool:
+    return any(entry.is_dir() and ITEM.fullmatch(entry.name) for entry in folder.iterdir())
+
+
+LAYOUTS: Final[dict[str, Layout]] = {
+    "demo": Layout(scan_mvtec, "train/good", _below("train/good")),
+    "folder": Layout(scan_folder, "train/good", holds_photographs, alone=True),
+    "bottlecap": Layout(scan_folder, "train/good", holds_photographs),
+    "mvtec_ad": Layout(scan_mvtec, "train/good", _below("train/good")),
+    "btad": Layout(scan_btad, "train/ok", _below("train/ok")),
+    "mvtec_3d": Layout(scan_mvtec_3d, "train/good/rgb", _below("train/good/rgb")),
+    "kolektor_sdd": Layout(scan_kolektor_sdd, "kos01", _holds_items, alone=True),
+    "visa": Layout(scan_visa, "Data/Images", _below("Data/Images")),
+}
+"""The reader of each data set."""
+
+
+def read_samples(dataset: str, data_root: Path, category: str) -> pd.DataFrame:
+    """The sample table (see `samples.sample_table`) of one category, paths relative to `data_root`.
+
+    Raises `InputError` when data set or category do not exist, or what lies there is not what it should be.
+    """
+    return sample_table(scan_category(dataset, data_root, category), root=data_root)
+
+
+def scan_category(dataset: str, data_root: Path, category: str) -> FolderScan:
+    """All that lies in a category's folder, before any image is opened (KolektorSDD: its labels are).
+
+    Raises `InputError` when data set or category do not exist, or the folders are not those of the layout.
+    """
+    folder = find_category(dataset, data_root, category)
+    return LAYOUTS[dataset].scan(folder)
+
+
+def find_category(dataset: str, data_root: Path, category: str) -> Path:
+    """The folder of `category`: `<data_root>/<category>`.
+
+    For `folder` and `kolektor_sdd` it may be `data_root` itself, if that is a category; `category` is then just a
+    name. Raises `InputError` when data set, data root or category do not exist; it names those that do.
+    """
+    layout = _layout(dataset)
+    check_name("category", category, where=f"a folder in {data_root}")
+    if not data_root.is_dir():
+        found = "is not a folder" if data_root.exists() else "does not exist"
+        raise InputError(f"The data root {data_root} {found}: expected a folder that holds {category}/{layout.marker}.")
+    folder = data_root / category
+    if folder.is_dir():
+        return folder
+    if layout.alone and layout.holds(data_root):
+        return data_root
+    known = known_categories(dataset, data_root)
+    raise InputError(
+        f"Category {category!r} was not found: there is no folder {folder}. "
+        + (f"Categories there: {', '.join(known)}." if known else f"No folder there holds {layout.marker}.")
+    )
+
+
+def known_categories(dataset: str, data_root: Path) -> list[str]:
+    """The names of the categories that lie in `data_root`; none where it does not exist.
+
+    Raises `InputError` when there is no such data set.
+    """
+    layout = _layout(dataset)
+    if not data_root.is_dir():
+        return []
+    return [entry.name for entry in visible(data_root) if entry.is_dir() and layout.holds(entry)]
+
+
+def _layout(dataset: str) -> Layout:
+    if dataset not in LAYOUTS:
+        raise InputError(f"Unknown dataset {dataset!r}: expected one of {', '.join(sorted(LAYOUTS))}.")
+    return LAYOUTS[dataset]
+
+
+def read_mvtec(folder: Path, *, root: Path) -> pd.DataFrame:
+    """The sample table (see `samples.sample_table`) of a category folder in MVTec AD's layout, see `scan_mvtec`."""
+    return sample_table(scan_mvtec(folder), root=root)

@@ -1,0 +1,54 @@
+"""How photographs become arrays: the parameters that every later step relies on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from discrepancy.data.images import ImageSize, ResizeCrop, parse_image_size
+from discrepancy.parameters import Parameters
+
+
+class IngestionParameters(Parameters):
+    """How photographs become arrays."""
+
+    dataset: str = Field("demo", description="how the photographs are laid out")
+    category: str = Field(description="the part")
+    image_size: tuple[int, int] = Field((256, 256), description="height and width, px; one number for a square")
+    crop: tuple[int, int] | None = Field(
+        None, description="height and width cut out of the centre after resizing, px; null keeps the whole photograph"
+    )
+    bit_depth: int | None = Field(
+        None, ge=8, le=16, description="bits that photographs of 16 bits per channel use; null: as the files say"
+    )
+    validation_fraction: float = Field(0.05, ge=0, lt=1, description="share of good training images held out")
+    validation_minimum: int = Field(2, ge=1, description="... but at least so many")
+    seed: int = Field(0, ge=0, description="draws the validation images")
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _size(cls, value: Any) -> tuple[int, int]:
+        return parse_image_size(list(value) if isinstance(value, tuple) else value)
+
+    @field_validator("crop", mode="before")
+    @classmethod
+    def _crop(cls, value: Any) -> tuple[int, int] | None:
+        return (
+            None if value is None else parse_image_size(list(value) if isinstance(value, tuple) else value, name="crop")
+        )
+
+    @model_validator(mode="after")
+    def _fits(self) -> IngestionParameters:
+        _ = self.resize_crop
+        return self
+
+    @property
+    def resize_crop(self) -> ResizeCrop:
+        """What the networks are shown of a photograph."""
+        return ResizeCrop(self.image_size, self.crop)
+
+    @property
+    def size(self) -> ImageSize:
+        """(height, width) of the arrays, px: the crop's if there is one."""
+        return self.resize_crop.size

@@ -1,8 +1,0 @@
-"""The demo data set: photographs of parts that never existed, rendered with defects and exact masks.
-
-It is synthetic and has to be called so wherever it is shown.
-"""
-
-from discrepancy.inspection.demo.dataset import CATEGORIES, check_root, render_category
-
-__all__ = ["CATEGORIES", "check_root", "render_category"]

@@ -1,0 +1,241 @@
+"""FOD, Focus the Discrepancy (Yao, Li, Qian, Luo, Zhang, ICCV 2023).
+
+Transformers reconstruct the tokens of good images, one by one, and learn how each goes together with the others of its
+image (intra-correlations) and with those of a mean good image (inter-correlations). An image is anomalous where the
+reconstruction fails and the correlations are unusual. `docs/methods.md` lists what differs from the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from discrepancy.errors import InputError
+from discrepancy.features.backbones import Backbone
+from discrepancy.features.cache import Features
+from discrepancy.methods.base import Card, Detector
+from discrepancy.methods.fod.attention_hooks import AttentionMapRecorder, Correlation, DivergenceRecorder
+from discrepancy.methods.fod.local_means import LocalMeans
+from discrepancy.methods.fod.parameters import FODParameters
+from discrepancy.methods.fod.transformer import (
+    INTRA,
+    AttentionFn,
+    CorrelationTransformer,
+    Shape,
+    plain_attention,
+)
+from discrepancy.methods.residual_scaler import ResidualScaler
+
+
+class FOD(Detector):
+    """The detector: frozen network, local means of its maps as tokens, one transformer per layer.
+
+    Buffers per layer: mean and deviation of each channel on good images (0 and 1 if not standardised), and the tokens
+    of the mean good image, [tokens, channels].
+
+    Example:
+        >>> detector = load_detector(folder)  # doctest: +SKIP
+        >>> maps = detector(images)  # uint8 [N, 3, H, W] -> float32 [N, H, W]  # doctest: +SKIP
+    """
+
+    method = "fod"
+    parameters_type = FODParameters
+    parameters_used: FODParameters
+
+    def __init__(self, backbone: Backbone, parameters: FODParameters, card: Card) -> None:
+        super().__init__(backbone, parameters, card)
+        self.tokens = build_tokens(backbone, parameters, self.image_size)
+        self.levels = list(self.tokens.shapes)
+        self.grids = [(height, width) for _, height, width in self.tokens.shapes.values()]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(parameters.seed)
+            self.transformers = build_transformers(self.tokens, parameters)
+        for index, (channels, height, width) in enumerate(self.tokens.shapes.values()):
+            self.register_buffer(f"mean_{index}", torch.zeros(channels))
+            self.register_buffer(f"deviation_{index}", torch.ones(channels))
+            self.register_buffer(f"reference_{index}", torch.zeros(height * width, channels))
+        self.weighing = ResidualScaler(
+            [channels for channels, _, _ in self.tokens.shapes.values()],
+            self.image_size,
+            kind=parameters.residuals,
+            by_position=parameters.by_position,
+            align_corners=parameters.align_corners,
+        )
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Of what the cache holds, in the order of the buffers."""
+        return self.levels
+
+    def set_reference(self, means: Mapping[str, Tensor]) -> None:
+        """Compare with the mean good image [1, C, h, w] by layer; call it after `set_statistics`."""
+        for index, tokens in enumerate(self.standardised(means)):
+            self.get_buffer(f"reference_{index}").copy_(tokens[0])
+
+    def standardised(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
+        """Tokens by level, float32 [N, tokens, C], of what the cache holds, [N, C, h, w] by layer."""
+        rows = [maps[level].permute(0, 2, 3, 1).flatten(1, 2).float() for level in self.levels]
+        if not self.parameters_used.standardise:
+            return rows
+        return [
+            (values - self.get_buffer(f"mean_{index}")) / self.get_buffer(f"deviation_{index}")
+            for index, values in enumerate(rows)
+        ]
+
+    def reconstructed(self, level: int, tokens: Tensor, attention: AttentionFn = plain_attention) -> Tensor:
+        """The transformer's reconstruction of a level's tokens, [N, tokens, C] -> [N, tokens, C], float32."""
+        result: Tensor = self.transformers[level](tokens, self.get_buffer(f"reference_{level}"), attention)
+        return result.float()
+
+    def reconstruction_loss(self, maps: Mapping[str, Tensor], attention: AttentionFn = plain_attention) -> Tensor:
+        """L_rec summed over the levels, a scalar: mean squared error plus mean cosine distance; of [N, C, h, w]."""
+        losses = []
+        for level, tokens in enumerate(self.standardised(maps)):
+            reconstruction = self.reconstructed(level, tokens, attention)
+            losses.append(F.mse_loss(reconstruction, tokens) + cosine_distances(reconstruction, tokens).mean())
+        return torch.stack(losses).sum()
+
+    def errors(self, images: Tensor) -> Tensor:
+        """Reconstruction x correlation score, upsampled, mean of the levels: [N, 3, H, W] -> [N, H, W]."""
+        return self.weighing.relative(self._scores(self.tokens.reduced(self.backbone(images))))
+
+    def _scores(self, maps: Mapping[str, Tensor]) -> Tensor:
+        """Anomaly maps [N, H, W] of cached maps [N, C, h, w], not yet divided by what is usual at each position."""
+        scored = self.parameters_used.scored
+        total = None
+        for level, tokens in enumerate(self.standardised(maps)):
+            comparison = DivergenceRecorder([scored] if scored else [])
+            reconstruction = self.reconstructed(level, tokens, comparison)
+            residual = self.weighing.weighed(level, self._as_map(level, tokens - reconstruction))
+            score = residual.square().mean(1).flatten(1) + cosine_distances(reconstruction, tokens)
+            if scored:
+                unusual = correlation_scores(scored, comparison.mean(scored))
+                score = score * (unusual * unusual.shape[1] if self.parameters_used.balanced else unusual)
+            grid = score.unflatten(1, self.grids[level]).unsqueeze(1)
+            corners = self.parameters_used.align_corners
+            map_ = F.interpolate(grid, self.image_size, mode="bilinear", align_corners=corners).squeeze(1)
+            total = map_ if total is None else total + map_
+        if total is None:
+            raise TypeError("a detector without levels")
+        return total / len(self.levels)
+
+    def _as_map(self, level: int, tokens: Tensor) -> Tensor:
+        """Tokens [N, tokens, C] as a map [N, C, h, w]."""
+        return tokens.transpose(1, 2).unflatten(2, self.grids[level])
+
+    @torch.inference_mode()
+    def fit_weighing(self, features: Features, rows: Sequence[int]) -> None:
+        """Learn from good images, after training, which residuals and maps are usual.
+
+        Args:
+            features: cached tokens of good images.
+            rows: the images to look at.
+        """
+        device = self.get_buffer("mean_0").device
+        self.eval()
+        if self.parameters_used.residuals != "raw":
+            self.weighing.fit_matrices(self._residuals(maps) for maps in features.batches(rows, device))
+        if self.parameters_used.by_position:
+            self.weighing.fit_position(self._scores(maps) for maps in features.batches(rows, device))
+
+    def _residuals(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
+        """Tokens minus reconstruction, [N, C, h, w] per level, of cached maps."""
+        return [
+            self._as_map(level, tokens - self.reconstructed(level, tokens))
+            for level, tokens in enumerate(self.standardised(maps))
+        ]
+
+    @torch.inference_mode()
+    def correlations(self, image: Tensor, places: Sequence[tuple[float, float]]) -> list[dict[str, Correlation]]:
+        """Learnt correlations and targets of some places of an image, means over heads and layers.
+
+        Args:
+            image: uint8 [1, 3, H, W], of the size it was trained on.
+            places: rows and columns in px.
+
+        Returns:
+            By branch, for each level: [places, grid rows, grid columns] each; rows and columns sum to 1.
+        """
+        self.eval()
+        found = []
+        for level, tokens in enumerate(self.standardised(self.tokens.reduced(self.backbone(image)))):
+            grid = self.grids[level]
+            cells = [self.cell(level, place) for place in places]
+            portrait = AttentionMapRecorder(
+                torch.tensor([row * grid[1] + column for row, column in cells], device=tokens.device)
+            )
+            self.reconstructed(level, tokens, portrait)
+            found.append(portrait.means(grid))
+        return found
+
+    def cell(self, level: int, place: tuple[float, float]) -> tuple[int, int]:
+        """Row and column of the token over a place, given by its row and column in px."""
+        sides = zip(place, self.grids[level], self.image_size, strict=True)
+        row, column = (min(int(at * cells / size), cells - 1) for at, cells, size in sides)
+        return row, column
+
+
+def cosine_distances(one: Tensor, other: Tensor) -> Tensor:
+    """1 - cos of the angle between vectors, [..., C] -> [...], in 0..2."""
+    return 1 - F.cosine_similarity(one, other, dim=-1)
+
+
+def correlation_scores(branch: str, divergences: Tensor) -> Tensor:
+    """How unusual the correlations of each token are, beside those of the image's other tokens.
+
+    Where correlations and targets were drawn together in training (inter), an unusual token has them far apart:
+    max_j softmax(-J)_j - softmax(-J)_i. Where they were kept apart (intra), it has them close: softmax(-J)_i.
+
+    Args:
+        branch: `intra` or `inter`.
+        divergences: J_i, [N, tokens].
+
+    Returns:
+        [N, tokens], 0 to 1; about 1 / tokens.
+    """
+    closeness = torch.softmax(-divergences, -1)
+    return closeness if branch == INTRA else closeness.amax(-1, keepdim=True) - closeness
+
+
+def build_tokens(backbone: Backbone, parameters: FODParameters, image_size: tuple[int, int]) -> LocalMeans:
+    """The tokens that the parameters ask for."""
+    return LocalMeans(backbone.map_shapes(*image_size), padding=parameters.padding)
+
+
+def build_transformers(tokens: LocalMeans, parameters: FODParameters) -> nn.ModuleList:
+    """One transformer per layer, randomly initialised from PyTorch's global generator.
+
+    Raises:
+        InputError: not as many widths as layers, other layers than the tokens', a width that the heads cannot share,
+            or a score by a correlation that is not trained.
+    """
+    if parameters.scored and parameters.scored not in parameters.branches:
+        raise InputError(
+            f"correlation: {parameters.correlation} given, but with_{parameters.correlation} is false; expected auto, "
+            f"{', '.join([*parameters.branches, 'none'])}"
+        )
+    if len(parameters.widths) != len(tokens.shapes):
+        raise InputError(
+            f"widths: {len(parameters.widths)} given; expected {len(tokens.shapes)}, one for each of the layers "
+            f"{', '.join(tokens.shapes)}"
+        )
+    named = parameters.layers_of("") or list(tokens.shapes)
+    if set(named) != set(tokens.shapes):
+        raise InputError(f"layers: {'+'.join(named)} given; expected those of the network, {'+'.join(tokens.shapes)}")
+    widths = dict(zip(named, parameters.widths, strict=True))  # in the order in which they were named
+    shapes = [
+        Shape(channels, (rows, columns), widths[layer], parameters.heads, parameters.depth)
+        for layer, (channels, rows, columns) in tokens.shapes.items()
+    ]
+    return nn.ModuleList(
+        CorrelationTransformer(shape, parameters.branches, as_figure=parameters.as_figure) for shape in shapes
+    )
+
+
+def check_parameters(tokens: LocalMeans, parameters: FODParameters) -> None:
+    """Refuse, before any work is done, what `build_transformers` would refuse."""
+    with torch.device("meta"):
+        build_transformers(tokens, parameters)

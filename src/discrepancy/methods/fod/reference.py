@@ -1,0 +1,43 @@
+"""The mean of many images' features at each position: what FOD compares an image with (ICCV 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from discrepancy.features.cache import Features
+from discrepancy.features.recipe import LazyFeatures
+
+READ_AT_ONCE = 16
+"""Images whose features are in memory at a time."""
+
+
+def lazy_mean(features: Features, count: int) -> LazyFeatures:
+    """The mean of the first `count` images' features, as a single image's; computed only if the cache lacks it.
+
+    Summed in float64, kept in float32.
+
+    Args:
+        features: cached features of good images: training images first.
+        count: number of training images.
+    """
+    shapes = {layer: (1, *array.shape[1:]) for layer, array in features.items()}
+
+    def batches() -> Iterator[dict[str, np.ndarray]]:
+        yield {layer: _mean(array[:count]).astype(np.float32)[None] for layer, array in features.items()}
+
+    return LazyFeatures(ingredients=mean_ingredients(features, count), shapes=shapes, dtype="float32", batches=batches)
+
+
+def mean_ingredients(features: Features, count: int) -> dict[str, str | int]:
+    """What decides the mean: which features, and of how many images."""
+    return {"mean_of": features.fingerprint, "first": count}
+
+
+def _mean(array: np.ndarray) -> np.ndarray:
+    """Mean over images of a memory-mapped [N, C, h, w], a few at a time: float64 [C, h, w]."""
+    total = np.zeros(array.shape[1:])
+    for start in range(0, len(array), READ_AT_ONCE):
+        total += array[start : start + READ_AT_ONCE].sum(0, dtype=np.float64)
+    return total / len(array)

@@ -1,0 +1,117 @@
+"""Parameters that every method has: its frozen network, its training, its anomaly maps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import Field, field_validator, model_validator
+
+from discrepancy.features.cache import Features
+from discrepancy.methods.card import LARGEST_SIGMA
+from discrepancy.parameters import Parameters
+from discrepancy.training.launch import check_processes
+from discrepancy.training.loop import TrainingSettings, resolve_device
+
+
+class MethodParameters(Parameters):
+    """Base of the methods' parameters. Defaults suit the embedded backbone on two CPU cores."""
+
+    SCORING_FIELDS: ClassVar[frozenset[str]] = frozenset(
+        {"residuals", "by_position", "align_corners", "smoothing", "image_smoothing"}
+    )
+    """What the trained weights do not depend on."""
+
+    RUNTIME_FIELDS = frozenset({"device", "processes", "weights", "checkpoint_every"})
+    """A checkpoint may be taken up with others."""
+
+    backbone: str = Field("tf_efficientnet_lite0", description="frozen network")
+    weights: str = Field("auto", description="auto, a published name, or the path of a weights file")
+    pooling: Literal["max", "avg"] = Field("max", description="pooling of a vgg19 backbone")
+    padding: Literal["reflect", "zeros"] = Field("reflect", description="what lies beyond the border")
+    layers: list[str] | None = Field(None, min_length=1, description="layers to use, a+b; default: the backbone's")
+    cache_dtype: Literal["float32", "float16"] = Field("float32", description="type of the cached features")
+    standardise: bool = Field(True, description="features of mean 0 and deviation 1 per channel")
+    residuals: Literal["raw", "diagonal", "whitened"] = Field(
+        "whitened", description="residuals as they are, or weighed by their deviation or covariance on good images"
+    )
+    by_position: bool = Field(True, description="divide maps by what is usual at each position of good images")
+
+    epochs: int = Field(45, ge=1)
+    batch_size: int = Field(4, ge=1)
+    learning_rate: float = Field(3e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "one_cycle"] = "one_cycle"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    checkpoint_every: int = Field(1, ge=1, description="epochs between checkpoints")
+    seed: int = Field(0, ge=0, lt=2**63)
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    processes: int = Field(1, ge=1, description="that share one training; on GPUs one for each")
+
+    align_corners: bool = Field(False, description="upsampling of the error maps; the authors' programs: true")
+    smoothing: float = Field(0.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian on anomaly maps, px")
+    image_smoothing: float = Field(
+        4.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian before the image score's maximum, px"
+    )
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _split_layers(cls, value: Any) -> Any:
+        return split_names(value)
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        resolve_device(value)
+        return value
+
+    @model_validator(mode="after")
+    def _processes(self) -> Self:
+        check_processes(self.processes, self.device)
+        return self
+
+    def layers_of(self, category: str) -> list[str] | None:
+        """The layers to use for a category; None: the backbone's own choice."""
+        del category
+        return self.layers
+
+    @property
+    def backbone_options(self) -> Mapping[str, str]:
+        """What `build_backbone` takes besides name and layers."""
+        return {"weights": self.weights, "pooling": self.pooling, "padding": self.padding}
+
+    @property
+    def training(self) -> TrainingSettings:
+        """What the training loop needs."""
+        return TrainingSettings(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+            precision=self.precision,
+            seed=self.seed,
+            checkpoint_every=self.checkpoint_every,
+        )
+
+    def fingerprint(self, features: Features, *, examples: int, **more: Any) -> str:
+        """Digest of all that decides the trained weights: another one starts the training anew.
+
+        Args:
+            features: of the good images, in order.
+            examples: how many of these are for training.
+            more: what else decides, JSON values.
+        """
+        deciding = self.model_dump(exclude={*self.RUNTIME_FIELDS, *self.SCORING_FIELDS})
+        versions = [torch.__version__, version("discrepancy")]
+        text = json.dumps([deciding, features.fingerprint, examples, versions, more], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def split_names(value: Any) -> Any:
+    """`a+b` on the command line, where a comma separates parameters, as a list."""
+    return value.split("+") if isinstance(value, str) else value

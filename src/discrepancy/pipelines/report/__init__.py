@@ -1,5 +1,0 @@
-"""Tables and page of a benchmark, from what is on disk."""
-
-from discrepancy.pipelines.report.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

@@ -1,0 +1,1 @@
+"""Training by gradient descent: the loop, checkpoints, several processes."""

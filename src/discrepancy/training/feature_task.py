@@ -1,0 +1,80 @@
+"""Training on cached features alone: batches from the cache, or from the GPU where all of them fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from discrepancy.features.cache import Features
+from discrepancy.methods.base import Detector
+from discrepancy.training.loop import VALIDATION_IMAGES, Batch
+
+RESIDENT_SHARE = 0.5
+"""Features stay on the GPU for the whole training if they take no more than this share of its free memory."""
+
+COPIED_AT_ONCE = 64
+"""Images whose features are in the host's memory at a time on their way there."""
+
+
+class FeatureTask:
+    """What the training loop is told by methods that learn from cached features; they say what the loss is.
+
+    Args:
+        detector: part of it is trained; on the device already.
+        features: cached features of good images: training images first, then validation images.
+        examples: number of training images.
+        resident: keep all features on the device; by default on a GPU where they fit.
+    """
+
+    def __init__(self, detector: Detector, features: Features, *, examples: int, resident: bool | None = None) -> None:
+        self.detector = detector
+        self.features = features
+        self.examples = examples
+        self.batch_size = detector.parameters_used.batch_size
+        self.device = detector.get_buffer("mean_0").device
+        self.resident = self._on_device() if (self._fits() if resident is None else resident) else None
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The method's loss of features [n, C, h, w] by name, a scalar."""
+        raise TypeError(f"{type(self).__name__} does not say what its loss is")
+
+    def _fits(self) -> bool:
+        if self.device.type != "cuda":
+            return False
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return sum(array.nbytes for array in self.features.values()) <= RESIDENT_SHARE * free
+
+    def _on_device(self) -> dict[str, Tensor]:
+        """All features on the device, [N, h, w, C] by name: an epoch then moves nothing but row numbers."""
+        first = self.features.tensors([0])
+        shapes = {name: (self.features.count, *values.permute(0, 2, 3, 1).shape[1:]) for name, values in first.items()}
+        every = {
+            name: torch.empty(shape, dtype=first[name].dtype, device=self.device) for name, shape in shapes.items()
+        }
+        for start in range(0, self.features.count, COPIED_AT_ONCE):
+            rows = range(start, min(start + COPIED_AT_ONCE, self.features.count))
+            for name, values in self.features.tensors(rows).items():
+                every[name][start : rows.stop] = values.permute(0, 2, 3, 1).to(self.device)
+        return every
+
+    def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
+        """Features by name, [n, C, h, w], channels last; on the device already where they are kept there."""
+        del epoch
+        if self.resident is None:
+            return self.features.tensors(indices)
+        rows = torch.from_numpy(indices).to(self.device)
+        return {name: values.index_select(0, rows).permute(0, 3, 1, 2) for name, values in self.resident.items()}
+
+    def validation_loss(self) -> float | None:
+        """The same loss on held-out good images, in evaluation mode and without gradients."""
+        rows = np.arange(self.examples, min(self.features.count, self.examples + VALIDATION_IMAGES))
+        if not len(rows):
+            return None
+        total = 0.0
+        for start in range(0, len(rows), self.batch_size):
+            part = rows[start : start + self.batch_size]
+            batch = {name: values.to(self.device) for name, values in self.batch(0, part).items()}
+            total += len(part) * float(self.loss(batch))
+        return total / len(rows)

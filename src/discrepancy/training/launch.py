@@ -1,0 +1,236 @@
+"""One training in several processes of this machine: on GPUs one for each, on a CPU a share of the threads each.
+
+The step that trains starts them itself (`torch.distributed.launcher.elastic_launch`) and waits. All run the step's
+own function on the same arguments; `fit` sees that it is in a team and takes its share. What they leave is the finished
+checkpoint: the step then takes it up as it takes up any other, and no tensor travels between processes.
+
+Arrays and features go to them as paths and are memory-mapped there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from mmap import mmap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from discrepancy.errors import InputError
+from discrepancy.features.cache import FeatureCache, Features
+from discrepancy.training.loop import DivergedError, resolve_device
+from discrepancy.training.process_group import LostError, ProcessGroup, join_group
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+
+PATIENCE = timedelta(hours=2)
+"""How long processes wait for each other: the first one validates, and may look at test images, while others wait."""
+
+GRACE = 60
+"""Seconds in which a process that lost another one waits to be ended, so that the lost one is found to be the cause."""
+
+THEMSELVES = {kind.__name__: kind for kind in (InputError, DivergedError)}
+"""Errors that reach the user as what they are, from whichever process."""
+
+
+class LostProcessError(RuntimeError):
+    """A process of the training was killed, or failed in a way that is a fault of the program."""
+
+
+def check_processes(processes: int, device: str) -> None:
+    """Refuse what cannot be.
+
+    Raises:
+        InputError: more processes than GPUs, or one GPU named for several processes.
+    """
+    if processes == 1:
+        return
+    if ":" in device:
+        raise InputError(f"device: {device} is one GPU, but processes is {processes}; expected cuda, auto or cpu")
+    if resolve_device(device).type == "cuda" and processes > (found := torch.cuda.device_count()):
+        raise InputError(
+            f"processes: {processes} given, but PyTorch finds {found} GPU{'s' * (found != 1)}; expected at most "
+            f"{found}, or device=cpu"
+        )
+
+
+def run_distributed(
+    processes: int, device: str, function: Callable[..., Any], arguments: tuple[Any, ...], *, threads: int | None = None
+) -> None:
+    """Run a function that trains in several processes, and leave its finished checkpoint; one process: do nothing.
+
+    Args:
+        processes: how many.
+        device: `cpu` (gloo), `cuda` (nccl, process i gets the i-th GPU and sees no other), or `auto`.
+        function: calls `fit` with a checkpoint; of the top level of a module, what it returns is dropped.
+        arguments: its own; small, but for `Features` and whole memory-mapped `.npy` files.
+        threads: of PyTorch on the CPU, in each process; by default an equal share of this process's.
+
+    Raises:
+        InputError: as the function raises it, in any process.
+        DivergedError: likewise.
+        LostProcessError: a process was killed, or failed otherwise. The last checkpoint is kept.
+    """
+    check_processes(processes, device)
+    if processes == 1:
+        return
+    on_gpu = resolve_device(device).type == "cuda"
+    task = _Task(
+        function=function,
+        arguments=tuple(_as_path(argument) for argument in arguments),
+        backend="nccl" if on_gpu else "gloo",
+        threads=threads or max(1, torch.get_num_threads() // processes),
+        level=logging.getLogger("discrepancy").getEffectiveLevel(),
+    )
+    logger.info("training: %d processes together (%s)", processes, task.backend)
+    _launch(task, processes, on_gpu=on_gpu)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What each process is to do; it is pickled on the way there."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    backend: str
+    threads: int
+    level: int
+
+
+@dataclass(frozen=True)
+class _FeaturesAt:
+    root: Path
+    fingerprint: str
+
+    def open(self) -> Features:
+        return FeatureCache(self.root).open(self.fingerprint)
+
+
+@dataclass(frozen=True)
+class _ArrayAt:
+    path: Path
+    inode: int | None
+
+    def open(self) -> np.ndarray:
+        array: np.ndarray = np.lib.format.open_memmap(self.path, mode="r")
+        if self.inode not in {None, self.path.stat().st_ino}:
+            raise InputError(f"{self.path} was replaced by another run meanwhile; expected to train alone: start again")
+        return array
+
+
+def _as_path(argument: Any) -> Any:
+    """Where an argument lies, if it is large and lies on disk; else itself."""
+    if isinstance(argument, Features):
+        return _FeaturesAt(argument.path.parent.resolve(), argument.fingerprint)
+    if isinstance(argument, np.memmap) and isinstance(argument.base, mmap) and argument.filename is not None:
+        return _ArrayAt(Path(argument.filename), getattr(argument, "inode", None))
+    return argument
+
+
+def _launch(task: _Task, processes: int, *, on_gpu: bool) -> None:
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    interrupted = None
+    with tempfile.TemporaryDirectory(prefix="discrepancy-") as notes, _own_signals(), _quiet_launcher():
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=processes,
+            run_id=uuid.uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint=f"{LOOPBACK}:0",
+            local_addr=LOOPBACK,
+            start_method="spawn",
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=notes),
+            virtual_local_rank=on_gpu,
+        )
+        try:
+            elastic_launch(config, _work)(task)
+        except ChildFailedError as error:
+            raise _cause(error, processes) from None
+        except SignalException as caught:
+            interrupted = caught
+    if interrupted:  # all processes have ended: now what the signal does where nobody catches it
+        signal.raise_signal(interrupted.sigval)
+        raise interrupted
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Give signals back to whom they belonged: the launcher takes them, and keeps them."""
+    taken = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in taken}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # elsewhere nothing could be taken
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not one of Python's
+
+
+@contextmanager
+def _quiet_launcher() -> Iterator[None]:
+    """The launcher's log repeats every error with its traceback; what is worth saying is in the error raised here."""
+    launcher = logging.getLogger("torch.distributed.elastic")
+    silent = logging.NullHandler()
+    propagate, launcher.propagate = launcher.propagate, False
+    launcher.addHandler(silent)
+    try:
+        yield
+    finally:
+        launcher.removeHandler(silent)
+        launcher.propagate = propagate
+
+
+def _cause(error: ChildFailedError, processes: int) -> Exception:
+    """What went wrong in the process that failed first, as itself where users know it."""
+    rank, failure = error.get_first_failure()
+    who = f"training: process {rank + 1} of {processes}"
+    if failure.exitcode < 0:
+        return LostProcessError(
+            f"{who} was ended by {failure.signal_name()}, and the others with it (the system ends processes so when "
+            "memory is short); the last checkpoint is kept, the same command goes on from there"
+        )
+    note = failure.error_file_data.get("message")
+    if not isinstance(note, dict):
+        return LostProcessError(f"{who} ended with exit code {failure.exitcode}; what it had to say is above")
+    name, _, message = str(note["message"]).partition(": ")
+    if name in THEMSELVES:
+        return THEMSELVES[name](message)
+    return LostProcessError(f"{who} failed:\n{note['extraInfo']['py_callstack']}")
+
+
+def _work(task: _Task) -> None:
+    """One process, from its start to its end."""
+    group = ProcessGroup(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    logging.basicConfig(level=task.level if group.is_main else logging.ERROR, format="%(message)s")
+    torch.set_num_threads(task.threads)
+    gpu = torch.device("cuda", 0) if task.backend == "nccl" else None  # the only one that this process sees
+    dist.init_process_group(task.backend, timeout=PATIENCE, device_id=gpu)
+    join_group(group)
+    try:
+        task.function(*(part.open() if isinstance(part, _FeaturesAt | _ArrayAt) else part for part in task.arguments))
+    except LostError:
+        time.sleep(GRACE)
+        raise
+    dist.destroy_process_group()

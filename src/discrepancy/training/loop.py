@@ -1,0 +1,340 @@
+"""The one training loop: shuffling, learning rate, precision, progress, checkpoints that resume bit for bit.
+
+Nothing random is carried from step to step: the order of epoch e is drawn from (seed, e), and a problem draws what it
+needs for image i from (seed, e, i). So a checkpoint is weights, optimiser state and the number of finished epochs, and
+a run that was killed and started again ends, on a CPU, with the weights of one that never was.
+
+A process that belongs to a team (`distributed.py`) takes its share of every batch and the gradients of the whole. How
+many processes there are is in no state: another number of them may go on with a checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from discrepancy.errors import InputError
+from discrepancy.training.checkpoint import Checkpoint, take_up
+from discrepancy.training.process_group import BatchShard, ProcessGroup, current_group
+
+logger = logging.getLogger(__name__)
+
+Batch = Mapping[str, Tensor]
+
+VALIDATION_IMAGES = 64
+"""Validation losses look at no more images than this: they are drawn every epoch."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What the loop needs to know.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images per step; the last, smaller batch of an epoch is used too.
+        learning_rate: Adam's; the peak of it with `one_cycle`.
+        weight_decay: Adam's L2 penalty.
+        schedule: `constant`, or `one_cycle`: up from 1/25 of the rate in the first tenth, by a cosine down to 1/10,000.
+        precision: `fp32`, or `bf16` for mixed precision (autocast).
+        seed: orders the images; problems draw from it too.
+        checkpoint_every: epochs between two checkpoints.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "one_cycle"] = "constant"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 0
+    checkpoint_every: int = 1
+
+
+class Problem(Protocol):
+    """What a method tells the loop."""
+
+    examples: int
+
+    def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
+        """The named tensors of these examples, on the CPU or on the device already.
+
+        Called from worker threads, so draws come from (seed, epoch, i).
+        """
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The scalar loss of a batch, tensors on the module's device."""
+
+    def validation_loss(self) -> float | None:
+        """Loss on held-out good images, None where there is none. Never looks at test images."""
+
+
+@runtime_checkable
+class ReportingTask(Problem, Protocol):
+    """A problem that has more to tell of a batch than its loss."""
+
+    def noted(self) -> Mapping[str, Tensor]:
+        """Further values of the batch just trained on, scalars by name; the history gets their means over images."""
+
+    def after_epoch(self) -> Mapping[str, float]:
+        """Further values of the epoch just finished, for the history; must not change weights."""
+
+
+class DivergedError(RuntimeError):
+    """The loss was not finite."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the training history; losses are means over the epoch's images.
+
+    Attributes:
+        epoch: counted from 1.
+        loss: of the training images, while they were trained on.
+        validation_loss: of held-out good images, after the epoch.
+        learning_rate: of the last step.
+        seconds: training and validation.
+        noted: what the problem or the caller noted besides, by name.
+    """
+
+    epoch: int
+    loss: float
+    validation_loss: float | None
+    learning_rate: float
+    seconds: float
+    noted: dict[str, float] = field(default_factory=dict)
+
+    def line(self) -> dict[str, Any]:
+        """All values by name, for a table."""
+        return {name: value for name, value in asdict(self).items() if name != "noted"} | self.noted
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device for `auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes a GPU where there is one.
+
+    Raises:
+        InputError: an unknown name, or a GPU where none can be used.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.split(":", maxsplit=1)[0] not in ("cpu", "cuda"):
+        raise InputError(f"device: {device!r} given; expected auto, cpu, cuda or cuda:N")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device: {device!r} asked for, but PyTorch finds no GPU; expected auto or cpu")
+    return torch.device(device)
+
+
+def learning_rate(step: int, steps: int, settings: TrainingSettings) -> float:
+    """Learning rate of step 0..steps-1: a function of the step alone, so that resuming needs no state."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    warm = max(1, steps // 10)
+    low, final = 1 / 25, 1e-4
+    if step < warm:
+        fraction = (1 - math.cos(math.pi * step / warm)) / 2
+        return settings.learning_rate * (low + (1 - low) * fraction)
+    fraction = (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) / 2
+    return settings.learning_rate * (final + (1 - final) * fraction)
+
+
+def fit(
+    module: nn.Module,
+    problem: Problem,
+    settings: TrainingSettings,
+    *,
+    device: torch.device,
+    name: str = "training",
+    checkpoint: Checkpoint | None = None,
+    optimiser: torch.optim.Optimizer | None = None,
+    progress: bool = True,
+) -> list[Epoch]:
+    """Train a module in place, by Adam unless told otherwise.
+
+    Args:
+        module: its trainable parameters are trained; moved to the device.
+        problem: gives batches and their loss.
+        settings: epochs, batches, rates.
+        device: where to train.
+        name: shown beside the progress bar.
+        checkpoint: where to keep the state; a run found there is taken up.
+        optimiser: of the module's parameters, in place of Adam; its learning rate is set by the settings.
+        progress: draw a progress bar.
+
+    Returns:
+        The history, one entry per epoch, those before a resumption included. In a team only the first process
+        validates, asks what happens after an epoch, and writes checkpoints.
+
+    Raises:
+        DivergedError: the loss is not finite; the last good checkpoint is kept.
+    """
+    group = current_group()
+    is_main = group is None or group.is_main
+    module.to(device).train()
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimiser = optimiser or torch.optim.Adam(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=device.type == "cuda"
+    )
+    history = _resume(module, optimiser, checkpoint, name, settings.epochs)
+    steps = math.ceil(problem.examples / settings.batch_size)
+    total = steps * settings.epochs
+    hidden = not (progress and is_main)
+    bar = tqdm(total=total, initial=len(history) * steps, desc=name, unit="step", disable=hidden, mininterval=0.5)
+    with bar:
+        for epoch in range(len(history), settings.epochs):
+            began = time.perf_counter()
+            rates = [learning_rate(epoch * steps + step, total, settings) for step in range(steps)]
+            mean, noted = _train_epoch(problem, optimiser, rates, settings, device, epoch, bar, group)
+            validation = _validate(module, problem) if is_main and math.isfinite(mean) else None
+            if not math.isfinite(mean) or not all(bool(p.isfinite().all()) for p in parameters):
+                raise DivergedError(_diverged(epoch, mean, checkpoint, history))
+            seconds = time.perf_counter() - began
+            if is_main and isinstance(problem, ReportingTask):
+                noted |= problem.after_epoch()
+                module.train()
+            history.append(Epoch(epoch + 1, mean, validation, rates[-1], seconds, noted))
+            last = epoch + 1 == settings.epochs
+            if is_main and checkpoint and (last or (epoch + 1) % settings.checkpoint_every == 0):
+                state = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
+                checkpoint.save({**state, "history": [asdict(entry) for entry in history]})
+    module.eval()
+    return history
+
+
+def _resume(
+    module: nn.Module, optimiser: torch.optim.Optimizer, checkpoint: Checkpoint | None, name: str, epochs: int
+) -> list[Epoch]:
+    state = checkpoint.load() if checkpoint else None
+    if checkpoint is None or state is None:
+        return []
+    try:
+        history = _history(state.get("history"), epochs)
+        take_up(state, module, optimiser)
+    except ValueError as error:
+        checkpoint.discard(error)
+        return []
+    logger.info("%s: resumed after epoch %d of %d", name, len(history), epochs)
+    return history
+
+
+def _history(stored: Any, epochs: int) -> list[Epoch]:
+    """The epochs of a checkpoint.
+
+    Raises:
+        ValueError: it does not hold such, one after the other.
+    """
+    try:
+        history = [Epoch(**entry) for entry in stored]
+        losses = [loss for entry in history for loss in (entry.loss, entry.validation_loss) if loss is not None]
+        finite = all(map(math.isfinite, [*losses, *(entry.learning_rate + entry.seconds for entry in history)]))
+        named = all(isinstance(value, int | float) for entry in history for value in entry.noted.values())
+    except (TypeError, AttributeError):
+        finite = named = False
+    if not (finite and named):
+        raise ValueError("its history is no list of epochs")
+    numbers = [entry.epoch for entry in history]
+    if numbers != list(range(1, len(numbers) + 1)) or not 0 < len(numbers) <= epochs:
+        raise ValueError(f"its history has the epochs {str(numbers)[:40]}; expected 1 to at most {epochs}")
+    return history
+
+
+def _batches(
+    problem: Problem, epoch: int, settings: TrainingSettings, device: torch.device, group: ProcessGroup | None
+) -> Iterator[tuple[BatchShard, Batch]]:
+    """The epoch's batches in a shuffled order, or this process's shares of them, prepared ahead by worker threads."""
+    order = np.random.default_rng([settings.seed, epoch]).permutation(problem.examples)
+    parts = [order[i : i + settings.batch_size] for i in range(0, len(order), settings.batch_size)]
+    shards = [group.shard(part) if group else BatchShard(part, len(part), len(part)) for part in parts]
+    workers = max(1, min(4, (os.cpu_count() or 1) // (group.size if group else 1)))
+    with ThreadPoolExecutor(workers) as pool:
+        pending: list[Future[Batch]] = []
+        queue = iter(shards)
+        try:
+            for shard in shards:
+                while len(pending) < 2 * workers and (ahead := next(queue, None)) is not None:
+                    pending.append(pool.submit(_prepared, problem, epoch, ahead.rows, device))
+                batch = pending.pop(0).result()
+                yield shard, {key: tensor.to(device, non_blocking=True) for key, tensor in batch.items()}
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _prepared(problem: Problem, epoch: int, indices: NDArray[np.int64], device: torch.device) -> Batch:
+    """A batch; for a GPU in page-locked memory, from which copies do not make the host wait."""
+    batch = problem.batch(epoch, indices)
+    if device.type != "cuda":
+        return batch
+    return {key: tensor if tensor.is_cuda else tensor.pin_memory() for key, tensor in batch.items()}
+
+
+def _train_epoch(
+    problem: Problem,
+    optimiser: torch.optim.Optimizer,
+    rates: list[float],
+    settings: TrainingSettings,
+    device: torch.device,
+    epoch: int,
+    bar: tqdm,
+    group: ProcessGroup | None,
+) -> tuple[float, dict[str, float]]:
+    """One pass; the mean loss per image, or the first loss seen that is not finite; and means of what was noted.
+
+    The loss stays on the device and is looked at every few steps: each look makes the host wait for a GPU.
+    """
+    look_every = 1 if device.type == "cpu" else 16
+    noting = problem if isinstance(problem, ReportingTask) else None
+    weighted = torch.zeros((), device=device, dtype=torch.float64)
+    sums: dict[str, Tensor] = {}
+    for step, (shard, batch) in enumerate(_batches(problem, epoch, settings, device, group)):
+        for parameter_group in optimiser.param_groups:
+            parameter_group["lr"] = rates[step]
+        if group:
+            group.weight = shard.images / shard.batch
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+            loss = problem.loss(batch)
+        optimiser.zero_grad(set_to_none=True)
+        if group:
+            loss = group.backward(loss, optimiser)
+        else:
+            loss.backward()
+        optimiser.step()
+        weighted += loss.detach() * shard.batch
+        for name, amount in noting.noted().items() if noting else ():
+            part = amount.detach().double() * shard.images
+            sums[name] = sums[name] + part if name in sums else part
+        if step % look_every == 0:
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                return value, {}
+            bar.set_postfix(epoch=f"{epoch + 1}/{settings.epochs}", loss=f"{value:.4f}", refresh=False)
+        bar.update()
+    if group and sums:
+        sums = dict(zip(sums, group.sum(torch.stack(list(sums.values()))), strict=True))
+    means = {name: float(total) / problem.examples for name, total in sums.items()}
+    return float(weighted) / problem.examples, means
+
+
+def _validate(module: nn.Module, problem: Problem) -> float | None:
+    module.eval()
+    with torch.inference_mode():
+        value = problem.validation_loss()
+    module.train()
+    return value
+
+
+def _diverged(epoch: int, loss: float, checkpoint: Checkpoint | None, history: list[Epoch]) -> str:
+    kept = f"; the state after epoch {len(history)} is kept in {checkpoint.path}" if checkpoint and history else ""
+    advice = "A smaller learning_rate, or precision=fp32, usually helps"
+    what = "weights were no longer finite" if math.isfinite(loss) else f"loss became {loss}"
+    return f"training: the {what} in epoch {epoch + 1}{kept}. {advice}"
