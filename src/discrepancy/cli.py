@@ -128,7 +128,7 @@ def benchmark(methods: str, categories: str, seeds: str, params: dict[str, Any],
     kedro run --pipeline=benchmark_report --params=benchmark=mvtec_ad       # the page again, from what is on disk
     """
     from discrepancy.benchmark.command import Options, run_benchmark
-    from discrepancy.pipeline_registry import METHODS
+    from discrepancy.methods.registry import METHODS
 
     chosen = _list("--methods", methods)
     if unknown := [name for name in chosen if name not in METHODS]:

@@ -52,3 +52,10 @@ class IngestionParameters(Parameters):
     def size(self) -> ImageSize:
         """(height, width) of the arrays, px: the crop's if there is one."""
         return self.resize_crop.size
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """How photographs become arrays, as JSON values."""
+        crop = {"resized_to": list(self.image_size), "crop": "centre"} if self.crop else {}
+        depth = {"bit_depth": self.bit_depth} if self.bit_depth else {}
+        return {"resample": "bilinear, antialiased", **crop, **depth}

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from discrepancy.data.data_report import DataReport, build_report
-from discrepancy.data.images import ImageSize, ResizeCrop, decode_image
+from discrepancy.data.images import ResizeCrop
 from discrepancy.data.layouts import read_samples
 from discrepancy.demo import render_category
-from discrepancy.errors import InputError
 
 DEMO = "demo"
 
@@ -54,31 +50,3 @@ def report_on_photographs(
     if dataset == DEMO:
         render_category(root, category)
     return build_report(dataset, root, category, resize_crop, bits=bits)
-
-
-class ImageFolder(Sequence[NDArray[np.uint8]]):
-    """Every image below a folder, decoded when asked for: uint8 [3, H, W].
-
-    Args:
-        folder: searched with its subfolders.
-        size: height and width to resize to, px.
-
-    Raises:
-        InputError: no such folder, or no image in it.
-    """
-
-    SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-
-    def __init__(self, folder: Path, size: ImageSize) -> None:
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder; expected a folder of images to blend in")
-        self.paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in self.SUFFIXES)
-        if not self.paths:
-            raise InputError(f"{folder}: holds no image; expected files ending in {', '.join(self.SUFFIXES)}")
-        self.size = size
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # slices are not offered
-        return decode_image(self.paths[index], self.size)

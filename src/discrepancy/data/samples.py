@@ -107,6 +107,12 @@ def sample_table(scan: FolderScan, *, root: Path, workers: int | None = None) ->
     return table
 
 
+def count_splits(samples: pd.DataFrame) -> tuple[int, int]:
+    """Return the numbers of training images and of held-out good images in a sample table."""
+    splits = samples["split"].value_counts()
+    return int(splits["train"]), int(splits["validation"])
+
+
 def data_digest(samples: pd.DataFrame, *, columns: Sequence[str] = _DIGEST_COLUMNS) -> str:
     """sha256 (64 hexadecimal digits) of the rows of a sample table, whatever their order.
 

@@ -3,17 +3,19 @@
 from discrepancy.datasets.array import ArrayDataset
 from discrepancy.datasets.benchmark import BenchmarkDataset, PageDataset
 from discrepancy.datasets.data_report import DataReportDataset
-from discrepancy.datasets.detector import CheckpointDataset, DetectorDataset
+from discrepancy.datasets.detector import CardDataset, CheckpointDataset, DetectorDataset
 from discrepancy.datasets.download import DownloadDataset
 from discrepancy.datasets.features import FeaturesDataset
 from discrepancy.datasets.figure import FigureDataset
 from discrepancy.datasets.files import SamplesDataset, TableDataset, TextDataset, ValuesDataset
 from discrepancy.datasets.photographs import PhotographsDataset
 from discrepancy.datasets.pictures import PicturesDataset
+from discrepancy.datasets.scored_maps import ScoredMapsDataset
 
 __all__ = [
     "ArrayDataset",
     "BenchmarkDataset",
+    "CardDataset",
     "CheckpointDataset",
     "DataReportDataset",
     "DetectorDataset",
@@ -24,6 +26,7 @@ __all__ = [
     "PhotographsDataset",
     "PicturesDataset",
     "SamplesDataset",
+    "ScoredMapsDataset",
     "TableDataset",
     "TextDataset",
     "ValuesDataset",

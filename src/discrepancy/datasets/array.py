@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +42,21 @@ class ArrayDataset(AbstractDataset[np.ndarray | LazyArray, np.ndarray]):
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
         self._card = self._filepath.with_name(f"{self._filepath.name}.json")
-        self._held: np.ndarray | None = None
+        self._held: tuple[np.ndarray, dict[str, Any]] | None = None
         self.metadata = metadata
         self.origin: Origin | None = None
         self.stale = False
 
     def load(self) -> np.ndarray:
-        """The array, memory-mapped."""
-        return map_npy(self._filepath) if self._held is None else self._held
+        """Return the array, memory-mapped."""
+        return self.load_with_card()[0]
+
+    def load_with_card(self) -> tuple[np.ndarray, dict[str, Any]]:
+        """Return the array, memory-mapped, and its card."""
+        if self._held is None:
+            array, card, _ = self._look()
+            return array, card
+        return self._held
 
     def save(self, data: np.ndarray | LazyArray) -> None:
         """Write an array, or the pieces of one that does not fit in memory, unless an earlier run did.
@@ -57,6 +64,10 @@ class ArrayDataset(AbstractDataset[np.ndarray | LazyArray, np.ndarray]):
         Raises:
             InputError: the disk has no room, or refuses to be written.
         """
+        self.write(data)
+
+    def write(self, data: np.ndarray | LazyArray, notes: Callable[[], dict[str, Any]] = dict) -> None:
+        """Do what `save` says; `notes` gives further JSON values for the card, after the last piece."""
         fingerprint = data.fingerprint if isinstance(data, LazyArray) else None
         if self.origin is not None:
             self.origin = self.origin.identified(fingerprint)
@@ -72,18 +83,21 @@ class ArrayDataset(AbstractDataset[np.ndarray | LazyArray, np.ndarray]):
             if self.origin is not None:
                 self.origin = self.origin.identified(fingerprint or digest)
             written = temporary.stat()
-            self._held = map_npy(temporary, name=self._filepath)
+            array = map_npy(temporary, name=self._filepath)
             # At no time does a card stand beside an array that is not its own.
             self._card.unlink(missing_ok=True)
-        if fingerprint is not None or self.origin is not None:
-            write_note(self._card, _card(fingerprint, written, self.origin))
+        card = _card(fingerprint, written, self.origin) | notes()
+        self._held = array, card
+        if fingerprint is not None or len(card) > len(_card(None, written, None)):
+            write_note(self._card, card)
 
     def found(self) -> Iterator[tuple[str | None, Origin | None]]:
         """Yield the array that is on disk: no version, and its origin where one was kept."""
         try:
-            self._held, card, file = self._look()  # it is this file that the origin is checked for
+            array, card, file = self._look()
         except _DAMAGES:
             return
+        self._held = array, card  # it is this file that the origin is checked for
         yield None, Origin.from_json(card.get("origin")) if _is_of(card, file) else None
 
     def use(self, version: str | None) -> None:
@@ -102,7 +116,7 @@ class ArrayDataset(AbstractDataset[np.ndarray | LazyArray, np.ndarray]):
             return None
         if not _is_of(card, file) or card.get("fingerprint") != fingerprint:
             return None
-        self._held = array
+        self._held = array, card
         return card
 
     def _look(self) -> tuple[np.ndarray, dict[str, Any], os.stat_result]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError, Version
 from kedro_datasets._typing import JSONPreview
 
-from discrepancy.datasets.own import OwnDataset
-from discrepancy.methods.base import CARD, WEIGHTS, Detector, load_detector, save_detector
+from discrepancy.datasets.own import FileDataset, OwnDataset
+from discrepancy.detection.storage import CARD, WEIGHTS, load_detector, save_detector
+from discrepancy.errors import InputError
+from discrepancy.json_files import parse_object
+from discrepancy.methods.base import Method
+from discrepancy.methods.card import Card
 
 
-class DetectorDataset(OwnDataset[Detector, Detector]):
+class DetectorDataset(OwnDataset[Method, Method]):
     """A folder with the trained weights (safetensors) and the card (JSON).
 
     Args:
@@ -35,17 +40,17 @@ class DetectorDataset(OwnDataset[Detector, Detector]):
         super().__init__(filepath=filepath, version=version, metadata=metadata, exists_function=_is_whole)
         self._weights = weights
         self._hold = hold
-        self._held: Detector | None = None
+        self._held: Method | None = None
 
-    def load(self) -> Detector:
+    def load(self) -> Method:
         """Return the detector that is held, or read it."""
         return self._read(Path(self._get_load_path())) if self._held is None else self._held
 
-    def _write(self, data: Detector, path: Path) -> None:
+    def _write(self, data: Method, path: Path) -> None:
         save_detector(data, path)
         self._held = data if self._hold else None
 
-    def _read(self, path: Path) -> Detector:
+    def _read(self, path: Path) -> Method:
         """Read the detector, to the CPU, ready to score."""
         return load_detector(path, weights=self._weights)
 
@@ -60,6 +65,23 @@ class DetectorDataset(OwnDataset[Detector, Detector]):
 
 def _is_whole(folder: str) -> bool:
     return all((Path(folder) / name).is_file() for name in (CARD, WEIGHTS))
+
+
+class CardDataset(FileDataset[Card, Card]):
+    """A detector's card, as a JSON file of its own."""
+
+    def _encode(self, data: Card) -> bytes:
+        return f"{json.dumps(data.to_json(), indent=2)}\n".encode()
+
+    def _decode(self, content: bytes) -> Card:
+        try:
+            return Card.read(parse_object(content, str(self._filepath)))
+        except InputError as error:
+            raise InputError(f"{self._filepath}: {error}") from error
+
+    def preview(self) -> JSONPreview:
+        """Return the card, for kedro-viz."""
+        return JSONPreview(json.dumps(self.load().to_json()))
 
 
 class CheckpointDataset(AbstractDataset[NoReturn, Path]):

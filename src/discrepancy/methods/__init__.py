@@ -1,9 +1,6 @@
-"""The methods, one file per paper, and what they share."""
+"""The methods: one folder per paper, beside what several of them share."""
 
-from discrepancy.methods.base import Detector
-from discrepancy.methods.dfc.model import DFC
-from discrepancy.methods.dfr.model import DFR
-from discrepancy.methods.fod.model import FOD
+from discrepancy.methods.base import Method
+from discrepancy.methods.registry import METHODS
 
-METHODS: dict[str, type[Detector]] = {method.method: method for method in (DFC, DFR, FOD)}
-"""Detectors by the name that stands on their card."""
+__all__ = ["METHODS", "Method"]

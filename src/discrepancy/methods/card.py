@@ -1,11 +1,11 @@
-"""The form of a detector's card: what a file must say before anything is built from it."""
+"""The card of a detector: what it is, what it was trained on, how it decides. Typed, versioned, JSON on disk."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from discrepancy.errors import InputError
 from discrepancy.parameters import shortened
@@ -24,13 +24,17 @@ _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class _Form(BaseModel):
-    """Values are of exactly these types, finite where they are numbers; further entries are free."""
+class CardEntry(BaseModel):
+    """Part of a card. Values are of exactly these types, numbers are finite; further entries are kept as they are."""
 
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        strict=True, extra="allow", allow_inf_nan=False, protected_namespaces=(), validate_by_name=True
+    )
 
 
-class _Network(_Form):
+class NetworkEntry(CardEntry):
+    """The frozen network: its name, its layers, the digest of its weights and where they came from."""
+
     backbone: _Name
     layers: list[_Name] = Field(min_length=1, max_length=200)
     weights: _Digest
@@ -38,32 +42,62 @@ class _Network(_Form):
     pooling: _Name = "max"
     padding: _Name = "reflect"
 
+    @property
+    def options(self) -> dict[str, str]:
+        """What `build_backbone` takes besides name, layers and weights."""
+        return {name: getattr(self, name) for name in ("pooling", "padding") if name in self.model_fields_set}
 
-class _ImageScore(_Form):
+
+class ImageScoreEntry(CardEntry):
+    """How maps become image scores; sigma of the Gaussian before the maximum, px, 0: none."""
+
     rule: str = ""
     sigma: float = Field(ge=0, le=LARGEST_SIGMA)
 
 
-class _Threshold(_Form):
+class ThresholdEntry(CardEntry):
+    """A threshold: scores above it are anomalous. Set at a target false-positive rate on held-out good images."""
+
     value: float
+    target_fpr: float | None = Field(None, validation_alias=AliasChoices("target_fpr", "wished_false_positive_rate"))
+    images: int | None = None
     note: str = ""
 
 
-class _Thresholds(_Form):
-    pixel: _Threshold
-    image: _Threshold
+class ThresholdsEntry(CardEntry):
+    """The thresholds of pixels and of images."""
+
+    pixel: ThresholdEntry
+    image: ThresholdEntry
 
 
-class CardForm(_Form):
-    """What every card says; methods that need more extend it."""
+class Card(CardEntry):
+    """Everything a detector says of itself. Methods with further typed entries extend it.
+
+    Attributes:
+        format: of the card.
+        method: name of the method.
+        parameters: of the method, JSON values.
+        backbone: the frozen network.
+        image_size: height and width of the images, px.
+        image_score: how maps become image scores.
+        thresholds: None until they are set.
+        data_digest: digest of the sample table.
+        dataset: that it was trained on.
+        category: likewise.
+        preprocessing: how photographs became arrays.
+        images: number of good images by split.
+        versions: of the libraries.
+        files: digests of the files beside the card, by name.
+    """
 
     format: int = Field(FORMAT, ge=1, le=FORMAT)
     method: _Name
     parameters: dict[str, Any]
-    backbone: _Network
+    backbone: NetworkEntry
     image_size: list[_Side] = Field(min_length=2, max_length=2)
-    image_score: _ImageScore
-    thresholds: _Thresholds | None = None
+    image_score: ImageScoreEntry
+    thresholds: ThresholdsEntry | None = None
     data_digest: str = ""
     dataset: str = ""
     category: str = ""
@@ -72,17 +106,36 @@ class CardForm(_Form):
     versions: dict[str, str] = {}
     files: dict[str, _Digest] = {}
 
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Check JSON values and build the card from them.
 
-def check_form(card: Mapping[str, Any], form: type[CardForm]) -> None:
-    """Compare a card with a form.
+        Raises:
+            InputError: the first entry that does not fit, what it is and what was expected; the caller names the file.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))[:80]
+            given = "" if first["type"] == "missing" else f", found {shortened(first['input'], 80)}"
+            raise InputError(f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}{given}") from None
 
-    Raises:
-        InputError: the first entry that does not fit, what it is and what was expected; the caller names the file.
-    """
-    try:
-        form.model_validate(dict(card))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))[:80]
-        given = "" if first["type"] == "missing" else f", found {shortened(first['input'], 80)}"
-        raise InputError(f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}{given}") from None
+    def to_json(self) -> dict[str, Any]:
+        """Return the entries that were given, as JSON values."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def with_entries(self, **entries: Any) -> Self:
+        """Return a copy with some entries replaced or added; all are checked again."""
+        return self.read(self.to_json() | entries)
+
+    @property
+    def decision(self) -> ThresholdsEntry:
+        """The thresholds.
+
+        Raises:
+            InputError: they are not set yet.
+        """
+        if self.thresholds is None:
+            raise InputError("the detector has no thresholds yet; expected one that a run has finished")
+        return self.thresholds

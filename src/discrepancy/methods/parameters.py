@@ -1,4 +1,4 @@
-"""Parameters that every method has: its frozen network, its training, its anomaly maps."""
+"""Parameters that methods share: the frozen network and the anomaly maps of all, the training of some."""
 
 from __future__ import annotations
 
@@ -6,51 +6,37 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, field_validator, model_validator
 
-from discrepancy.features.cache import Features
+from discrepancy.devices import check_processes, resolve_device
 from discrepancy.methods.card import LARGEST_SIGMA
 from discrepancy.parameters import Parameters
-from discrepancy.training.launch import check_processes
-from discrepancy.training.loop import TrainingSettings, resolve_device
+from discrepancy.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from discrepancy.features.cache import Features
 
 
 class MethodParameters(Parameters):
-    """Base of the methods' parameters. Defaults suit the embedded backbone on two CPU cores."""
+    """Base of every method's parameters. Defaults suit the embedded backbone on two CPU cores."""
 
-    SCORING_FIELDS: ClassVar[frozenset[str]] = frozenset(
-        {"residuals", "by_position", "align_corners", "smoothing", "image_smoothing"}
-    )
-    """What the trained weights do not depend on."""
+    RUNTIME_FIELDS = frozenset({"device", "weights"})
 
-    RUNTIME_FIELDS = frozenset({"device", "processes", "weights", "checkpoint_every"})
-    """A checkpoint may be taken up with others."""
+    DEFAULT_LAYERS: ClassVar[Mapping[str, list[str]]] = {}
+    """The layers that the method uses where none are named, by backbone; the backbone's own choice for others."""
 
     backbone: str = Field("tf_efficientnet_lite0", description="frozen network")
     weights: str = Field("auto", description="auto, a published name, or the path of a weights file")
     pooling: Literal["max", "avg"] = Field("max", description="pooling of a vgg19 backbone")
     padding: Literal["reflect", "zeros"] = Field("reflect", description="what lies beyond the border")
-    layers: list[str] | None = Field(None, min_length=1, description="layers to use, a+b; default: the backbone's")
+    layers: list[str] | None = Field(None, min_length=1, description="layers to use, a+b; default: the method's")
     cache_dtype: Literal["float32", "float16"] = Field("float32", description="type of the cached features")
-    standardise: bool = Field(True, description="features of mean 0 and deviation 1 per channel")
-    residuals: Literal["raw", "diagonal", "whitened"] = Field(
-        "whitened", description="residuals as they are, or weighed by their deviation or covariance on good images"
-    )
-    by_position: bool = Field(True, description="divide maps by what is usual at each position of good images")
 
-    epochs: int = Field(45, ge=1)
-    batch_size: int = Field(4, ge=1)
-    learning_rate: float = Field(3e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["constant", "one_cycle"] = "one_cycle"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    checkpoint_every: int = Field(1, ge=1, description="epochs between checkpoints")
     seed: int = Field(0, ge=0, lt=2**63)
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    processes: int = Field(1, ge=1, description="that share one training; on GPUs one for each")
 
     align_corners: bool = Field(False, description="upsampling of the error maps; the authors' programs: true")
     smoothing: float = Field(0.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian on anomaly maps, px")
@@ -69,24 +55,51 @@ class MethodParameters(Parameters):
         resolve_device(value)
         return value
 
-    @model_validator(mode="after")
-    def _processes(self) -> Self:
-        check_processes(self.processes, self.device)
-        return self
-
     def layers_of(self, category: str) -> list[str] | None:
-        """The layers to use for a category; None: the backbone's own choice."""
+        """Return the layers to use for a category; None: the backbone's own choice."""
         del category
-        return self.layers
+        return self.layers or self.DEFAULT_LAYERS.get(self.backbone)
 
     @property
     def backbone_options(self) -> Mapping[str, str]:
         """What `build_backbone` takes besides name and layers."""
         return {"weights": self.weights, "pooling": self.pooling, "padding": self.padding}
 
+
+class GradientParameters(MethodParameters):
+    """Base of the parameters of methods that are trained by gradient descent on a residual of features."""
+
+    SCORING_FIELDS: ClassVar[frozenset[str]] = frozenset(
+        {"residuals", "by_position", "align_corners", "smoothing", "image_smoothing"}
+    )
+    """The trained weights do not depend on these."""
+
+    RUNTIME_FIELDS = MethodParameters.RUNTIME_FIELDS | {"processes", "checkpoint_every"}
+    """A checkpoint may be resumed with other values of these."""
+
+    standardise: bool = Field(True, description="features of mean 0 and deviation 1 per channel")
+    residuals: Literal["raw", "diagonal", "whitened"] = Field(
+        "whitened", description="residuals as they are, or scaled by their deviation or covariance on good images"
+    )
+    by_position: bool = Field(True, description="divide maps by what is usual at each position of good images")
+
+    epochs: int = Field(45, ge=1)
+    batch_size: int = Field(4, ge=1)
+    learning_rate: float = Field(3e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "one_cycle"] = "one_cycle"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    checkpoint_every: int = Field(1, ge=1, description="epochs between checkpoints")
+    processes: int = Field(1, ge=1, description="that share one training; on GPUs one for each")
+
+    @model_validator(mode="after")
+    def _processes(self) -> Self:
+        check_processes(self.processes, self.device)
+        return self
+
     @property
     def training(self) -> TrainingSettings:
-        """What the training loop needs."""
+        """Settings of the training loop."""
         return TrainingSettings(
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -99,7 +112,7 @@ class MethodParameters(Parameters):
         )
 
     def fingerprint(self, features: Features, *, examples: int, **more: Any) -> str:
-        """Digest of all that decides the trained weights: another one starts the training anew.
+        """Return the digest of all that decides the trained weights: another one starts the training anew.
 
         Args:
             features: of the good images, in order.
@@ -113,5 +126,5 @@ class MethodParameters(Parameters):
 
 
 def split_names(value: Any) -> Any:
-    """`a+b` on the command line, where a comma separates parameters, as a list."""
+    """Turn `a+b` into a list: on the command line a comma separates parameters."""
     return value.split("+") if isinstance(value, str) else value

@@ -14,6 +14,7 @@ from kedro.pipeline import Pipeline
 
 from discrepancy.atomic import alone
 from discrepancy.errors import InputError
+from discrepancy.methods.registry import DEFAULT, METHODS
 from discrepancy.parameters import Parameters
 from discrepancy.tracking.address import configured, move_artifacts, note_export, use_project
 from discrepancy.tracking.live import LiveRun, end_killed
@@ -61,7 +62,8 @@ class TrackingHooks:
         """
         self._marked, self._run, self._run_id, self._saved = {}, None, None, False
         self._catalog = catalog
-        names = run_params["pipeline_names"] or ["dfc"]
+        asked = run_params["pipeline_names"] or ["__default__"]
+        names = [DEFAULT if name == "__default__" else name for name in asked]
         _one_method(names)
         for name in pipeline.datasets():
             metadata = getattr(catalog.get(name), "metadata", None) or {}
@@ -160,9 +162,7 @@ class TrackingHooks:
 
 
 def _one_method(names: list[str]) -> None:
-    from discrepancy.pipeline_registry import METHODS
-
-    methods = sorted({"dfc" if name == "__default__" else name for name in names} & set(METHODS))
+    methods = sorted(set(names) & set(METHODS))
     if len(methods) > 1:
         raise InputError(
             f"--pipelines: {', '.join(methods)} in one run, whose results would have the same names; expected one "

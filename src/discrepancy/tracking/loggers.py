@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from discrepancy.methods.card import Card
+
 
 def log_metrics(client: Any, run_id: str, data: Mapping[str, float | None], file: str) -> None:
     """Log numbers by name; what is not defined is left out."""
@@ -23,6 +25,8 @@ def log_history(client: Any, run_id: str, data: pd.DataFrame, file: str) -> None
     from mlflow.entities import Metric
 
     stamp = _now()
+    if "epoch" not in data:  # a method without epochs
+        return
     values = data.drop(columns="epoch").rename(columns={"seconds": "epoch_seconds"}).to_dict("list")
     metrics = [
         Metric(f"training/{name}", float(value), stamp, int(epoch))
@@ -55,16 +59,16 @@ def log_figure(client: Any, run_id: str, path: Path) -> None:
     client.log_artifact(run_id, str(path), "figures")
 
 
-def log_detector(client: Any, run_id: str, folder: Path, card: Mapping[str, Any]) -> None:
+def log_detector(client: Any, run_id: str, folder: Path, card: Card) -> None:
     """Log weights and card as they were saved, and the digest of the data as a tag."""
     client.log_artifacts(run_id, str(folder), "detector")
     tag_card(client, run_id, card)
 
 
-def tag_card(client: Any, run_id: str, card: Mapping[str, Any]) -> None:
+def tag_card(client: Any, run_id: str, card: Card) -> None:
     """Tag a run with the data and the network of its detector."""
-    client.set_tag(run_id, "data_digest", card["data_digest"])
-    client.set_tag(run_id, "backbone", card["backbone"]["backbone"])
+    client.set_tag(run_id, "data_digest", card.data_digest)
+    client.set_tag(run_id, "backbone", card.backbone.backbone)
 
 
 def _now() -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from discrepancy.features.cache import Features
-from discrepancy.methods.base import Detector
 from discrepancy.training.loop import VALIDATION_IMAGES, Batch
 
 RESIDENT_SHARE = 0.5
@@ -18,27 +19,29 @@ COPIED_AT_ONCE = 64
 """Images whose features are in the host's memory at a time on their way there."""
 
 
-class FeatureTask:
-    """What the training loop is told by methods that learn from cached features; they say what the loss is.
+class FeatureTask(ABC):
+    """Batches of cached features for the training loop; subclasses define the loss.
 
     Args:
-        detector: part of it is trained; on the device already.
         features: cached features of good images: training images first, then validation images.
         examples: number of training images.
+        batch_size: images per step.
+        device: of what is trained.
         resident: keep all features on the device; by default on a GPU where they fit.
     """
 
-    def __init__(self, detector: Detector, features: Features, *, examples: int, resident: bool | None = None) -> None:
-        self.detector = detector
+    def __init__(
+        self, features: Features, *, examples: int, batch_size: int, device: torch.device, resident: bool | None = None
+    ) -> None:
         self.features = features
         self.examples = examples
-        self.batch_size = detector.parameters_used.batch_size
-        self.device = detector.get_buffer("mean_0").device
+        self.batch_size = batch_size
+        self.device = device
         self.resident = self._on_device() if (self._fits() if resident is None else resident) else None
 
+    @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
-        """The method's loss of features [n, C, h, w] by name, a scalar."""
-        raise TypeError(f"{type(self).__name__} does not say what its loss is")
+        """Return the method's loss of features [n, C, h, w] by name, a scalar."""
 
     def _fits(self) -> bool:
         if self.device.type != "cuda":

@@ -1,7 +1,7 @@
 """One training in several processes of this machine: on GPUs one for each, on a CPU a share of the threads each.
 
-The step that trains starts them itself (`torch.distributed.launcher.elastic_launch`) and waits. All run the step's
-own function on the same arguments; `fit` sees that it is in a team and takes its share. What they leave is the finished
+The step that trains starts them itself (`torch.distributed.launcher.elastic_launch`) and waits. All run the same
+function on the same arguments; `fit` sees that it is in a group and takes its shard. What they leave is the finished
 checkpoint: the step then takes it up as it takes up any other, and no tensor travels between processes.
 
 Arrays and features go to them as paths and are memory-mapped there.
@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import timedelta
 from mmap import mmap
 from pathlib import Path
@@ -28,9 +28,10 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from discrepancy.devices import check_processes, resolve_device
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache, Features
-from discrepancy.training.loop import DivergedError, resolve_device
+from discrepancy.training.loop import DivergedError
 from discrepancy.training.process_group import LostError, ProcessGroup, join_group
 
 if TYPE_CHECKING:
@@ -54,23 +55,6 @@ class LostProcessError(RuntimeError):
     """A process of the training was killed, or failed in a way that is a fault of the program."""
 
 
-def check_processes(processes: int, device: str) -> None:
-    """Refuse what cannot be.
-
-    Raises:
-        InputError: more processes than GPUs, or one GPU named for several processes.
-    """
-    if processes == 1:
-        return
-    if ":" in device:
-        raise InputError(f"device: {device} is one GPU, but processes is {processes}; expected cuda, auto or cpu")
-    if resolve_device(device).type == "cuda" and processes > (found := torch.cuda.device_count()):
-        raise InputError(
-            f"processes: {processes} given, but PyTorch finds {found} GPU{'s' * (found != 1)}; expected at most "
-            f"{found}, or device=cpu"
-        )
-
-
 def run_distributed(
     processes: int, device: str, function: Callable[..., Any], arguments: tuple[Any, ...], *, threads: int | None = None
 ) -> None:
@@ -80,7 +64,7 @@ def run_distributed(
         processes: how many.
         device: `cpu` (gloo), `cuda` (nccl, process i gets the i-th GPU and sees no other), or `auto`.
         function: calls `fit` with a checkpoint; of the top level of a module, what it returns is dropped.
-        arguments: its own; small, but for `Features` and whole memory-mapped `.npy` files.
+        arguments: its own; small, but for `Features` and the first rows of memory-mapped `.npy` files.
         threads: of PyTorch on the CPU, in each process; by default an equal share of this process's.
 
     Raises:
@@ -127,21 +111,46 @@ class _FeaturesAt:
 class _ArrayAt:
     path: Path
     inode: int | None
+    rows: int
 
     def open(self) -> np.ndarray:
         array: np.ndarray = np.lib.format.open_memmap(self.path, mode="r")
         if self.inode not in {None, self.path.stat().st_ino}:
             raise InputError(f"{self.path} was replaced by another run meanwhile; expected to train alone: start again")
-        return array
+        return array[: self.rows]
 
 
 def _as_path(argument: Any) -> Any:
-    """Where an argument lies, if it is large and lies on disk; else itself."""
+    """Replace what is large and lies on disk by where it lies, also inside dataclasses and mappings."""
     if isinstance(argument, Features):
         return _FeaturesAt(argument.path.parent.resolve(), argument.fingerprint)
-    if isinstance(argument, np.memmap) and isinstance(argument.base, mmap) and argument.filename is not None:
-        return _ArrayAt(Path(argument.filename), getattr(argument, "inode", None))
+    if isinstance(argument, np.memmap) and (whole := _mapped(argument)) is not None:
+        return _ArrayAt(Path(str(whole.filename)), getattr(whole, "inode", None), len(argument))
+    return _inside(argument, _as_path)
+
+
+def _opened(argument: Any) -> Any:
+    """Undo `_as_path`."""
+    if isinstance(argument, _FeaturesAt | _ArrayAt):
+        return argument.open()
+    return _inside(argument, _opened)
+
+
+def _inside(argument: Any, change: Callable[[Any], Any]) -> Any:
+    if is_dataclass(argument) and not isinstance(argument, type):
+        return replace(argument, **{entry.name: change(getattr(argument, entry.name)) for entry in fields(argument)})
+    if type(argument) is dict:
+        return {key: change(value) for key, value in argument.items()}
     return argument
+
+
+def _mapped(array: np.memmap) -> np.memmap | None:
+    """Return the whole mapped array whose first rows `array` is; None if it is anything else."""
+    whole: Any = array
+    while isinstance(whole.base, np.memmap):
+        whole = whole.base
+    same = whole.ctypes.data == array.ctypes.data and whole.shape[1:] == array.shape[1:]
+    return whole if same and whole.strides == array.strides and isinstance(whole.base, mmap) else None
 
 
 def _launch(task: _Task, processes: int, *, on_gpu: bool) -> None:
@@ -229,7 +238,7 @@ def _work(task: _Task) -> None:
     dist.init_process_group(task.backend, timeout=PATIENCE, device_id=gpu)
     join_group(group)
     try:
-        task.function(*(part.open() if isinstance(part, _FeaturesAt | _ArrayAt) else part for part in task.arguments))
+        task.function(*map(_opened, task.arguments))
     except LostError:
         time.sleep(GRACE)
         raise

@@ -1,10 +1,10 @@
 """The one training loop: shuffling, learning rate, precision, progress, checkpoints that resume bit for bit.
 
-Nothing random is carried from step to step: the order of epoch e is drawn from (seed, e), and a problem draws what it
+Nothing random is carried from step to step: the order of epoch e is drawn from (seed, e), and a task draws what it
 needs for image i from (seed, e, i). So a checkpoint is weights, optimiser state and the number of finished epochs, and
 a run that was killed and started again ends, on a CPU, with the weights of one that never was.
 
-A process that belongs to a team (`distributed.py`) takes its share of every batch and the gradients of the whole. How
+A process that belongs to a group (`launch.py`) takes its shard of every batch and the gradients of the whole. How
 many processes there are is in no state: another number of them may go on with a checkpoint.
 """
 
@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from discrepancy.errors import InputError
 from discrepancy.training.checkpoint import Checkpoint, take_up
 from discrepancy.training.process_group import BatchShard, ProcessGroup, current_group
+from discrepancy.training.settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -37,33 +37,8 @@ VALIDATION_IMAGES = 64
 """Validation losses look at no more images than this: they are drawn every epoch."""
 
 
-@dataclass(frozen=True)
-class TrainingSettings:
-    """What the loop needs to know.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch_size: images per step; the last, smaller batch of an epoch is used too.
-        learning_rate: Adam's; the peak of it with `one_cycle`.
-        weight_decay: Adam's L2 penalty.
-        schedule: `constant`, or `one_cycle`: up from 1/25 of the rate in the first tenth, by a cosine down to 1/10,000.
-        precision: `fp32`, or `bf16` for mixed precision (autocast).
-        seed: orders the images; problems draw from it too.
-        checkpoint_every: epochs between two checkpoints.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "one_cycle"] = "constant"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    seed: int = 0
-    checkpoint_every: int = 1
-
-
-class Problem(Protocol):
-    """What a method tells the loop."""
+class TrainingTask(Protocol):
+    """Interface between a method and the training loop."""
 
     examples: int
 
@@ -81,10 +56,10 @@ class Problem(Protocol):
 
 
 @runtime_checkable
-class ReportingTask(Problem, Protocol):
-    """A problem that has more to tell of a batch than its loss."""
+class ReportingTask(TrainingTask, Protocol):
+    """A training task with further metrics for the history."""
 
-    def noted(self) -> Mapping[str, Tensor]:
+    def extra_metrics(self) -> Mapping[str, Tensor]:
         """Further values of the batch just trained on, scalars by name; the history gets their means over images."""
 
     def after_epoch(self) -> Mapping[str, float]:
@@ -105,7 +80,7 @@ class Epoch:
         validation_loss: of held-out good images, after the epoch.
         learning_rate: of the last step.
         seconds: training and validation.
-        noted: what the problem or the caller noted besides, by name.
+        noted: what the task or the caller noted besides, by name.
     """
 
     epoch: int
@@ -118,21 +93,6 @@ class Epoch:
     def line(self) -> dict[str, Any]:
         """All values by name, for a table."""
         return {name: value for name, value in asdict(self).items() if name != "noted"} | self.noted
-
-
-def resolve_device(device: str) -> torch.device:
-    """The device for `auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes a GPU where there is one.
-
-    Raises:
-        InputError: an unknown name, or a GPU where none can be used.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.split(":", maxsplit=1)[0] not in ("cpu", "cuda"):
-        raise InputError(f"device: {device!r} given; expected auto, cpu, cuda or cuda:N")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device: {device!r} asked for, but PyTorch finds no GPU; expected auto or cpu")
-    return torch.device(device)
 
 
 def learning_rate(step: int, steps: int, settings: TrainingSettings) -> float:
@@ -150,7 +110,7 @@ def learning_rate(step: int, steps: int, settings: TrainingSettings) -> float:
 
 def fit(
     module: nn.Module,
-    problem: Problem,
+    task: TrainingTask,
     settings: TrainingSettings,
     *,
     device: torch.device,
@@ -163,7 +123,7 @@ def fit(
 
     Args:
         module: its trainable parameters are trained; moved to the device.
-        problem: gives batches and their loss.
+        task: gives batches and their loss.
         settings: epochs, batches, rates.
         device: where to train.
         name: shown beside the progress bar.
@@ -172,7 +132,7 @@ def fit(
         progress: draw a progress bar.
 
     Returns:
-        The history, one entry per epoch, those before a resumption included. In a team only the first process
+        The history, one entry per epoch, those before a resumption included. In a group only the first process
         validates, asks what happens after an epoch, and writes checkpoints.
 
     Raises:
@@ -186,7 +146,7 @@ def fit(
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=device.type == "cuda"
     )
     history = _resume(module, optimiser, checkpoint, name, settings.epochs)
-    steps = math.ceil(problem.examples / settings.batch_size)
+    steps = math.ceil(task.examples / settings.batch_size)
     total = steps * settings.epochs
     hidden = not (progress and is_main)
     bar = tqdm(total=total, initial=len(history) * steps, desc=name, unit="step", disable=hidden, mininterval=0.5)
@@ -194,13 +154,13 @@ def fit(
         for epoch in range(len(history), settings.epochs):
             began = time.perf_counter()
             rates = [learning_rate(epoch * steps + step, total, settings) for step in range(steps)]
-            mean, noted = _train_epoch(problem, optimiser, rates, settings, device, epoch, bar, group)
-            validation = _validate(module, problem) if is_main and math.isfinite(mean) else None
+            mean, noted = _train_epoch(task, optimiser, rates, settings, device, epoch, bar, group)
+            validation = _validate(module, task) if is_main and math.isfinite(mean) else None
             if not math.isfinite(mean) or not all(bool(p.isfinite().all()) for p in parameters):
                 raise DivergedError(_diverged(epoch, mean, checkpoint, history))
             seconds = time.perf_counter() - began
-            if is_main and isinstance(problem, ReportingTask):
-                noted |= problem.after_epoch()
+            if is_main and isinstance(task, ReportingTask):
+                noted |= task.after_epoch()
                 module.train()
             history.append(Epoch(epoch + 1, mean, validation, rates[-1], seconds, noted))
             last = epoch + 1 == settings.epochs
@@ -249,10 +209,10 @@ def _history(stored: Any, epochs: int) -> list[Epoch]:
 
 
 def _batches(
-    problem: Problem, epoch: int, settings: TrainingSettings, device: torch.device, group: ProcessGroup | None
+    task: TrainingTask, epoch: int, settings: TrainingSettings, device: torch.device, group: ProcessGroup | None
 ) -> Iterator[tuple[BatchShard, Batch]]:
-    """The epoch's batches in a shuffled order, or this process's shares of them, prepared ahead by worker threads."""
-    order = np.random.default_rng([settings.seed, epoch]).permutation(problem.examples)
+    """The epoch's batches in a shuffled order, or this process's shards of them, prepared ahead by worker threads."""
+    order = np.random.default_rng([settings.seed, epoch]).permutation(task.examples)
     parts = [order[i : i + settings.batch_size] for i in range(0, len(order), settings.batch_size)]
     shards = [group.shard(part) if group else BatchShard(part, len(part), len(part)) for part in parts]
     workers = max(1, min(4, (os.cpu_count() or 1) // (group.size if group else 1)))
@@ -262,7 +222,7 @@ def _batches(
         try:
             for shard in shards:
                 while len(pending) < 2 * workers and (ahead := next(queue, None)) is not None:
-                    pending.append(pool.submit(_prepared, problem, epoch, ahead.rows, device))
+                    pending.append(pool.submit(_prepared, task, epoch, ahead.rows, device))
                 batch = pending.pop(0).result()
                 yield shard, {key: tensor.to(device, non_blocking=True) for key, tensor in batch.items()}
         finally:
@@ -270,16 +230,16 @@ def _batches(
                 future.cancel()
 
 
-def _prepared(problem: Problem, epoch: int, indices: NDArray[np.int64], device: torch.device) -> Batch:
+def _prepared(task: TrainingTask, epoch: int, indices: NDArray[np.int64], device: torch.device) -> Batch:
     """A batch; for a GPU in page-locked memory, from which copies do not make the host wait."""
-    batch = problem.batch(epoch, indices)
+    batch = task.batch(epoch, indices)
     if device.type != "cuda":
         return batch
     return {key: tensor if tensor.is_cuda else tensor.pin_memory() for key, tensor in batch.items()}
 
 
 def _train_epoch(
-    problem: Problem,
+    task: TrainingTask,
     optimiser: torch.optim.Optimizer,
     rates: list[float],
     settings: TrainingSettings,
@@ -293,16 +253,16 @@ def _train_epoch(
     The loss stays on the device and is looked at every few steps: each look makes the host wait for a GPU.
     """
     look_every = 1 if device.type == "cpu" else 16
-    noting = problem if isinstance(problem, ReportingTask) else None
+    reporting = task if isinstance(task, ReportingTask) else None
     weighted = torch.zeros((), device=device, dtype=torch.float64)
     sums: dict[str, Tensor] = {}
-    for step, (shard, batch) in enumerate(_batches(problem, epoch, settings, device, group)):
+    for step, (shard, batch) in enumerate(_batches(task, epoch, settings, device, group)):
         for parameter_group in optimiser.param_groups:
             parameter_group["lr"] = rates[step]
         if group:
             group.weight = shard.images / shard.batch
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-            loss = problem.loss(batch)
+            loss = task.loss(batch)
         optimiser.zero_grad(set_to_none=True)
         if group:
             loss = group.backward(loss, optimiser)
@@ -310,7 +270,7 @@ def _train_epoch(
             loss.backward()
         optimiser.step()
         weighted += loss.detach() * shard.batch
-        for name, amount in noting.noted().items() if noting else ():
+        for name, amount in reporting.extra_metrics().items() if reporting else ():
             part = amount.detach().double() * shard.images
             sums[name] = sums[name] + part if name in sums else part
         if step % look_every == 0:
@@ -321,14 +281,14 @@ def _train_epoch(
         bar.update()
     if group and sums:
         sums = dict(zip(sums, group.sum(torch.stack(list(sums.values()))), strict=True))
-    means = {name: float(total) / problem.examples for name, total in sums.items()}
-    return float(weighted) / problem.examples, means
+    means = {name: float(total) / task.examples for name, total in sums.items()}
+    return float(weighted) / task.examples, means
 
 
-def _validate(module: nn.Module, problem: Problem) -> float | None:
+def _validate(module: nn.Module, task: TrainingTask) -> float | None:
     module.eval()
     with torch.inference_mode():
-        value = problem.validation_loss()
+        value = task.validation_loss()
     module.train()
     return value
 

@@ -1,0 +1,1 @@
+"""DFC, Deep Feature Correspondence (Yang, Shi, Qi, Pattern Recognition 2022)."""

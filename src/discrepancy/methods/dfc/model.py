@@ -6,31 +6,29 @@ where prediction and feature differ, the image is anomalous. `docs/methods.md` l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
-from discrepancy.features.cache import Features
-from discrepancy.methods.base import Card, Detector
-from discrepancy.methods.dfc.corruption import KINDS, Corruption, ImageSource, Strokes
+from discrepancy.methods.base import TrainingData
+from discrepancy.methods.card import Card
 from discrepancy.methods.dfc.estimators import CompactEstimator, VGG19Estimator
 from discrepancy.methods.dfc.parameters import DFCParameters
+from discrepancy.methods.dfc.training import DFCTask, build_corruption
+from discrepancy.methods.gradient import GradientMethod
 from discrepancy.methods.residual_scaler import ResidualScaler
-from discrepancy.training.loop import VALIDATION_IMAGES, Batch
 
 SMALLEST = 72
 """Shorter side of the images, px: at stride 8, MCRL's reflection by 8 px needs maps of 9."""
 
 
-class DFC(Detector):
-    """The detector: frozen extraction network, trained estimation network.
+class DFC(GradientMethod):
+    """Predict the frozen network's features from the image; the estimation network is trained.
 
     Buffers per layer: mean and deviation of each channel on good images (0 and 1 if not standardised).
 
@@ -39,8 +37,9 @@ class DFC(Detector):
         >>> maps = detector(images)  # uint8 [N, 3, H, W] -> float32 [N, H, W]  # doctest: +SKIP
     """
 
-    method = "dfc"
-    parameters_type = DFCParameters
+    name = "dfc"
+    title = "DFC"
+    Parameters = DFCParameters
     parameters_used: DFCParameters
 
     def __init__(self, backbone: Backbone, parameters: DFCParameters, card: Card) -> None:
@@ -62,10 +61,32 @@ class DFC(Detector):
             align_corners=parameters.align_corners,
         )
 
+    @classmethod
+    def reduction(cls, backbone: Backbone, parameters: DFCParameters, image_size: tuple[int, int]) -> None:
+        """Keep the layers' maps as they are; refuse what the estimation network cannot predict."""
+        check_estimator(backbone, parameters, image_size)
+
+    @classmethod
+    def card_entries(cls, parameters: DFCParameters, prepared: Mapping[str, Any]) -> dict[str, Any]:
+        """Return which corruptions are painted."""
+        del prepared
+        folder = parameters.blend_folder
+        note = f"with images of {folder}" if folder else "without blended images (fill 4)"
+        return {"corruptions": {"used": parameters.fills, "note": note}}
+
     @property
     def feature_names(self) -> list[str]:
-        """Of what the cache holds, in the order of the buffers."""
+        """Names of what the cache holds, in the order of the buffers."""
         return self.layers
+
+    @property
+    def trained_network(self) -> nn.Module:
+        """The estimation network."""
+        return self.estimator
+
+    def training_task(self, data: TrainingData) -> DFCTask:
+        """Return clean and corrupted images with the clean images' features."""
+        return DFCTask(self, data, build_corruption(self.parameters_used, self.image_size))
 
     def standardised(self, features: Mapping[str, Tensor]) -> list[Tensor]:
         """The targets of the estimation network, in the order of the layers.
@@ -84,8 +105,8 @@ class DFC(Detector):
         maps = self.estimator(scaled)
         return [maps[layer] for layer in self.layers]
 
-    def errors(self, images: Tensor) -> Tensor:
-        """The errors of the layers' residuals, upsampled and summed (`ResidualScaler`): [N, 3, H, W] -> [N, H, W]."""
+    def anomaly_maps(self, images: Tensor) -> Tensor:
+        """Return the errors of the layers' residuals, upsampled and summed (see `ResidualScaler`)."""
         return self.weighing(self._residuals(self.backbone(images), images))
 
     def _residuals(self, features: Mapping[str, Tensor], images: Tensor) -> list[Tensor]:
@@ -94,21 +115,14 @@ class DFC(Detector):
         return [target - prediction.float() for target, prediction in pairs]
 
     @torch.inference_mode()
-    def fit_weighing(self, images: NDArray[np.uint8], features: Features, rows: Sequence[int]) -> None:
-        """Learn from good images, after training, which residuals are usual.
-
-        Args:
-            images: uint8 [N, 3, H, W]; row i belongs to row i of the features.
-            features: cached maps of the frozen network.
-            rows: the images to look at.
-        """
-        device = self.get_buffer("mean_0").device
+    def fit_residual_scaler(self, data: TrainingData) -> None:
+        """Learn from the training images, after training, which residuals are usual."""
 
         def batches() -> Iterator[list[Tensor]]:
-            for start in range(0, len(rows), 16):
-                part = list(rows[start : start + 16])
-                cached = {layer: tensor.to(device) for layer, tensor in features.tensors(part).items()}
-                yield self._residuals(cached, torch.from_numpy(np.array(images[part])).to(device))
+            for start in range(0, data.examples, 16):
+                part = list(range(start, min(start + 16, data.examples)))
+                cached = {layer: tensor.to(self.device) for layer, tensor in data.cached.tensors(part).items()}
+                yield self._residuals(cached, torch.from_numpy(np.array(data.images[part])).to(self.device))
 
         self.eval()
         self.weighing.fit(batches)
@@ -127,78 +141,6 @@ def build_estimator(backbone: Backbone, parameters: DFCParameters) -> nn.Module:
             f"estimator: vgg19 predicts a vgg19 backbone, but backbone is {backbone.name}; expected compact"
         )
     return VGG19Estimator(backbone.layers, blocks=parameters.blocks)
-
-
-class DFCTask:
-    """What the training loop is told: clean and corrupted images, both to give the clean image's features (SFE).
-
-    L = mean over layers of MSE(S(n), T(n)) + alpha * MSE(S(a), T(n)). T(n) comes from the cache, T(a) is never
-    needed, and one forward pass serves n and a: exact, as the estimation network has no batch normalisation.
-
-    Args:
-        detector: its estimation network is trained.
-        images: uint8 [N, 3, H, W]: training images, then validation images; row i of the features belongs to row i.
-        features: cached maps of the frozen network, rows as the images.
-        examples: number of training images.
-        corruption: paints the strokes.
-    """
-
-    def __init__(
-        self,
-        detector: DFC,
-        images: NDArray[np.uint8],
-        features: Features,
-        *,
-        examples: int,
-        corruption: Corruption,
-    ) -> None:
-        self.detector = detector
-        self.images = images
-        self.features = features
-        self.examples = examples
-        self.corruption = corruption
-        self.parameters = detector.parameters_used
-        held_out = np.arange(examples, min(len(images), examples + VALIDATION_IMAGES))
-        size = self.parameters.batch_size
-        # Corrupted once, by an epoch that does not exist, so that the validation losses of all epochs compare.
-        parts = [held_out[i : i + size] for i in range(0, len(held_out), size)]
-        self.validation = [(part, self._pairs(1 << 32, part)) for part in parts]
-
-    def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
-        """Clean images over corrupted ones [2n, 3, H, W], and the layers' features [n, C, h, w]."""
-        return {"images": self._pairs(epoch, indices), **self.features.tensors(indices)}
-
-    def _pairs(self, epoch: int, indices: NDArray[np.int64]) -> Tensor:
-        clean = np.asarray(self.images[indices])
-        both = np.empty((2 * len(clean), *clean.shape[1:]), np.uint8)
-        both[: len(clean)] = clean
-        for row, index in enumerate(indices):
-            rng = np.random.default_rng([self.parameters.seed, epoch, int(index)])
-            both[len(clean) + row] = self.corruption(clean[row], rng)[0]
-        return torch.from_numpy(both)
-
-    def loss(self, batch: Batch) -> Tensor:
-        """The loss above, a scalar."""
-        targets = self.detector.standardised(batch)
-        predictions = self.detector.predicted(batch["images"])
-        losses = []
-        for target, prediction in zip(targets, predictions, strict=True):
-            clean, corrupted = prediction.float().chunk(2)
-            alpha = self.parameters.corrupted_weight
-            losses.append(F.mse_loss(clean, target) + alpha * F.mse_loss(corrupted, target))
-        return torch.stack(losses).mean()
-
-    def validation_loss(self) -> float | None:
-        """The same loss on held-out good images, with corruptions that stay the same."""
-        if not self.validation:
-            return None
-        device = self.detector.get_buffer("mean_0").device
-        total, images = 0.0, 0
-        for part, pairs in self.validation:
-            batch = {"images": pairs, **self.features.tensors(part)}
-            total += len(part) * float(self.loss({key: tensor.to(device) for key, tensor in batch.items()}))
-            images += len(part)
-        return total / images
 
 
 def check_estimator(backbone: Backbone, parameters: DFCParameters, image_size: tuple[int, int]) -> None:
@@ -220,16 +162,3 @@ def check_estimator(backbone: Backbone, parameters: DFCParameters, image_size: t
                 f"{parameters.estimator} network predicts {maps[layer].shape[2]}x{maps[layer].shape[3]}; expected "
                 "multiples of 16"
             )
-
-
-def build_corruption(parameters: DFCParameters, blend: ImageSource | None) -> Corruption:
-    """The corruptions that the parameters ask for; `blend` serves the kind `image`."""
-    kinds = [kind for kind in KINDS if kind in parameters.fills]
-    margin = parameters.stroke_margin
-    return Corruption(kinds, strokes=Strokes(margin=margin, start=min(20, margin)), images=blend)
-
-
-def describe(parameters: DFCParameters) -> dict[str, Any]:
-    """What the card says of the training besides the parameters."""
-    note = f"with images of {parameters.blend_folder}" if parameters.blend_folder else "without blended images (fill 4)"
-    return {"corruptions": {"used": parameters.fills, "note": note}}

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from discrepancy.methods.parameters import MethodParameters, split_names
+from discrepancy.methods.parameters import GradientParameters, split_names
 
 
-class DFCParameters(MethodParameters):
+class DFCParameters(GradientParameters):
     """Parameters of DFC. The defaults suit the embedded backbone on two CPU cores; `conf/paper` holds the paper's."""
 
     pooling: Literal["max", "avg"] = Field("avg", description="pooling of a vgg19 backbone")

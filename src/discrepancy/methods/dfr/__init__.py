@@ -1,0 +1,1 @@
+"""DFR, Deep Feature Reconstruction (Yang, Shi, Qi, 2020; Neurocomputing)."""

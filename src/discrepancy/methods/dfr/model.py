@@ -6,36 +6,34 @@ where it cannot, the image is anomalous. `docs/methods.md` lists what differs fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
-from discrepancy.features.cache import Features
-from discrepancy.features.vgg import fed_to_convolution
-from discrepancy.methods.base import Card, Detector, clamped_std
-from discrepancy.methods.card import CardForm
+from discrepancy.methods.base import Preparation, TrainingData
+from discrepancy.methods.card import Card
 from discrepancy.methods.dfr.autoencoder import Autoencoder
-from discrepancy.methods.dfr.latent import LatentDimension, latent_dimension
+from discrepancy.methods.dfr.latent_step import check_latent, choose_latent_dim
 from discrepancy.methods.dfr.parameters import LARGEST_LATENT, DFRParameters
-from discrepancy.methods.dfr.regions import Regions
+from discrepancy.methods.dfr.regions import Regions, build_regions
+from discrepancy.methods.gradient import GradientMethod
 from discrepancy.methods.residual_scaler import ResidualScaler
 from discrepancy.training.feature_task import FeatureTask
-from discrepancy.training.loop import Batch, resolve_device
+from discrepancy.training.loop import Batch
 
 
-class DFRCardForm(CardForm):
-    """What DFR's card says besides: the width of the bottleneck."""
+class DFRCard(Card):
+    """DFR's card: it says how wide the bottleneck is."""
 
     latent_dim: int = Field(ge=1, le=LARGEST_LATENT)
 
 
-class DFR(Detector):
-    """The detector: frozen network, regional features, trained autoencoder.
+class DFR(GradientMethod):
+    """Reconstruct regional features of the frozen network; the autoencoder is trained.
 
     Buffers per group of layers: mean and deviation of each channel on good images (0 and 1 if not standardised).
 
@@ -44,17 +42,19 @@ class DFR(Detector):
         >>> maps = detector(images)  # uint8 [N, 3, H, W] -> float32 [N, H, W]  # doctest: +SKIP
     """
 
-    method = "dfr"
-    parameters_type = DFRParameters
-    card_form = DFRCardForm
+    name = "dfr"
+    title = "DFR"
+    Parameters = DFRParameters
+    Card = DFRCard
+    preparations = (Preparation("latent", "choose_latent_dim", choose_latent_dim),)
     parameters_used: DFRParameters
 
-    def __init__(self, backbone: Backbone, parameters: DFRParameters, card: Card) -> None:
+    def __init__(self, backbone: Backbone, parameters: DFRParameters, card: DFRCard) -> None:
         super().__init__(backbone, parameters, card)
         self.regions = build_regions(backbone, parameters, self.image_size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(parameters.seed)
-            self.autoencoder = Autoencoder(self.regions.channels, card["latent_dim"], batch_norm=parameters.batch_norm)
+            self.autoencoder = Autoencoder(self.regions.channels, card.latent_dim, batch_norm=parameters.batch_norm)
         for index, group in enumerate(self.regions.groups):
             self.register_buffer(f"mean_{index}", torch.zeros(group.channels))
             self.register_buffer(f"deviation_{index}", torch.ones(group.channels))
@@ -66,10 +66,45 @@ class DFR(Detector):
             align_corners=parameters.align_corners,
         )
 
+    @classmethod
+    def reduction(cls, backbone: Backbone, parameters: DFRParameters, image_size: tuple[int, int]) -> Regions:
+        """Keep the maps averaged in regions, still on their own grids."""
+        return build_regions(backbone, parameters, image_size)
+
+    @classmethod
+    def card_entries(cls, parameters: DFRParameters, prepared: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the width of the bottleneck and what it was chosen from."""
+        del parameters
+        latent = prepared["latent"]
+        found = {name: latent[name] for name in ("explained", "channels", "vectors")}
+        return {"latent_dim": latent["dimension"], "latent_chosen_from": found}
+
     @property
     def feature_names(self) -> list[str]:
-        """Of what the cache holds, in the order of the buffers."""
+        """Names of what the cache holds, in the order of the buffers."""
         return [group.name for group in self.regions.groups]
+
+    @property
+    def trained_network(self) -> nn.Module:
+        """The autoencoder."""
+        return self.autoencoder
+
+    def set_up(self, data: TrainingData) -> None:
+        """Take over the statistics of the features.
+
+        Raises:
+            InputError: the latent dimension was chosen from other features or parameters.
+        """
+        check_latent(data, self.parameters_used)
+        super().set_up(data)
+
+    def training_task(self, data: TrainingData) -> DFRTask:
+        """Return batches of regional features and the loss of their reconstruction."""
+        return DFRTask(self, data)
+
+    def deciding(self, data: TrainingData) -> dict[str, Any]:
+        """Return the width of the bottleneck."""
+        return {"latent": data.prepared["latent"]["dimension"]}
 
     def standardised(self, kept: Mapping[str, Tensor]) -> list[Tensor]:
         """Features by group as the autoencoder sees them, float32 [N, h, w, C]; still on their own grids.
@@ -92,8 +127,8 @@ class DFR(Detector):
         """Mean squared error of the reconstruction, a scalar; arguments as of `standardised`."""
         return self.autoencoder.loss(self.standardised(kept), self.regions)
 
-    def errors(self, images: Tensor) -> Tensor:
-        """Mean squared residual of each region, upsampled (`ResidualScaler`): [N, 3, H, W] -> [N, H, W]."""
+    def anomaly_maps(self, images: Tensor) -> Tensor:
+        """Return the mean squared residual of each region, upsampled (see `ResidualScaler`)."""
         return self.weighing([self._residuals(self.regions.reduced(self.backbone(images)))])
 
     def _residuals(self, kept: Mapping[str, Tensor]) -> Tensor:
@@ -102,83 +137,26 @@ class DFR(Detector):
         return rows.unflatten(0, (-1, *self.regions.grid)).permute(0, 3, 1, 2)
 
     @torch.inference_mode()
-    def fit_weighing(self, features: Features, rows: Sequence[int]) -> None:
-        """Learn from good images, after training, which residuals are usual.
-
-        Args:
-            features: cached features of good images.
-            rows: the images to look at.
-        """
-        device = self.get_buffer("mean_0").device
+    def fit_residual_scaler(self, data: TrainingData) -> None:
+        """Learn from the training images, after training, which residuals are usual."""
+        rows = range(data.examples)
         self.eval()
-        self.weighing.fit(lambda: ([self._residuals(kept)] for kept in features.batches(rows, device)))
-
-
-def build_regions(backbone: Backbone, parameters: DFRParameters, image_size: tuple[int, int]) -> Regions:
-    """The regional features that the parameters ask for.
-
-    Raises:
-        InputError: `padded_maps` with a backbone that is not VGG19 padded by reflection, or regions so large that the
-            image has hardly any.
-    """
-    if parameters.padded_maps and (backbone.name != "vgg19" or parameters.padding != "reflect"):
-        raise InputError(
-            "padded_maps: true is a quirk of vgg19 with padding=reflect, but backbone is "
-            f"{backbone.name} and padding {parameters.padding}; expected false"
-        )
-    regions = Regions(
-        backbone.map_shapes(*image_size),
-        image_size,
-        region=parameters.region,
-        alignment=parameters.alignment,
-        padded=fed_to_convolution() if parameters.padded_maps else (),
-    )
-    if min(regions.grid) < 2:
-        height, width = image_size
-        raise InputError(
-            f"region: {parameters.region} px given; expected at most {min(image_size) * 2 // 3}, so that images of "
-            f"{height}x{width} px have two regions along each side"
-        )
-    return regions
-
-
-def choose_latent_dimension(
-    regions: Regions, features: Features, rows: Sequence[int], parameters: DFRParameters
-) -> LatentDimension:
-    """The width of the bottleneck, from the features that the autoencoder will see.
-
-    Args:
-        regions: aligns the features.
-        features: cached features of good images.
-        rows: the images to look at.
-        parameters: wished share of the variance, and whether features are standardised.
-    """
-
-    device = resolve_device(parameters.device)
-    regions.to(device)
-    statistics = features.channel_statistics()
-    deviation = torch.cat([clamped_std(statistics[group.name][1]) for group in regions.groups]).to(device)
-
-    def batches() -> Iterator[Tensor]:
-        for row in rows:
-            kept = {name: values.to(device).float() for name, values in features.tensors([row]).items()}
-            vectors = regions.joined(kept).flatten(0, 2)
-            yield vectors / deviation if parameters.standardise else vectors
-
-    return latent_dimension(batches(), explained=parameters.explained_variance)
+        self.weighing.fit(lambda: ([self._residuals(kept)] for kept in data.cached.batches(rows, self.device)))
 
 
 class DFRTask(FeatureTask):
-    """What the training loop is told: regional features of good images, to be reconstructed by the autoencoder."""
+    """Batches of regional features of good images, and the loss of their reconstruction."""
 
-    detector: DFR
+    def __init__(self, detector: DFR, data: TrainingData, *, resident: bool | None = None) -> None:
+        super().__init__(
+            data.cached,
+            examples=data.examples,
+            batch_size=detector.parameters_used.batch_size,
+            device=detector.device,
+            resident=resident,
+        )
+        self.detector = detector
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean over images, positions and channels of the squared residual."""
+        """Return the mean over images, positions and channels of the squared residual."""
         return self.detector.loss(batch)
-
-
-def describe(latent: Mapping[str, Any]) -> dict[str, Any]:
-    """What the card says besides the parameters, of a latent dimension as JSON values."""
-    found = {name: latent[name] for name in ("explained", "channels", "vectors")}
-    return {"latent_dim": latent["dimension"], "latent_chosen_from": found}

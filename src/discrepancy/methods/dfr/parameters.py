@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from discrepancy.methods.parameters import MethodParameters
+from discrepancy.methods.parameters import GradientParameters
 
 DEFAULT_LAYERS = {
     "tf_efficientnet_lite0": [f"blocks.{index}" for index in range(5)],
@@ -21,8 +21,10 @@ LARGEST_LATENT = 1 << 14
 """Widest bottleneck."""
 
 
-class DFRParameters(MethodParameters):
+class DFRParameters(GradientParameters):
     """Parameters of DFR. The defaults suit the embedded backbone on two CPU cores; `conf/paper` holds the paper's."""
+
+    DEFAULT_LAYERS = DEFAULT_LAYERS
 
     region: int = Field(8, ge=1, description="side of a region, px: features are averaged in regions")
     alignment: Literal["nearest", "bilinear", "bilinear_corners"] = Field(
@@ -38,8 +40,3 @@ class DFRParameters(MethodParameters):
     batch_norm: bool = Field(True, description="batch normalisation in the autoencoder")
 
     epochs: int = Field(100, ge=1)
-
-    def layers_of(self, category: str) -> list[str] | None:
-        """The layers whose features are joined, of all categories the same."""
-        del category
-        return self.layers or DEFAULT_LAYERS.get(self.backbone)

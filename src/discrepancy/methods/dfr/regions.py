@@ -17,6 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from discrepancy.errors import InputError
+from discrepancy.features.backbones import Backbone
+from discrepancy.features.vgg import fed_to_convolution
+from discrepancy.methods.dfr.parameters import DFRParameters
 
 Alignment = Literal["nearest", "bilinear", "bilinear_corners"]
 
@@ -210,3 +213,31 @@ def alignment_matrix(side: int, size: int, cells: int, *, alignment: Alignment, 
     if padded:
         units = F.pad(units, (1, 1), mode="reflect")
     return F.adaptive_avg_pool1d(F.interpolate(units, size, **_MODES[alignment]), cells)[0].T.contiguous()
+
+
+def build_regions(backbone: Backbone, parameters: DFRParameters, image_size: tuple[int, int]) -> Regions:
+    """The regional features that the parameters ask for.
+
+    Raises:
+        InputError: `padded_maps` with a backbone that is not VGG19 padded by reflection, or regions so large that the
+            image has hardly any.
+    """
+    if parameters.padded_maps and (backbone.name != "vgg19" or parameters.padding != "reflect"):
+        raise InputError(
+            "padded_maps: true is a quirk of vgg19 with padding=reflect, but backbone is "
+            f"{backbone.name} and padding {parameters.padding}; expected false"
+        )
+    regions = Regions(
+        backbone.map_shapes(*image_size),
+        image_size,
+        region=parameters.region,
+        alignment=parameters.alignment,
+        padded=fed_to_convolution() if parameters.padded_maps else (),
+    )
+    if min(regions.grid) < 2:
+        height, width = image_size
+        raise InputError(
+            f"region: {parameters.region} px given; expected at most {min(image_size) * 2 // 3}, so that images of "
+            f"{height}x{width} px have two regions along each side"
+        )
+    return regions

@@ -1,0 +1,1 @@
+"""FOD, Focus the Discrepancy (Yao, Li, Qian, Luo, Zhang, ICCV 2023)."""

@@ -8,6 +8,7 @@ reconstruction fails and the correlations are unusual. `docs/methods.md` lists w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +17,14 @@ from torch import Tensor, nn
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
 from discrepancy.features.cache import Features
-from discrepancy.methods.base import Card, Detector
+from discrepancy.methods.base import ExtraStep, Preparation, TrainingData
+from discrepancy.methods.card import Card
 from discrepancy.methods.fod.attention_hooks import AttentionMapRecorder, Correlation, DivergenceRecorder
+from discrepancy.methods.fod.card import describe
 from discrepancy.methods.fod.local_means import LocalMeans
 from discrepancy.methods.fod.parameters import FODParameters
+from discrepancy.methods.fod.reference import mean_ingredients, plan_reference
+from discrepancy.methods.fod.training import FODTask, build_optimiser
 from discrepancy.methods.fod.transformer import (
     INTRA,
     AttentionFn,
@@ -27,11 +32,12 @@ from discrepancy.methods.fod.transformer import (
     Shape,
     plain_attention,
 )
+from discrepancy.methods.gradient import GradientMethod
 from discrepancy.methods.residual_scaler import ResidualScaler
 
 
-class FOD(Detector):
-    """The detector: frozen network, local means of its maps as tokens, one transformer per layer.
+class FOD(GradientMethod):
+    """Reconstruct tokens (local means of the frozen network's maps); one transformer per layer is trained.
 
     Buffers per layer: mean and deviation of each channel on good images (0 and 1 if not standardised), and the tokens
     of the mean good image, [tokens, channels].
@@ -41,8 +47,10 @@ class FOD(Detector):
         >>> maps = detector(images)  # uint8 [N, 3, H, W] -> float32 [N, H, W]  # doctest: +SKIP
     """
 
-    method = "fod"
-    parameters_type = FODParameters
+    name = "fod"
+    title = "FOD"
+    Parameters = FODParameters
+    preparations = (Preparation("reference", "average_features", plan_reference),)
     parameters_used: FODParameters
 
     def __init__(self, backbone: Backbone, parameters: FODParameters, card: Card) -> None:
@@ -65,10 +73,64 @@ class FOD(Detector):
             align_corners=parameters.align_corners,
         )
 
+    @classmethod
+    def reduction(cls, backbone: Backbone, parameters: FODParameters, image_size: tuple[int, int]) -> LocalMeans:
+        """Keep local means of the maps, the tokens."""
+        tokens = build_tokens(backbone, parameters, image_size)
+        check_parameters(tokens, parameters)
+        return tokens
+
+    @classmethod
+    def card_entries(cls, parameters: FODParameters, prepared: Mapping[str, Any]) -> dict[str, Any]:
+        """Return in words how the parameters were understood."""
+        del prepared
+        return describe(parameters)
+
+    @classmethod
+    def extra_steps(cls) -> tuple[ExtraStep, ...]:
+        """Return the oracle, which is off, and pictures of correlations."""
+        from discrepancy.methods.fod.oracle import best_epoch_on_test
+        from discrepancy.methods.fod.pictures import draw_correlations
+
+        learnt_from = ("trained", "images", "masks", "samples", "features", "reference", "oracle_checkpoint")
+        shown = ("detector", "images", "masks", "maps", "scores", "params:fod")
+        return (
+            ExtraStep("training", "best_epoch_on_test", best_epoch_on_test, (*learnt_from, "params:fod"), "oracle"),
+            ExtraStep("reporting", "draw_correlations", draw_correlations, shown, "correlation_figure"),
+        )
+
     @property
     def feature_names(self) -> list[str]:
-        """Of what the cache holds, in the order of the buffers."""
+        """Names of what the cache holds, in the order of the buffers."""
         return self.levels
+
+    @property
+    def trained_network(self) -> nn.Module:
+        """The transformers."""
+        return self.transformers
+
+    def set_up(self, data: TrainingData) -> None:
+        """Take over the statistics of the features, and the mean good image.
+
+        Raises:
+            InputError: the mean good image is of other features.
+        """
+        reference: Features = data.prepared["reference"]
+        if reference.card["ingredients"] != mean_ingredients(data.cached, data.examples):
+            raise InputError(
+                "the mean good image on disk is of other features; expected that of this run: start it at the "
+                "beginning, without --from-nodes"
+            )
+        super().set_up(data)
+        self.set_reference(reference.tensors([0]))
+
+    def training_task(self, data: TrainingData) -> FODTask:
+        """Return batches of tokens, and the loss with the correlations' adversarial part."""
+        return FODTask(self, data)
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Return Adam, or what the authors' program makes of it."""
+        return build_optimiser(self.transformers, self.parameters_used)
 
     def set_reference(self, means: Mapping[str, Tensor]) -> None:
         """Compare with the mean good image [1, C, h, w] by layer; call it after `set_statistics`."""
@@ -98,8 +160,8 @@ class FOD(Detector):
             losses.append(F.mse_loss(reconstruction, tokens) + cosine_distances(reconstruction, tokens).mean())
         return torch.stack(losses).sum()
 
-    def errors(self, images: Tensor) -> Tensor:
-        """Reconstruction x correlation score, upsampled, mean of the levels: [N, 3, H, W] -> [N, H, W]."""
+    def anomaly_maps(self, images: Tensor) -> Tensor:
+        """Return reconstruction x correlation score, upsampled, mean of the levels: [N, 3, H, W] -> [N, H, W]."""
         return self.weighing.relative(self._scores(self.tokens.reduced(self.backbone(images))))
 
     def _scores(self, maps: Mapping[str, Tensor]) -> Tensor:
@@ -127,19 +189,14 @@ class FOD(Detector):
         return tokens.transpose(1, 2).unflatten(2, self.grids[level])
 
     @torch.inference_mode()
-    def fit_weighing(self, features: Features, rows: Sequence[int]) -> None:
-        """Learn from good images, after training, which residuals and maps are usual.
-
-        Args:
-            features: cached tokens of good images.
-            rows: the images to look at.
-        """
-        device = self.get_buffer("mean_0").device
+    def fit_residual_scaler(self, data: TrainingData) -> None:
+        """Learn from the training images, after training, which residuals and maps are usual."""
+        rows = range(data.examples)
         self.eval()
         if self.parameters_used.residuals != "raw":
-            self.weighing.fit_matrices(self._residuals(maps) for maps in features.batches(rows, device))
+            self.weighing.fit_matrices(self._residuals(maps) for maps in data.cached.batches(rows, self.device))
         if self.parameters_used.by_position:
-            self.weighing.fit_position(self._scores(maps) for maps in features.batches(rows, device))
+            self.weighing.fit_position(self._scores(maps) for maps in data.cached.batches(rows, self.device))
 
     def _residuals(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
         """Tokens minus reconstruction, [N, C, h, w] per level, of cached maps."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from discrepancy.methods.fod.transformer import INTER, INTRA
-from discrepancy.methods.parameters import MethodParameters, split_names
+from discrepancy.methods.parameters import GradientParameters, split_names
 
 DEFAULT_LAYERS = {
     "tf_efficientnet_lite0": ["blocks.2", "blocks.4"],
@@ -17,10 +17,11 @@ DEFAULT_LAYERS = {
 """The layers used where none are named: strides 8 and 16."""
 
 
-class FODParameters(MethodParameters):
+class FODParameters(GradientParameters):
     """Parameters of FOD. The defaults suit the embedded backbone on two CPU cores; `conf/paper` holds the paper's."""
 
-    SCORING_FIELDS = MethodParameters.SCORING_FIELDS | {"correlation", "balanced", "pictured", "oracle"}
+    DEFAULT_LAYERS = DEFAULT_LAYERS
+    SCORING_FIELDS = GradientParameters.SCORING_FIELDS | {"correlation", "balanced", "pictured", "oracle"}
     FINAL_FIELDS = frozenset({"pictured", "oracle"})
 
     widths: list[Annotated[int, Field(ge=1, le=8192)]] = Field(
@@ -58,11 +59,6 @@ class FODParameters(MethodParameters):
     @classmethod
     def _split_widths(cls, value: Any) -> Any:
         return split_names(value) if not isinstance(value, int) else [value]
-
-    def layers_of(self, category: str) -> list[str] | None:
-        """The layers whose features are the tokens, one transformer each; of all categories the same."""
-        del category
-        return self.layers or DEFAULT_LAYERS.get(self.backbone)
 
     @property
     def branches(self) -> list[str]:

@@ -6,11 +6,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from discrepancy.features.backbones import Backbone
 from discrepancy.features.cache import Features
 from discrepancy.features.recipe import LazyFeatures
+from discrepancy.methods.base import TrainingData
+from discrepancy.methods.fod.parameters import FODParameters
 
 READ_AT_ONCE = 16
 """Images whose features are in memory at a time."""
+
+
+def plan_reference(backbone: Backbone, data: TrainingData, parameters: FODParameters) -> LazyFeatures:
+    """Return the mean good image: at each position the mean of the training images' tokens, not computed yet."""
+    del backbone, parameters
+    return lazy_mean(data.cached, data.examples)
 
 
 def lazy_mean(features: Features, count: int) -> LazyFeatures:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from discrepancy.features.cache import Features
+from discrepancy.methods.base import TrainingData
 from discrepancy.methods.fod.attention_hooks import AdversarialAttention
 from discrepancy.methods.fod.correlation import LossWeights
-from discrepancy.methods.fod.model import FOD
 from discrepancy.methods.fod.parameters import FODParameters
 from discrepancy.methods.fod.transformer import INTER, INTRA
 from discrepancy.methods.fod.zero_gradient_adam import ZeroGradientAdam
 from discrepancy.training.feature_task import FeatureTask
 from discrepancy.training.loop import Batch
+
+if TYPE_CHECKING:
+    from discrepancy.methods.fod.model import FOD
 
 
 def loss_weights(parameters: FODParameters) -> dict[str, LossWeights]:
@@ -43,41 +45,44 @@ class FODTask(FeatureTask):
 
     Args:
         detector: its transformers are trained; on the device already.
-        features: cached tokens of good images: training images first, then validation images.
-        examples: number of training images.
+        data: the good images' cached tokens.
         watch: called after each epoch with the detector; what it returns goes to the history.
         resident: keep all features on the device; by default on a GPU where they fit.
     """
 
-    detector: FOD
-
     def __init__(
         self,
         detector: FOD,
-        features: Features,
+        data: TrainingData,
         *,
-        examples: int,
         watch: Callable[[FOD], Mapping[str, float]] | None = None,
         resident: bool | None = None,
     ) -> None:
-        super().__init__(detector, features, examples=examples, resident=resident)
+        super().__init__(
+            data.cached,
+            examples=data.examples,
+            batch_size=detector.parameters_used.batch_size,
+            device=detector.device,
+            resident=resident,
+        )
+        self.detector = detector
         self.watch = watch
-        self._game = AdversarialAttention({})
+        self._adversary = AdversarialAttention({})
 
     def loss(self, batch: Batch) -> Tensor:
         """Twice L_rec, and the game where there are gradients; summed over the levels."""
         if not torch.is_grad_enabled():
             return 2 * self.detector.reconstruction_loss(batch)
-        self._game = AdversarialAttention(loss_weights(self.detector.parameters_used))
-        loss = 2 * self.detector.reconstruction_loss(batch, self._game)
-        return loss + self._game.pull / self.detector.parameters_used.depth
+        self._adversary = AdversarialAttention(loss_weights(self.detector.parameters_used))
+        loss = 2 * self.detector.reconstruction_loss(batch, self._adversary)
+        return loss + self._adversary.pull / self.detector.parameters_used.depth
 
-    def noted(self) -> dict[str, Tensor]:
+    def extra_metrics(self) -> dict[str, Tensor]:
         """J and H of each branch, of the batch just trained on."""
         attentions = self.detector.parameters_used.depth * len(self.detector.levels)
         return {
             f"{branch}_{name}": tally[index] / attentions
-            for branch, tally in self._game.tallies.items()
+            for branch, tally in self._adversary.tallies.items()
             for index, name in enumerate(("divergence", "entropy"))
         }
 
@@ -86,14 +91,13 @@ class FODTask(FeatureTask):
         return self.watch(self.detector) if self.watch else {}
 
 
-def build_optimiser(detector: FOD) -> torch.optim.Optimizer:
-    """Adam, or what the authors' program makes of it with PyTorch 1 (`zero_gradient_steps`)."""
-    parameters = detector.parameters_used
+def build_optimiser(transformers: nn.ModuleList, parameters: FODParameters) -> torch.optim.Optimizer:
+    """Return Adam, or what the authors' program makes of it with PyTorch 1 (`zero_gradient_steps`)."""
     options: dict[str, Any] = {
         "lr": parameters.learning_rate,
         "weight_decay": parameters.weight_decay,
         "fused": True,
     }
     if parameters.zero_gradient_steps:
-        return ZeroGradientAdam(list(detector.transformers), **options)
-    return torch.optim.Adam(detector.transformers.parameters(), **options)
+        return ZeroGradientAdam(list(transformers), **options)
+    return torch.optim.Adam(transformers.parameters(), **options)

@@ -11,13 +11,15 @@ from matplotlib.figure import Figure
 
 from discrepancy.data.native_resolution import NativeResolutionMaps
 from discrepancy.data.parameters import IngestionParameters
+from discrepancy.detection.scoring import ScoredMaps
 from discrepancy.figures.curves import Roc, loss_figure, pro_figure, roc_figure
 from discrepancy.figures.gallery import choose_cases, gallery
 from discrepancy.figures.overlays import Picture
 from discrepancy.figures.scores import score_histogram
 from discrepancy.figures.segmentation import Segmentations
 from discrepancy.figures.tables import text_table
-from discrepancy.methods.base import Card
+from discrepancy.methods.card import Card
+from discrepancy.methods.registry import METHODS
 from discrepancy.metrics import PixelMetrics, auroc, pixel_metrics_by_group, pro_curve, roc_curve
 from discrepancy.pipelines.reporting.parameters import ReportingParameters
 
@@ -25,12 +27,12 @@ SYNTHETIC = "synthetic images"
 
 
 def tabulate(
-    maps: np.ndarray, masks: np.ndarray, scores: pd.DataFrame, metrics: dict[str, float | None]
+    scored: ScoredMaps, masks: np.ndarray, scores: pd.DataFrame, metrics: dict[str, float | None]
 ) -> pd.DataFrame:
     """One line per kind of defect against all good test images, and one for the whole category.
 
     Args:
-        maps: float32 [N_test, H, W].
+        scored: the test images' maps and scores.
         masks: bool [N_test, H, W].
         scores: one line per test image.
         metrics: of the whole test set.
@@ -38,7 +40,7 @@ def tabulate(
     good = (scores["label"] == 0).to_numpy()
     kinds = scores["defect"].astype(str).to_numpy()
     pixels = pixel_metrics_by_group(
-        maps, masks, [None if same else kind for same, kind in zip(good, kinds, strict=True)]
+        scored.maps, masks, [None if same else kind for same, kind in zip(good, kinds, strict=True)]
     )
     lines = [_line(kind, scores[good | (kinds == kind)], pixels[kind]) for kind in sorted(pixels)]
     names = ["image_auroc", "pixel_auroc", "aupro_0.30"]
@@ -63,7 +65,7 @@ def _line(kind: str, part: pd.DataFrame, pixels: PixelMetrics) -> dict[str, Any]
 def draw_gallery(
     images: np.ndarray,
     masks: np.ndarray,
-    maps: np.ndarray,
+    scored: ScoredMaps,
     scores: pd.DataFrame,
     card: Card,
     parameters: ReportingParameters,
@@ -73,55 +75,55 @@ def draw_gallery(
     Args:
         images: uint8 [N, 3, H, W]; the test images come last.
         masks: bool [N_test, H, W].
-        maps: float32 [N_test, H, W].
+        scored: the test images' maps and scores.
         scores: one line per test image.
         card: the detector's.
         parameters: how many cases.
     """
-    thresholds = card["thresholds"]
+    thresholds, maps = card.decision, scored.maps
     sections = choose_cases(
         scores["score"],
         scores["label"],
         worst=parameters.worst,
         best=parameters.best,
-        threshold=thresholds["image"]["value"],
+        threshold=thresholds.image.value,
     )
     return gallery(
         images[len(images) - len(maps) :],
         masks,
         maps,
         scores,
-        pixel_threshold=thresholds["pixel"]["value"],
-        image_threshold=thresholds["image"]["value"],
+        pixel_threshold=thresholds.pixel.value,
+        image_threshold=thresholds.image.value,
         sections=sections,
-        title=f"{card['method'].upper()} on {_part(card)}",
+        title=f"{METHODS[card.method].title} on {_part(card)}",
     )
 
 
 def draw_segmentations(
-    images: np.ndarray, maps: np.ndarray, scores: pd.DataFrame, card: Card, parameters: ReportingParameters
+    images: np.ndarray, scored: ScoredMaps, scores: pd.DataFrame, card: Card, parameters: ReportingParameters
 ) -> Iterable[tuple[str, Picture]]:
     """Score map, binary map and outline of each test image, drawn while they are saved; nothing if not asked for.
 
     Args:
         images: uint8 [N, 3, H, W]; the test images come last.
-        maps: float32 [N_test, H, W].
+        scored: the test images' maps and scores.
         scores: one line per test image.
         card: the detector's.
         parameters: whether they are wanted.
     """
     if not parameters.segmentations:
         return ()
-    return Segmentations(images, maps, list(scores["image"]), card["thresholds"]["pixel"]["value"])
+    return Segmentations(images, scored.maps, list(scores["image"]), card.decision.pixel.value)
 
 
 def resize_maps(
-    maps: np.ndarray, samples: pd.DataFrame, ingestion: IngestionParameters, parameters: ReportingParameters
+    scored: ScoredMaps, samples: pd.DataFrame, ingestion: IngestionParameters, parameters: ReportingParameters
 ) -> Iterable[tuple[str, np.ndarray]]:
     """Raw anomaly map of each test image at its photograph's size, made while they are saved; nothing if not asked for.
 
     Args:
-        maps: float32 [N_test, H, W].
+        scored: the test images' maps and scores.
         samples: the sample table.
         ingestion: says what the networks were shown of the photographs.
         parameters: whether they are wanted.
@@ -130,16 +132,16 @@ def resize_maps(
         return ()
     test = samples[samples["split"] == "test"]
     sizes = list(zip(test["height"], test["width"], strict=True))
-    return NativeResolutionMaps(maps, list(test["image"]), sizes, ingestion.resize_crop)
+    return NativeResolutionMaps(scored.maps, list(test["image"]), sizes, ingestion.resize_crop)
 
 
 def draw_curves(
-    maps: np.ndarray, masks: np.ndarray, scores: pd.DataFrame, metrics: dict[str, float | None]
+    scored: ScoredMaps, masks: np.ndarray, scores: pd.DataFrame, metrics: dict[str, float | None]
 ) -> tuple[Figure, Figure]:
     """ROC curves of images and pixels, and the PRO curve.
 
     Args:
-        maps: float32 [N_test, H, W].
+        scored: the test images' maps and scores.
         masks: bool [N_test, H, W].
         scores: one line per test image.
         metrics: of the whole test set: the areas under the curves, None where there is no curve.
@@ -148,15 +150,15 @@ def draw_curves(
     if (area := metrics["image_auroc"]) is not None:
         image = Roc(*roc_curve(scores["score"], scores["label"]), area)
     if (area := metrics["pixel_auroc"]) is not None:
-        pixel = Roc(*roc_curve(maps, masks), area)
+        pixel = Roc(*roc_curve(scored.maps, masks), area)
     overlap = metrics["aupro_0.30"]
-    pro = pro_figure([], [], float("nan")) if overlap is None else pro_figure(*pro_curve(maps, masks), overlap)
+    pro = pro_figure([], [], float("nan")) if overlap is None else pro_figure(*pro_curve(scored.maps, masks), overlap)
     return roc_figure(image, pixel), pro
 
 
 def draw_scores(scores: pd.DataFrame, card: Card) -> Figure:
     """Image scores of good and defective test images, and the threshold."""
-    threshold = card["thresholds"]["image"]["value"]
+    threshold = card.decision.image.value
     return score_histogram(scores["score"], scores["label"], threshold, defects=list(scores["defect"]))
 
 
@@ -174,8 +176,8 @@ def summarise(table: pd.DataFrame, metrics: dict[str, float | None], card: Card)
         f"trained in {_written(metrics['train_seconds'], '.0f')} s, {_written(metrics['images_per_second'], '.1f')} "
         f"images per second, peak memory {_written(memory and memory / 1024, '.1f')} GiB"
     )
-    lines.append(f"image {card['thresholds']['image']['note']}")
-    return "\n".join([f"{card['method'].upper()} on {_part(card)}", "", text_table(table), "", *lines, ""])
+    lines.append(f"image {card.decision.image.note}")
+    return "\n".join([f"{METHODS[card.method].title} on {_part(card)}", "", text_table(table), "", *lines, ""])
 
 
 def _reasons(table: pd.DataFrame, metrics: dict[str, float | None]) -> list[str]:
@@ -195,5 +197,5 @@ def _written(value: float | None, how: str) -> str:
 
 
 def _part(card: Card) -> str:
-    synthetic = f" ({SYNTHETIC})" if card.get("dataset") == "demo" else ""
-    return f"{card['category']}{synthetic}"
+    synthetic = f" ({SYNTHETIC})" if card.dataset == "demo" else ""
+    return f"{card.category}{synthetic}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
+from discrepancy.methods.base import Method
+from discrepancy.methods.gradient import GradientMethod
 from discrepancy.pipelines.reporting.nodes import (
     draw_curves,
     draw_gallery,
@@ -16,40 +18,44 @@ from discrepancy.pipelines.reporting.nodes import (
 )
 
 
-def create_pipeline(method: str) -> Pipeline:
+def create_pipeline(method: type[Method]) -> Pipeline:
     """Maps, scores and metrics -> table, curves, gallery, segmentations and the lines that a run ends with.
 
     Args:
-        method: the namespace, `dfc` for one.
+        method: the method.
     """
+    nodes = [
+        Node(tabulate, ["maps", "masks", "scores", "metrics"], "table", name="tabulate"),
+        Node(
+            draw_gallery,
+            ["images", "masks", "maps", "scores", "card", "params:reporting"],
+            "gallery_figure",
+            name="draw_gallery",
+        ),
+        Node(
+            draw_segmentations,
+            ["images", "maps", "scores", "card", "params:reporting"],
+            "segmentations",
+            name="draw_segmentations",
+        ),
+        Node(
+            resize_maps,
+            ["maps", "samples", "params:ingestion", "params:reporting"],
+            "original_maps",
+            name="resize_maps",
+        ),
+        Node(draw_curves, ["maps", "masks", "scores", "metrics"], ["roc_figure", "pro_figure"], name="draw_curves"),
+        Node(draw_scores, ["scores", "card"], "scores_figure", name="draw_scores"),
+        Node(summarise, ["table", "metrics", "card"], "summary", name="summarise"),
+    ]
+    if issubclass(method, GradientMethod):
+        nodes.append(Node(draw_loss, "history", "loss_figure", name="draw_loss"))
+    extras = [extra for extra in method.extra_steps() if extra.stage == "reporting"]
+    nodes += [Node(extra.compute, list(extra.inputs), extra.output, name=extra.step) for extra in extras]
     return Pipeline(
-        [
-            Node(tabulate, ["maps", "masks", "scores", "metrics"], "table", name="tabulate"),
-            Node(
-                draw_gallery,
-                ["images", "masks", "maps", "scores", "card", "params:reporting"],
-                "gallery_figure",
-                name="draw_gallery",
-            ),
-            Node(
-                draw_segmentations,
-                ["images", "maps", "scores", "card", "params:reporting"],
-                "segmentations",
-                name="draw_segmentations",
-            ),
-            Node(
-                resize_maps,
-                ["maps", "samples", "params:ingestion", "params:reporting"],
-                "original_maps",
-                name="resize_maps",
-            ),
-            Node(draw_curves, ["maps", "masks", "scores", "metrics"], ["roc_figure", "pro_figure"], name="draw_curves"),
-            Node(draw_scores, ["scores", "card"], "scores_figure", name="draw_scores"),
-            Node(draw_loss, "history", "loss_figure", name="draw_loss"),
-            Node(summarise, ["table", "metrics", "card"], "summary", name="summarise"),
-        ],
-        namespace=method,
+        nodes,
+        namespace=method.name,
         inputs={"images", "masks", "samples"},
-        parameters={"params:reporting", "params:ingestion"},
+        parameters={name for node in nodes for name in node.inputs if name.startswith("params:")},
         tags=["reporting"],
     )

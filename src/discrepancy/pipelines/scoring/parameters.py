@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
+from discrepancy.devices import resolve_device
 from discrepancy.parameters import Parameters
-from discrepancy.training.loop import resolve_device
 
 
 class ScoringParameters(Parameters):

@@ -23,10 +23,10 @@ def create_pipeline(method: str) -> Pipeline:
                 ["detector", "card"],
                 name="set_thresholds",
             ),
-            Node(score_test, ["detector", *scored], ["maps", "clock"], name="score_test"),
+            Node(score_test, ["detector", *scored], "maps", name="score_test"),
             Node(
                 evaluate_test,
-                ["card", "maps", "masks", "samples", "history", "clock"],
+                ["card", "maps", "masks", "samples", "history"],
                 ["metrics", "scores"],
                 name="evaluate",
             ),

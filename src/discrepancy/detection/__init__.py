@@ -1,0 +1,6 @@
+"""Detectors at work: saved and loaded, scoring many images."""
+
+from discrepancy.detection.scoring import LazyScores, ScoredMaps
+from discrepancy.detection.storage import load_detector, save_detector
+
+__all__ = ["LazyScores", "ScoredMaps", "load_detector", "save_detector"]

@@ -1,0 +1,84 @@
+"""Anomaly maps and image scores of many images, computed piece by piece."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from discrepancy.methods.base import Method
+
+
+class ScoredPiece(NamedTuple):
+    """Maps float32 [n, H, W] and image scores float32 [n] of a few images, and the seconds that they took."""
+
+    maps: NDArray[np.float32]
+    image_scores: NDArray[np.float32]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ScoredMaps:
+    """What a detector says of N images.
+
+    Attributes:
+        maps: anomaly maps, float32 [N, H, W], raw.
+        image_scores: float32 [N], higher = more anomalous.
+        seconds: that computing them took, without writing.
+    """
+
+    maps: NDArray[np.float32]
+    image_scores: NDArray[np.float32]
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Throughput; NaN if nothing was measured."""
+        return len(self.maps) / self.seconds if self.seconds else float("nan")
+
+
+@dataclass(frozen=True)
+class LazyScores:
+    """Maps and scores of N images that are computed when they are saved, as Dask's and Polars' values are.
+
+    Attributes:
+        detector: the detector.
+        images: uint8 [N, 3, H, W], memory-mapped or not.
+        device: where to compute.
+        batch_size: images per forward pass.
+    """
+
+    detector: Method = field(repr=False)
+    images: NDArray[np.uint8] = field(repr=False)
+    device: torch.device
+    batch_size: int = 16
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, H, W) of the maps."""
+        return len(self.images), self.images.shape[2], self.images.shape[3]
+
+    def pieces(self) -> Iterator[ScoredPiece]:
+        """Compute; yields pieces in the order of the images."""
+        self.detector.to(self.device).eval()
+        for start in range(0, len(self.images), self.batch_size):
+            began = time.perf_counter()
+            batch = torch.from_numpy(np.array(self.images[start : start + self.batch_size])).to(self.device)
+            with torch.inference_mode():
+                maps, scores = self.detector.score(batch)
+            arrays = maps.float().cpu().numpy(), scores.float().cpu().numpy()
+            yield ScoredPiece(*arrays, time.perf_counter() - began)
+
+    def computed(self) -> ScoredMaps:
+        """Compute everything, in memory."""
+        pieces = list(self.pieces())
+        return ScoredMaps(
+            np.concatenate([piece.maps for piece in pieces]),
+            np.concatenate([piece.image_scores for piece in pieces]),
+            sum(piece.seconds for piece in pieces),
+        )

@@ -1,0 +1,107 @@
+"""The best epoch chosen on the test set, as published numbers were. For comparison only; off by default."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from discrepancy.detection.scoring import LazyScores
+from discrepancy.features.cache import Features
+from discrepancy.methods.base import TrainingData, backbone_of
+from discrepancy.methods.card import Card
+from discrepancy.methods.fod.model import FOD
+from discrepancy.methods.fod.parameters import FODParameters
+from discrepancy.methods.fod.training import FODTask
+from discrepancy.metrics import auroc
+from discrepancy.training.launch import run_distributed
+from discrepancy.training.loop import Checkpoint, Epoch, fit
+
+logger = logging.getLogger(__name__)
+
+ORACLE_METRICS = ("image_auroc", "pixel_auroc")
+
+
+def best_epoch_on_test(
+    trained: FOD,
+    images: np.ndarray,
+    masks: np.ndarray,
+    samples: pd.DataFrame,
+    features: Features,
+    reference: Features,
+    checkpoint: Path,
+    parameters: FODParameters,
+) -> dict[str, float]:
+    """Train once more and look at the test images after each epoch; do nothing unless `oracle` asks for it.
+
+    The same training (on a CPU bit for bit), in a step by itself, so that no look at test images can reach the
+    detector.
+
+    Args:
+        trained: the detector; its card is taken, its weights are not.
+        images: uint8 [N, 3, H, W]; the test images come last.
+        masks: bool [N_test, H, W].
+        samples: the sample table.
+        features: cached tokens.
+        reference: the mean good image.
+        checkpoint: where the state is kept meanwhile.
+        parameters: of FOD.
+
+    Returns:
+        `oracle_image_auroc`, `oracle_pixel_auroc`: each the best of all epochs, and these epochs.
+    """
+    if not parameters.oracle:
+        return {}
+    examples = int((samples["split"] == "train").sum())
+    data = TrainingData(images, features, examples, {"reference": reference})
+    labels = samples["label"][samples["split"] == "test"].to_numpy()
+    given = (trained.card, parameters, data, masks, labels, checkpoint)
+    run_distributed(parameters.processes, parameters.device, _watched, given)
+    return _best(_watched(*given))
+
+
+def _watched(
+    card: Card, parameters: FODParameters, data: TrainingData, masks: np.ndarray, labels: np.ndarray, checkpoint: Path
+) -> list[Epoch]:
+    """Return the history of a training that looks at the test images; alone or as one process of several."""
+    detector = FOD(backbone_of(card), parameters, card)
+    detector.set_up(data)
+    device = detector.to_training_device()
+    photographs = data.images[len(data.images) - len(labels) :]
+
+    def watch(detector: FOD) -> Mapping[str, float]:
+        detector.fit_residual_scaler(data)
+        scored = LazyScores(detector, photographs, device).computed()
+        pairs = {"image_auroc": (scored.image_scores, labels), "pixel_auroc": (scored.maps, masks)}
+        return {name: auroc(*pair) if 0 < pair[1].mean() < 1 else math.nan for name, pair in pairs.items()}
+
+    # Its history holds test metrics: all that decides these decides whether a checkpoint is taken up.
+    scoring = {name: getattr(parameters, name) for name in sorted(FODParameters.SCORING_FIELDS)}
+    seen = {"test": card.data_digest, "masks": hashlib.sha256(np.packbits(masks).tobytes()).hexdigest()}
+    fingerprint = parameters.fingerprint(data.cached, examples=data.examples, scoring=scoring, **seen)
+    return fit(
+        detector.transformers,
+        FODTask(detector, data, watch=watch),
+        parameters.training,
+        device=device,
+        name="oracle",
+        checkpoint=Checkpoint(checkpoint, fingerprint),
+        optimiser=detector.optimiser(),
+    )
+
+
+def _best(history: Sequence[Epoch]) -> dict[str, float]:
+    """Return the best value of each metric over the epochs, and its epoch; without those that are not defined."""
+    found: dict[str, float] = {}
+    for name in ORACLE_METRICS:
+        defined = [entry for entry in history if not math.isnan(entry.noted[name])]
+        if defined:
+            best = max(defined, key=lambda entry: entry.noted[name])
+            found |= {f"oracle_{name}": best.noted[name], f"oracle_{name}_epoch": best.epoch}
+    logger.info("fod: best epoch selected on the test set (optimistic, for comparison only): %s", found)
+    return found

@@ -1,0 +1,98 @@
+"""Methods that are trained by gradient descent on cached features, and then learn which residuals are usual."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from discrepancy.devices import resolve_device
+from discrepancy.methods.base import Method, TrainingData, backbone_of
+from discrepancy.methods.card import Card
+from discrepancy.methods.parameters import GradientParameters
+from discrepancy.methods.standardisation import set_statistics
+from discrepancy.training.launch import run_distributed
+from discrepancy.training.loop import Checkpoint, Epoch, TrainingTask, fit
+
+
+class GradientMethod(Method):
+    """A method with a network to train. Subclasses say which, by which loss, and what is learnt afterwards."""
+
+    parameters_used: GradientParameters
+
+    @property
+    @abstractmethod
+    def feature_names(self) -> Sequence[str]:
+        """Names of the cached features, in the order of the buffers `mean_0`, `deviation_0`, `mean_1`, ..."""
+
+    @property
+    @abstractmethod
+    def trained_network(self) -> nn.Module:
+        """The network whose weights gradient descent changes."""
+
+    @abstractmethod
+    def training_task(self, data: TrainingData) -> TrainingTask:
+        """Return batches and loss for the training loop."""
+
+    @abstractmethod
+    def fit_residual_scaler(self, data: TrainingData) -> None:
+        """Learn from the training images, after training, which residuals are usual."""
+
+    def set_up(self, data: TrainingData) -> None:
+        """Take over what is known before training: here the statistics of the features."""
+        if self.parameters_used.standardise:
+            set_statistics(self, self.feature_names, data.cached.channel_statistics())
+
+    def optimiser(self) -> torch.optim.Optimizer | None:
+        """Return the optimiser, None for Adam."""
+        return None
+
+    def deciding(self, data: TrainingData) -> dict[str, Any]:
+        """Return what decides the weights besides parameters and features, JSON values."""
+        del data
+        return {}
+
+    def to_training_device(self) -> torch.device:
+        """Move to the device that the parameters name, and return it."""
+        device = resolve_device(self.parameters_used.device)
+        self.to(device)
+        return device
+
+    def train_network(self, data: TrainingData, checkpoint: Path | None = None) -> list[Epoch]:
+        """Train the network, alone or as one process of several. A finished training is taken from its checkpoint."""
+        self.set_up(data)
+        device = self.to_training_device()
+        fingerprint = self.parameters_used.fingerprint(data.cached, examples=data.examples, **self.deciding(data))
+        return fit(
+            self.trained_network,
+            self.training_task(data),
+            self.parameters_used.training,
+            device=device,
+            name=self.name,
+            checkpoint=None if checkpoint is None else Checkpoint(checkpoint, fingerprint),
+            optimiser=self.optimiser(),
+        )
+
+    def fit(self, data: TrainingData, checkpoint: Path | None = None) -> list[Epoch]:
+        """Train, in several processes if the parameters say so; then learn which residuals are usual.
+
+        Raises:
+            DivergedError: the loss is not finite; the last good checkpoint is kept.
+        """
+        used = self.parameters_used
+        # Child processes leave the finished checkpoint, which the training in this process then takes up.
+        run_distributed(used.processes, used.device, _train_in_process, (type(self), used, self.card, data, checkpoint))
+        history = self.train_network(data, checkpoint)
+        self.fit_residual_scaler(data)
+        return history
+
+
+def _train_in_process(
+    method: type[GradientMethod], parameters: Any, card: Card, data: TrainingData, checkpoint: Path | None
+) -> None:
+    """Train as one process of several."""
+    method(backbone_of(card), parameters, card).train_network(data, checkpoint)

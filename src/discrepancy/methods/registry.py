@@ -1,0 +1,54 @@
+"""The methods by name: those of this package, and those that other installed packages add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+
+from discrepancy.errors import InputError
+from discrepancy.methods.base import Method
+
+GROUP = "discrepancy.methods"
+"""Entry point group by which other packages add methods: `name = "package.module:Class"`."""
+
+BUILT_IN = {
+    "dfc": "discrepancy.methods.dfc.model:DFC",
+    "dfr": "discrepancy.methods.dfr.model:DFR",
+    "fod": "discrepancy.methods.fod.model:FOD",
+}
+
+DEFAULT = "dfc"
+"""The method of a run that names none."""
+
+
+class Registry(Mapping[str, type[Method]]):
+    """Method classes by name; a class is imported when it is asked for."""
+
+    @cached_property
+    def _places(self) -> dict[str, EntryPoint]:
+        found = {name: EntryPoint(name, place, GROUP) for name, place in BUILT_IN.items()}
+        for entry in entry_points(group=GROUP):
+            if entry.name in found and entry.value != found[entry.name].value:
+                raise InputError(
+                    f"two methods are called {entry.name!r}: {found[entry.name].value} and {entry.value}; expected "
+                    "different names in the packages' entry points"
+                )
+            found[entry.name] = entry
+        return found
+
+    def __getitem__(self, name: str) -> type[Method]:
+        method = self._places[name].load()
+        if not (isinstance(method, type) and issubclass(method, Method)) or method.name != name:
+            raise InputError(f"{self._places[name].value}: expected a subclass of Method whose name is {name!r}")
+        return method
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+METHODS = Registry()
+"""All methods, those of this package first."""

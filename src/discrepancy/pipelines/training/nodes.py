@@ -1,0 +1,196 @@
+"""Features, preparations and training, the same for every method: the first argument of each step says which."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from discrepancy.data.parameters import IngestionParameters
+from discrepancy.data.samples import count_splits, data_digest
+from discrepancy.devices import resolve_device
+from discrepancy.errors import InputError
+from discrepancy.features.backbones import Backbone, build_backbone
+from discrepancy.features.cache import Features
+from discrepancy.features.recipe import LazyFeatures, lazy_features
+from discrepancy.features.reduction import Reduction
+from discrepancy.methods.base import Method, Preparation, TrainingData, new_card
+from discrepancy.methods.parameters import MethodParameters
+
+
+def plan_features(
+    method: type[Method],
+    images: np.ndarray,
+    samples: pd.DataFrame,
+    parameters: MethodParameters,
+    ingestion: IngestionParameters,
+) -> LazyFeatures:
+    """Plan what the cache is to hold of the good images (training, then validation); computed when it is saved.
+
+    Args:
+        method: says what is kept of the frozen network's maps.
+        images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
+        samples: the sample table.
+        parameters: of the method.
+        ingestion: for category and image size.
+    """
+    backbone = load_backbone(parameters, ingestion)
+    good = sum(count_splits(samples))
+    return lazy_features(
+        backbone,
+        images[:good],
+        list(samples["sha256"][:good]),
+        reduction=method.reduction(backbone, parameters, ingestion.size),
+        preprocessing=ingestion.preprocessing,
+        dtype=parameters.cache_dtype,
+        device=resolve_device(parameters.device),
+    )
+
+
+def prepare(
+    method: type[Method],
+    preparation: Preparation,
+    images: np.ndarray,
+    samples: pd.DataFrame,
+    features: Features,
+    parameters: MethodParameters,
+    ingestion: IngestionParameters,
+) -> Any:
+    """Compute something that the training needs besides the features.
+
+    Args:
+        method: the method.
+        preparation: what to compute.
+        images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
+        samples: the sample table.
+        features: cached features of the good images.
+        parameters: of the method.
+        ingestion: for category and image size.
+    """
+    backbone = load_backbone(parameters, ingestion)
+    data = training_data(method, backbone, images, samples, features, parameters, ingestion, {})
+    return preparation.compute(backbone, data, parameters)
+
+
+def train(
+    method: type[Method],
+    images: np.ndarray,
+    samples: pd.DataFrame,
+    features: Features | None,
+    checkpoint: Path,
+    parameters: MethodParameters,
+    ingestion: IngestionParameters,
+    *prepared: Any,
+) -> tuple[Method, pd.DataFrame]:
+    """Fit the method to the good training images.
+
+    Args:
+        method: the method.
+        images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
+        samples: the sample table.
+        features: cached features of the good images.
+        checkpoint: where the state is kept meanwhile.
+        parameters: of the method.
+        ingestion: for category and image size.
+        prepared: results of the method's preparations, in their order.
+
+    Returns:
+        The detector, its thresholds still empty, and the history: epoch, loss, validation loss, rate, seconds; for a
+        method without epochs the seconds alone.
+    """
+    backbone = load_backbone(parameters, ingestion)
+    named = {preparation.name: value for preparation, value in zip(method.preparations, prepared, strict=True)}
+    data = training_data(method, backbone, images, samples, features, parameters, ingestion, named)
+    held_out = len(data.images) - data.examples
+    card = new_card(
+        method,
+        parameters,
+        backbone,
+        image_size=ingestion.size,
+        data_digest=data_digest(samples),
+        dataset=ingestion.dataset,
+        category=ingestion.category,
+        preprocessing=ingestion.preprocessing,
+        images={"train": data.examples, "validation": held_out},
+        **method.card_entries(parameters, named),
+    )
+    detector = method(backbone, parameters, card)
+    began = time.perf_counter()
+    history = detector.fit(data, checkpoint)
+    if history is None:
+        return detector, pd.DataFrame({"seconds": [time.perf_counter() - began]})
+    return detector, pd.DataFrame([epoch.line() for epoch in history])
+
+
+def train_uncached(
+    method: type[Method],
+    images: np.ndarray,
+    samples: pd.DataFrame,
+    checkpoint: Path,
+    parameters: MethodParameters,
+    ingestion: IngestionParameters,
+    *prepared: Any,
+) -> tuple[Method, pd.DataFrame]:
+    """Fit a method that caches no features; see `train`."""
+    return train(method, images, samples, None, checkpoint, parameters, ingestion, *prepared)
+
+
+def load_backbone(parameters: MethodParameters, ingestion: IngestionParameters) -> Backbone:
+    """Build the frozen network with the layers that the method uses for the category."""
+    layers = parameters.layers_of(ingestion.category)
+    return build_backbone(parameters.backbone, layers=layers, **parameters.backbone_options)
+
+
+def training_data(
+    method: type[Method],
+    backbone: Backbone,
+    images: np.ndarray,
+    samples: pd.DataFrame,
+    features: Features | None,
+    parameters: MethodParameters,
+    ingestion: IngestionParameters,
+    prepared: dict[str, Any],
+) -> TrainingData:
+    """Collect what a method learns from: the good images alone, and features that are checked to be theirs.
+
+    Raises:
+        InputError: what is on disk was made with other parameters or from other images.
+    """
+    examples, held_out = count_splits(samples)
+    if tuple(images.shape[2:]) != ingestion.size:
+        raise InputError(_refusal("images", ["image_size"]))
+    reduction = method.reduction(backbone, parameters, ingestion.size)
+    if features is not None and (others := _differences(features, backbone, reduction, samples, parameters, ingestion)):
+        raise InputError(_refusal("features", others))
+    return TrainingData(images[: examples + held_out], features, examples, prepared)
+
+
+def _differences(
+    features: Features,
+    backbone: Backbone,
+    reduction: Reduction | None,
+    samples: pd.DataFrame,
+    parameters: MethodParameters,
+    ingestion: IngestionParameters,
+) -> list[str]:
+    """Return the names of what the features were made with and this run has otherwise."""
+    made = features.card["ingredients"]
+    expected = {
+        **backbone.identity,
+        "reduction": "none" if reduction is None else dict(reduction.identity),
+        "image_size": list(ingestion.size),
+        "images": list(samples["sha256"][samples["split"] != "test"]),
+        "preprocessing": ingestion.preprocessing,
+    }
+    differing = [key for key, value in expected.items() if made.get(key) != value]
+    return differing + ["cache_dtype"] * (features.card["dtype"] != parameters.cache_dtype)
+
+
+def _refusal(what: str, differing: list[str]) -> str:
+    return (
+        f"the {what} on disk were made with other {', '.join(dict.fromkeys(differing))}; expected those of this run: "
+        "start it at the beginning, without --from-nodes"
+    )

@@ -1,0 +1,31 @@
+"""Settings of a training by gradient descent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Hold what the training loop needs.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images per step; the last, smaller batch of an epoch is used too.
+        learning_rate: Adam's; the peak of it with `one_cycle`.
+        weight_decay: Adam's L2 penalty.
+        schedule: `constant`, or `one_cycle`: up from 1/25 of the rate in the first tenth, by a cosine down to 1/10,000.
+        precision: `fp32`, or `bf16` for mixed precision (autocast).
+        seed: orders the images; tasks draw from it too.
+        checkpoint_every: epochs between two checkpoints.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "one_cycle"] = "constant"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 0
+    checkpoint_every: int = 1
