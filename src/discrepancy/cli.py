@@ -16,19 +16,21 @@ from yaml import YAMLError
 
 from discrepancy.command import Command
 from discrepancy.errors import InputError
+from discrepancy.methods.registry import DEFAULT, METHODS
 from discrepancy.parameters import known, suggestion
 from discrepancy.params_option import HELP, parse_params, split_names
 from discrepancy.run_options import check_run_options
 
-EXAMPLES = """\b
+EXAMPLES = f"""\b
 Examples:
-  kedro run --pipelines=dfc --params=category=cable
-  kedro run --pipelines=dfr --params=category=gear,seed=1,dfr.epochs=20
-  kedro run --pipelines=dfc --params=dataset=folder,data_root=~/photos,category=01
+  kedro run --pipelines={DEFAULT} --params=category=cable
+  kedro run --pipelines={DEFAULT} --params=category=gear,seed=1,{DEFAULT}.epochs=20
+  kedro run --pipelines={DEFAULT} --params=dataset=folder,data_root=~/photos,category=01
   kedro run --params='data_root="/photos, new",category=bolt' --params=dataset=folder
   kedro run --params='data_root=/photos\\, new,category=bolt,dataset=folder'
 
-Pipelines: dfc, dfr, fod; ingestion, inspect, download, report. Parameters and their defaults: conf/base."""
+Methods: {", ".join(METHODS)}. Other pipelines: ingestion, inspect, download, benchmark_report.
+Parameters and their defaults: conf/base."""
 
 
 @click.group(name="discrepancy")
@@ -99,7 +101,7 @@ cli.add_command(run, "run")
 
 
 @cli.command(cls=Command)
-@click.option("--methods", default="dfr,dfc,fod", show_default=True, help="Methods, comma-separated.")
+@click.option("--methods", default=",".join(METHODS), show_default=True, help="Methods, comma-separated.")
 @click.option("--categories", default="all", show_default=True, help="Categories of the data set, comma-separated.")
 @click.option("--seeds", default="0", show_default=True, help="Seeds of splits and training, comma-separated.")
 @_params_option
@@ -123,12 +125,11 @@ def benchmark(methods: str, categories: str, seeds: str, params: dict[str, Any],
     or failed. At the end stand the table and a page that opens from disk; the exit code is 1 if a cell failed.
 
     \b
-    kedro benchmark --methods=dfr,dfc --categories=cable,gear --seeds=0,1
+    kedro benchmark --methods=METHOD,METHOD --categories=cable,gear --seeds=0,1
     kedro benchmark --env=paper --params=data_root=/mvtec --seeds=0,1,2
     kedro run --pipeline=benchmark_report --params=benchmark=mvtec_ad       # the page again, from what is on disk
     """
     from discrepancy.benchmark.command import Options, run_benchmark
-    from discrepancy.methods.registry import METHODS
 
     chosen = _list("--methods", methods)
     if unknown := [name for name in chosen if name not in METHODS]:

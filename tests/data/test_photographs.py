@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from discrepancy.data.photographs import ImageFolder
 from discrepancy.errors import InputError
+from discrepancy.methods.dfc.blending import ImageFolder
 
 
 def test_images_below_a_folder_are_decoded_when_asked_for(tmp_path):

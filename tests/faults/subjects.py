@@ -24,14 +24,15 @@ from discrepancy.benchmark.tables import read_table
 from discrepancy.data.images import image_array, mask_array
 from discrepancy.data.layouts import read_samples
 from discrepancy.data.sample_file import parse_sample_table
+from discrepancy.detection import load_detector, save_detector
 from discrepancy.download.archives import unpack
 from discrepancy.download.checksums import Records
 from discrepancy.download.fetch import STAMP, read_stamp
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import LazyFeatures
-from discrepancy.methods import METHODS
-from discrepancy.methods.base import load_detector, new_card, save_detector
+from discrepancy.methods.base import new_card
+from discrepancy.methods.registry import METHODS
 from discrepancy.training.checkpoint import Checkpoint
 from discrepancy.training.loop import TrainingSettings, fit
 from tests.faults import damaged_pictures as pictures
@@ -120,19 +121,18 @@ def save_detectors(folder, build=build_backbone):
     for method, (side, changes, more) in _DETECTORS.items():
         kind = METHODS[method]
         options = {"weights": "random", "padding": "zeros"}
-        parameters = kind.parameters_type(**options, **changes)
+        parameters = kind.Parameters(**options, **changes)
         backbone = build("tf_efficientnet_lite0", layers=parameters.layers, **options)
         card = new_card(
-            method,
-            parameters.model_dump(mode="json"),
+            kind,
+            parameters,
             backbone,
             image_size=(side, side),
-            sigma=4.0,
             data_digest="0" * 64,
             **{"dataset": "folder", "category": "part", "images": {"train": 2, "validation": 1}, **more},
         )
         threshold = {"value": 1.5, "wished_false_positive_rate": 0.01, "images": 2, "note": "of two images"}
-        card["thresholds"] = {"pixel": threshold, "image": threshold}
+        card = card.with_entries(thresholds={"pixel": threshold, "image": threshold})
         detector = kind(backbone, parameters, card).requires_grad_(False).eval()
         save_detector(detector, folder / method)
         np.save(folder / f"{method}.npy", _scores(detector))

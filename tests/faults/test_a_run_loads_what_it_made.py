@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from discrepancy.steps import score_images
 from kedro.io import Version
 
 from discrepancy.data.lazy_array import LazyArray
 from discrepancy.datasets import ArrayDataset, FigureDataset, PicturesDataset, TableDataset, TextDataset, ValuesDataset
+from discrepancy.detection import load_detector
 from discrepancy.errors import InputError
-from discrepancy.methods.base import load_detector
-from discrepancy.steps import score_images
 from discrepancy.training.launch import _as_path
 from tests.faults.conftest import start
 
@@ -29,7 +29,7 @@ def test_a_version_from_a_clock_that_is_ahead_is_not_loaded(finished, part):
     detector = load_detector(project / "data/06_models/folder/disc/dfc/detector" / later / "detector")
     maps = np.load(project / "data/07_model_output/folder/disc/dfc/maps.npy")
     np.testing.assert_allclose(scores["score"], score_images(maps, detector.card), rtol=1e-6)
-    threshold = detector.card["thresholds"]["image"]["value"]
+    threshold = detector.card.thresholds.image.value
     assert list(scores["decision"] == "anomalous") == list(scores["score"] > threshold)
     ahead = json.loads((report / "card.json" / FUTURE / "card.json").read_text())["thresholds"]["image"]["value"]
     assert ahead != pytest.approx(threshold, rel=0.1)

@@ -7,6 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from discrepancy.steps import preprocessing
 from PIL import Image
 
 from discrepancy.data.images import ResizeCrop
@@ -15,7 +16,6 @@ from discrepancy.data.photographs import open_photographs, report_on_photographs
 from discrepancy.data.reading import read_header, read_mask, read_photograph
 from discrepancy.errors import InputError
 from discrepancy.pipelines.ingestion.nodes import decode_images, split_samples
-from discrepancy.steps import preprocessing
 
 RNG = np.random.default_rng(0)
 SIDE = 8

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from discrepancy.errors import InputError
-from discrepancy.methods.base import Detector, new_card
+from discrepancy.methods.base import Method, new_card
 from discrepancy.methods.dfc.model import DFC
 from discrepancy.methods.dfc.parameters import DFCParameters
 
@@ -20,9 +20,7 @@ def backbone():
 @pytest.fixture(scope="module")
 def detector(backbone):
     parameters = DFCParameters(width=8)
-    card = new_card(
-        "dfc", parameters.model_dump(mode="json"), backbone, image_size=(72, 96), sigma=0.0, data_digest="d"
-    )
+    card = new_card(DFC, parameters, backbone, image_size=(72, 96), data_digest="d")
     return DFC(backbone, parameters, card).eval()
 
 
@@ -71,9 +69,9 @@ def test_an_array_gives_the_same_maps_as_a_tensor(detector):
 
 def test_every_method_checks_alike():
     """None has a way around."""
-    from discrepancy.methods import METHODS
+    from discrepancy.methods.registry import METHODS
 
-    assert all(method.forward is Detector.forward for method in METHODS.values())
+    assert all(method.forward is Method.forward for method in METHODS.values())
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from discrepancy.pipelines.dfr.nodes import train
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from discrepancy.cli import run as run_command
 from discrepancy.data.parameters import IngestionParameters
+from discrepancy.detection import load_detector
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache
-from discrepancy.methods.base import load_detector
 from discrepancy.methods.dfr.parameters import DEFAULT_LAYERS, DFRParameters
-from discrepancy.pipelines.dfr.nodes import train
 from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 25, "device": "cpu"}

@@ -10,18 +10,18 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from discrepancy.pipelines.fod.nodes import best_epoch_on_test, draw_correlations, train
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
 from discrepancy.cli import run as run_command
 from discrepancy.data.parameters import IngestionParameters
+from discrepancy.detection import load_detector
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache
-from discrepancy.methods.base import load_detector
 from discrepancy.methods.fod.correlation_figure import choose_patches
 from discrepancy.methods.fod.parameters import FODParameters
-from discrepancy.pipelines.fod.nodes import best_epoch_on_test, draw_correlations, train
 from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 12, "widths": [32, 32], "heads": 2, "device": "cpu"}

@@ -15,7 +15,7 @@ from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
 from discrepancy.data.samples import data_digest
-from discrepancy.methods.base import load_detector
+from discrepancy.detection import load_detector
 from discrepancy.metrics import auroc
 from tests.conftest import make_project, run_method
 
@@ -82,7 +82,7 @@ def test_the_scores_are_those_of_the_saved_detector(finished):
     np.testing.assert_allclose(maps, expected.numpy(), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(scores["score"], detector.image_scores(expected).numpy(), rtol=1e-3)
     assert list(scores["label"]) == [0, 0, 0, 1, 1, 1]
-    threshold = detector.card["thresholds"]["image"]["value"]
+    threshold = detector.card.thresholds.image.value
     assert list(scores["decision"] == "anomalous") == list(scores["score"] > threshold)
     metrics = json.loads(report(project, version, "metrics.json").read_text())
     assert metrics["image_auroc"] == auroc(scores["score"], scores["label"])
@@ -94,14 +94,14 @@ def test_thresholds_come_from_validation_images_alone(finished):
     maps = np.load(project / "data/07_model_output/folder/disc/dfc/validation_maps.npy")
     assert len(maps) == 2
     pixels = np.sort(maps.ravel())
-    threshold = detector.card["thresholds"]["pixel"]["value"]
+    threshold = detector.card.thresholds.pixel.value
     assert threshold in pixels and (pixels > threshold).mean() <= 0.01 < (pixels >= np.nextafter(threshold, -1)).mean()
     import torch
 
-    assert detector.card["thresholds"]["image"]["value"] == pytest.approx(
+    assert detector.card.thresholds.image.value == pytest.approx(
         float(detector.image_scores(torch.from_numpy(maps)).max())
     )
-    assert "too few" in detector.card["thresholds"]["image"]["note"]
+    assert "too few" in detector.card.thresholds.image.note
 
 
 def test_the_card_tells_the_whole_story(finished, part):

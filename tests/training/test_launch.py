@@ -11,24 +11,30 @@ import pytest
 import torch
 from torch import nn
 
+from discrepancy.detection import load_detector, save_detector
+from discrepancy.devices import check_processes
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache, Features
 from discrepancy.features.recipe import lazy_features
-from discrepancy.methods.base import load_detector, new_card, save_detector
-from discrepancy.methods.dfc.model import DFC, DFCTask, build_corruption
+from discrepancy.methods.base import new_card
+from discrepancy.methods.dfc.model import DFC
 from discrepancy.methods.dfc.parameters import DFCParameters
-from discrepancy.methods.dfr.model import DFR, DFRTask, build_regions
+from discrepancy.methods.dfc.training import DFCTask, build_corruption
+from discrepancy.methods.dfr.model import DFR, DFRTask
 from discrepancy.methods.dfr.parameters import DFRParameters
+from discrepancy.methods.dfr.regions import build_regions
 from discrepancy.methods.fod.model import FOD, build_tokens
 from discrepancy.methods.fod.parameters import FODParameters
 from discrepancy.methods.fod.reference import lazy_mean
-from discrepancy.methods.fod.training import FODTask, build_optimiser
+from discrepancy.methods.fod.training import FODTask
+from discrepancy.methods.registry import METHODS
 from discrepancy.training.batch_norm import BatchNorm
-from discrepancy.training.launch import LostProcessError, check_processes, run_distributed
+from discrepancy.training.launch import LostProcessError, run_distributed
 from discrepancy.training.loop import Checkpoint, DivergedError, fit
 from discrepancy.training.process_group import ProcessGroup, current_group
 from tests.conftest import run_method
+from tests.tiny import training_data
 from tests.training.test_loop import CPU, Talking, line, settings
 
 EXAMPLES = 10
@@ -93,22 +99,21 @@ def problem_of(name, data):
     parameters = CASES[name]
     method = name.split(",")[0]
     backbone = network()
-    dump = parameters.model_dump()
-    card = new_card(method, dump, backbone, image_size=(96, 96), sigma=0.0, data_digest="d", latent_dim=12)
+    card = new_card(METHODS[method], parameters, backbone, image_size=(96, 96), data_digest="d", latent_dim=12)
     if method == "dfc":
         dfc = DFC(backbone, parameters, card)
         dfc.set_statistics(data.maps.channel_statistics())
-        corruption = build_corruption(parameters, None)
-        return dfc.estimator, DFCTask(dfc, data.images, data.maps, examples=EXAMPLES, corruption=corruption), None
+        corruption = build_corruption(parameters, (96, 96))
+        return dfc.estimator, DFCTask(dfc, training_data(data.maps, EXAMPLES, data.images), corruption), None
     if method == "dfr":
         dfr = DFR(backbone, parameters, card)
         dfr.set_statistics(data.regional.channel_statistics())
-        return dfr.autoencoder, DFRTask(dfr, data.regional, examples=EXAMPLES), None
+        return dfr.autoencoder, DFRTask(dfr, training_data(data.regional, EXAMPLES)), None
     fod = FOD(backbone, parameters, card)
     fod.set_statistics(data.tokens.channel_statistics())
     fod.set_reference(data.reference.tensors([0]))
-    problem = FODTask(fod, data.tokens, examples=EXAMPLES, watch=lambda detector: {"watched": 1.0})
-    return fod.transformers, problem, build_optimiser(fod)
+    problem = FODTask(fod, training_data(data.tokens, EXAMPLES), watch=lambda detector: {"watched": 1.0})
+    return fod.transformers, problem, fod.optimiser()
 
 
 def trained(name, data, folder, *, epochs=EPOCHS):
@@ -288,13 +293,12 @@ def test_a_method_runs_in_two_processes_through_kedro(project, part):
 
 def test_a_card_of_several_processes_is_read_where_there_is_one_gpu(backbone, tmp_path, monkeypatch):
     parameters = CASES["dfr"].model_copy(update={"processes": 2, "device": "cuda"})
-    dump = parameters.model_dump()
-    card = new_card("dfr", dump, backbone, image_size=(96, 96), sigma=0.0, data_digest="d", latent_dim=12)
+    card = new_card(DFR, parameters, backbone, image_size=(96, 96), data_digest="d", latent_dim=12)
     save_detector(DFR(backbone, CASES["dfr"], card), tmp_path / "detector")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     detector = load_detector(tmp_path / "detector")
-    assert detector.card["parameters"]["processes"] == 2 and detector.parameters_used.processes == 1
+    assert detector.card.parameters["processes"] == 2 and detector.parameters_used.processes == 1
 
 
 def test_processes_that_cannot_be_are_refused(monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from discrepancy.devices import resolve_device
 from discrepancy.errors import InputError
 from discrepancy.training.loop import (
     Checkpoint,
@@ -17,7 +18,6 @@ from discrepancy.training.loop import (
     TrainingSettings,
     fit,
     learning_rate,
-    resolve_device,
 )
 
 CPU = torch.device("cpu")
@@ -64,7 +64,7 @@ class Talking(Line):
         self.index = batch["x"].mean() * self.examples
         return super().loss(batch)
 
-    def noted(self):
+    def extra_metrics(self):
         return {"index": self.index}
 
     def after_epoch(self):

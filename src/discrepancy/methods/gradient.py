@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from discrepancy.devices import resolve_device
 from discrepancy.methods.base import Method, TrainingData, backbone_of
 from discrepancy.methods.card import Card
 from discrepancy.methods.parameters import GradientParameters
-from discrepancy.methods.standardisation import set_statistics
+from discrepancy.methods.standardisation import clamped_std
 from discrepancy.training.launch import run_distributed
 from discrepancy.training.loop import Checkpoint, Epoch, TrainingTask, fit
 
@@ -45,7 +46,15 @@ class GradientMethod(Method):
     def set_up(self, data: TrainingData) -> None:
         """Take over what is known before training: here the statistics of the features."""
         if self.parameters_used.standardise:
-            set_statistics(self, self.feature_names, data.cached.channel_statistics())
+            self.set_statistics(data.cached.channel_statistics())
+
+    def set_statistics(self, statistics: Mapping[str, tuple[NDArray, NDArray]]) -> None:
+        """Standardise features by mean [C] and deviation [C] of each channel on good images, by name."""
+        for index, name in enumerate(self.feature_names):
+            mean, deviation = statistics[name]
+            for kind, values in (("mean", torch.from_numpy(mean)), ("deviation", clamped_std(deviation))):
+                buffer = self.get_buffer(f"{kind}_{index}")
+                buffer.copy_(values.view_as(buffer))
 
     def optimiser(self) -> torch.optim.Optimizer | None:
         """Return the optimiser, None for Adam."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from discrepancy.errors import InputError
-from discrepancy.methods.base import Method
+
+if TYPE_CHECKING:
+    from discrepancy.methods.base import Method
 
 GROUP = "discrepancy.methods"
 """Entry point group by which other packages add methods: `name = "package.module:Class"`."""
@@ -22,8 +25,8 @@ DEFAULT = "dfc"
 """The method of a run that names none."""
 
 
-class Registry(Mapping[str, type[Method]]):
-    """Method classes by name; a class is imported when it is asked for."""
+class Registry(Mapping[str, "type[Method]"]):
+    """Method classes by name. Names cost nothing; a class, and PyTorch, is imported when it is asked for."""
 
     @cached_property
     def _places(self) -> dict[str, EntryPoint]:
@@ -38,10 +41,15 @@ class Registry(Mapping[str, type[Method]]):
         return found
 
     def __getitem__(self, name: str) -> type[Method]:
+        from discrepancy.methods.base import Method
+
         method = self._places[name].load()
         if not (isinstance(method, type) and issubclass(method, Method)) or method.name != name:
             raise InputError(f"{self._places[name].value}: expected a subclass of Method whose name is {name!r}")
         return method
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

@@ -9,11 +9,12 @@ from scipy.ndimage import gaussian_filter
 from discrepancy.errors import InputError
 from discrepancy.methods.base import new_card
 from discrepancy.methods.dfc.corruption import Corruption
-from discrepancy.methods.dfc.model import DFC, DFCTask, build_corruption, build_estimator
+from discrepancy.methods.dfc.model import DFC, build_estimator
 from discrepancy.methods.dfc.parameters import DFCParameters
+from discrepancy.methods.dfc.training import DFCTask, build_corruption
 from discrepancy.metrics import auroc
 from discrepancy.training.loop import Checkpoint, fit
-from tests.tiny import Killed, killed_after, unseen_and_defective
+from tests.tiny import Killed, killed_after, training_data, unseen_and_defective
 
 CPU = torch.device("cpu")
 SMALL = {"width": 16, "batch_size": 4, "image_smoothing": 0.0}
@@ -21,7 +22,7 @@ SMALL = {"width": 16, "batch_size": 4, "image_smoothing": 0.0}
 
 def build(backbone, features=None, **changes):
     parameters = DFCParameters(**{**SMALL, **changes})
-    card = new_card("dfc", parameters.model_dump(), backbone, image_size=(96, 96), sigma=0.0, data_digest="d")
+    card = new_card(DFC, parameters, backbone, image_size=(96, 96), data_digest="d")
     detector = DFC(backbone, parameters, card)
     if features is not None and parameters.standardise:
         detector.set_statistics(features.channel_statistics())
@@ -31,7 +32,7 @@ def build(backbone, features=None, **changes):
 def test_loss_is_the_papers_formula(backbone, features, good_images):
     """L = mean over layers of MSE(S(n), T(n)) + alpha MSE(S(a), T(n)), with two separate passes of S."""
     detector = build(backbone, features, corrupted_weight=0.7)
-    problem = DFCTask(detector, good_images, features, examples=16, corruption=Corruption(("noise",)))
+    problem = DFCTask(detector, training_data(features, 16, good_images), Corruption(("noise",)))
     indices = np.array([3, 11, 5])
     batch = problem.batch(2, indices)
     clean = torch.from_numpy(good_images[indices])
@@ -51,7 +52,7 @@ def test_loss_is_the_papers_formula(backbone, features, good_images):
 def test_training_takes_only_the_estimation_network(backbone, features, good_images):
     detector = build(backbone, features)
     before = {key: value.clone() for key, value in detector.state_dict().items()}
-    problem = DFCTask(detector, good_images, features, examples=16, corruption=Corruption(("noise",)))
+    problem = DFCTask(detector, training_data(features, 16, good_images), Corruption(("noise",)))
     problem.loss(problem.batch(0, np.arange(4))).backward()
     assert all(parameter.grad is None for parameter in detector.backbone.parameters())
     assert all(parameter.grad is not None for parameter in detector.estimator.parameters())
@@ -82,7 +83,7 @@ def test_smoothing_smooths_the_map(backbone, good_images):
 
 def test_weighing_is_learnt_from_the_residuals_of_the_rows_asked_for(backbone, features, good_images):
     detector = build(backbone, features)
-    detector.fit_weighing(good_images, features, range(5))
+    detector.fit_residual_scaler(training_data(features, 5, good_images))
     twin = build(backbone, features)
     twin.estimator.load_state_dict(detector.estimator.state_dict())
     with torch.no_grad():
@@ -99,10 +100,10 @@ def test_it_learns_what_good_looks_like(backbone, features, good_images):
     """After a short training, painted-over patches of unseen images score higher than the unseen images themselves."""
     detector = build(backbone, features, epochs=60, learning_rate=3e-3)
     problem = DFCTask(
-        detector, good_images, features, examples=16, corruption=build_corruption(detector.parameters_used, None)
+        detector, training_data(features, 16, good_images), build_corruption(detector.parameters_used, (96, 96))
     )
     history = fit(detector.estimator, problem, detector.parameters_used.training, device=CPU, progress=False)
-    detector.fit_weighing(good_images, features, range(16))
+    detector.fit_residual_scaler(training_data(features, 16, good_images))
     assert history[-1].loss < 0.6 * history[0].loss
     assert history[-1].validation_loss < 0.8 * history[0].validation_loss
     images, masks = unseen_and_defective()
@@ -116,7 +117,7 @@ def test_it_learns_what_good_looks_like(backbone, features, good_images):
 def test_killed_training_resumes_with_the_same_bits(backbone, features, good_images, tmp_path):
     def train(checkpoint):
         detector = build(backbone, features, epochs=4)
-        problem = DFCTask(detector, good_images, features, examples=16, corruption=Corruption())
+        problem = DFCTask(detector, training_data(features, 16, good_images), Corruption())
         settings = detector.parameters_used.training
         fit(detector.estimator, problem, settings, device=CPU, checkpoint=checkpoint, progress=False)
         return detector.estimator.state_dict()
@@ -161,7 +162,7 @@ def test_the_papers_network_needs_vgg19(backbone):
 def test_images_too_small_for_the_dilated_convolutions_are_refused(backbone):
     parameters = DFCParameters(width=16)
     for size, fits in (((72, 72), True), ((71, 200), False)):
-        card = new_card("dfc", parameters.model_dump(), backbone, image_size=size, sigma=0.0, data_digest="d")
+        card = new_card(DFC, parameters, backbone, image_size=size, data_digest="d")
         if fits:
             with torch.no_grad():
                 assert DFC(backbone, parameters, card)(torch.zeros(1, 3, *size, dtype=torch.uint8)).shape == (1, *size)

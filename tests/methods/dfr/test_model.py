@@ -7,17 +7,19 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
+from discrepancy.detection import load_detector, save_detector
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import lazy_features
-from discrepancy.methods.base import load_detector, new_card, save_detector
-from discrepancy.methods.dfr.model import DFR, DFRTask, build_regions, choose_latent_dimension
+from discrepancy.methods.base import new_card
+from discrepancy.methods.dfr.latent_step import choose_latent_dimension
+from discrepancy.methods.dfr.model import DFR, DFRTask
 from discrepancy.methods.dfr.parameters import DEFAULT_LAYERS, DFRParameters
-from discrepancy.methods.dfr.regions import Regions
+from discrepancy.methods.dfr.regions import Regions, build_regions
 from discrepancy.metrics import auroc
 from discrepancy.training.loop import Checkpoint, fit
-from tests.tiny import Killed, killed_after, unseen_and_defective
+from tests.tiny import Killed, killed_after, training_data, unseen_and_defective
 
 CPU = torch.device("cpu")
 LAYERS = ["blocks.1", "blocks.2", "blocks.4"]
@@ -39,11 +41,10 @@ def regional(good_images, network, tmp_path_factory):
 def build(network, features=None, latent_dim=16, **changes):
     parameters = DFRParameters(**{"image_smoothing": 0.0, **changes})
     card = new_card(
-        "dfr",
-        parameters.model_dump(),
+        DFR,
+        parameters,
         network,
         image_size=(96, 96),
-        sigma=0.0,
         data_digest="d",
         latent_dim=latent_dim,
     )
@@ -75,7 +76,7 @@ def test_map_is_the_upsampled_mean_squared_residual(network, regional, good_imag
 
 def test_loss_from_the_cache_is_the_loss_of_the_images(network, regional, good_images):
     detector = build(network, regional)
-    problem = DFRTask(detector, regional, examples=16)
+    problem = DFRTask(detector, training_data(regional, 16))
     indices = np.array([3, 11, 5])
     kept = detector.regions.reduced(network(torch.from_numpy(good_images[indices])))
     rows = torch.cat(
@@ -99,8 +100,8 @@ def test_only_the_autoencoder_is_trained(network, regional):
 def test_features_kept_on_the_device_are_those_of_the_cache(network, regional, monkeypatch):
     monkeypatch.setattr("discrepancy.training.feature_task.COPIED_AT_ONCE", 5)
     detector = build(network, regional)
-    resident = DFRTask(detector, regional, examples=16, resident=True)
-    read = DFRTask(detector, regional, examples=16)
+    resident = DFRTask(detector, training_data(regional, 16), resident=True)
+    read = DFRTask(detector, training_data(regional, 16))
     assert read.resident is None and resident.resident is not None
     rows = np.array([17, 3, 9, 3])
     for name, values in read.batch(0, rows).items():
@@ -121,11 +122,11 @@ def test_a_channel_that_hardly_stirs_does_not_rule(network, regional):
 
 def test_validation_loss_is_that_of_the_held_out_images(network, regional, monkeypatch):
     detector = build(network, regional, batch_size=4).eval()
-    problem = DFRTask(detector, regional, examples=11)
+    problem = DFRTask(detector, training_data(regional, 11))
     with torch.no_grad():
         expected = problem.loss(regional.tensors(range(11, 18))).item()
         assert problem.validation_loss() == pytest.approx(expected, rel=1e-5)
-        assert DFRTask(detector, regional, examples=18).validation_loss() is None
+        assert DFRTask(detector, training_data(regional, 18)).validation_loss() is None
         monkeypatch.setattr("discrepancy.training.feature_task.VALIDATION_IMAGES", 3)
         expected = problem.loss(regional.tensors(range(11, 14))).item()
         assert problem.validation_loss() == pytest.approx(expected, rel=1e-5)
@@ -153,7 +154,7 @@ def test_latent_dimension_is_that_of_the_features_it_will_see(network, regional,
 
 def test_weighing_is_learnt_from_the_residuals_of_the_rows_asked_for(network, regional, good_images):
     detector = build(network, regional)
-    detector.fit_weighing(regional, range(5))
+    detector.fit_residual_scaler(training_data(regional, 5))
     twin = build(network, regional)
     twin.autoencoder.load_state_dict(detector.autoencoder.state_dict())
     plain = build(network, regional, residuals="raw", by_position=False)
@@ -167,7 +168,7 @@ def test_weighing_is_learnt_from_the_residuals_of_the_rows_asked_for(network, re
 
 def train(network, regional, checkpoint=None, **changes):
     detector = build(network, regional, **{"epochs": 30, **changes})
-    problem = DFRTask(detector, regional, examples=16)
+    problem = DFRTask(detector, training_data(regional, 16))
     settings = detector.parameters_used.training
     return detector, fit(detector.autoencoder, problem, settings, device=CPU, checkpoint=checkpoint, progress=False)
 
@@ -175,7 +176,7 @@ def train(network, regional, checkpoint=None, **changes):
 def test_it_learns_what_good_looks_like(network, regional, good_images):
     """After a short training, painted-over patches of unseen images score higher than the unseen images themselves."""
     detector, history = train(network, regional)
-    detector.fit_weighing(regional, range(16))
+    detector.fit_residual_scaler(training_data(regional, 16))
     assert history[-1].loss < 0.3 * history[0].loss
     assert history[-1].validation_loss < 0.3 * history[0].validation_loss
     images, masks = unseen_and_defective()
@@ -200,7 +201,7 @@ def test_killed_training_resumes_with_the_same_bits(network, regional, tmp_path)
 
 def test_saved_and_loaded_it_gives_the_same_maps(network, regional, good_images, tmp_path):
     detector, _ = train(network, regional, epochs=2)
-    detector.fit_weighing(regional, range(4))
+    detector.fit_residual_scaler(training_data(regional, 4))
     save_detector(detector.eval(), tmp_path / "detector")
     loaded = load_detector(tmp_path / "detector")
     images = torch.from_numpy(good_images[:2])

@@ -5,21 +5,22 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from discrepancy.detection import load_detector, save_detector
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import lazy_features
-from discrepancy.methods.base import load_detector, new_card, save_detector
+from discrepancy.methods.base import new_card
 from discrepancy.methods.fod.card import describe
 from discrepancy.methods.fod.model import FOD, build_tokens, build_transformers
 from discrepancy.methods.fod.parameters import DEFAULT_LAYERS, FODParameters
 from discrepancy.methods.fod.reference import lazy_mean
-from discrepancy.methods.fod.training import FODTask, build_optimiser
+from discrepancy.methods.fod.training import FODTask
 from discrepancy.methods.fod.zero_gradient_adam import ZeroGradientAdam
 from discrepancy.metrics import auroc
 from discrepancy.training.loop import Checkpoint, fit
 from tests.methods.fod import naive_fod
-from tests.tiny import Killed, killed_after, unseen_and_defective
+from tests.tiny import Killed, killed_after, training_data, unseen_and_defective
 
 CPU = torch.device("cpu")
 SMALL = {"widths": [32, 32], "heads": 2, "depth": 2, "image_smoothing": 0.0}
@@ -48,7 +49,7 @@ def reference(tokens, cache):
 def build(backbone, tokens, reference):
     def build(**changes):
         parameters = FODParameters(**{**SMALL, **changes})
-        card = new_card("fod", parameters.model_dump(), backbone, image_size=(96, 96), sigma=0.0, data_digest="d")
+        card = new_card(FOD, parameters, backbone, image_size=(96, 96), data_digest="d")
         detector = FOD(backbone, parameters, card)
         if parameters.standardise:
             detector.set_statistics(tokens.channel_statistics())
@@ -64,11 +65,11 @@ def train(build, tokens):
         detector = build(**{"epochs": 12, "learning_rate": 2e-3, **changes})
         history = fit(
             detector.transformers,
-            FODTask(detector, tokens, examples=16),
+            FODTask(detector, training_data(tokens, 16)),
             detector.parameters_used.training,
             device=CPU,
             checkpoint=checkpoint,
-            optimiser=build_optimiser(detector),
+            optimiser=detector.optimiser(),
             progress=False,
         )
         return detector, history
@@ -138,7 +139,7 @@ def test_the_reference_is_the_mean_of_the_training_images(build, backbone, token
 
 def test_the_loss_has_the_gradients_of_the_papers_two_summed_over_levels(build, tokens):
     detector, naive = build(), build()
-    problem = FODTask(detector, tokens, examples=16)
+    problem = FODTask(detector, training_data(tokens, 16))
     batch = problem.batch(0, np.array([3, 7, 1]))
     loss = problem.loss(batch)
     loss.backward()
@@ -155,7 +156,7 @@ def test_the_loss_has_the_gradients_of_the_papers_two_summed_over_levels(build, 
 
 def test_validation_loss_is_twice_the_reconstruction_loss_of_the_held_out_images(build, tokens):
     detector = build(batch_size=2).eval()
-    problem = FODTask(detector, tokens, examples=15)
+    problem = FODTask(detector, training_data(tokens, 15))
     with torch.no_grad():
         expected = 2 * detector.reconstruction_loss(tokens.tensors(range(15, 18)))
         assert problem.validation_loss() == pytest.approx(expected.item(), rel=1e-5)
@@ -172,7 +173,7 @@ def test_only_the_transformers_are_trained(build, train):
 def test_it_learns_what_good_looks_like(train, tokens, changes):
     """After a short training, turned patches of unseen images score higher than the unseen images themselves."""
     detector, history = train(**changes)
-    detector.fit_weighing(tokens, range(16))
+    detector.fit_residual_scaler(training_data(tokens, 16))
     assert history[-1].loss < 0.7 * history[0].loss
     assert history[-1].validation_loss < 0.7 * history[0].validation_loss
     images, masks = unseen_and_defective()
@@ -198,12 +199,12 @@ def test_the_oracle_watches_and_changes_nothing(build, train, tokens):
     seen = []
 
     def watch(detector):
-        detector.fit_weighing(tokens, range(16))
+        detector.fit_residual_scaler(training_data(tokens, 16))
         seen.append(detector.transformers[0].head[1].weight.clone())
         return {"image_auroc": len(seen) / 10}
 
-    problem = FODTask(watched, tokens, examples=16, watch=watch)
-    settings, optimiser = watched.parameters_used.training, build_optimiser(watched)
+    problem = FODTask(watched, training_data(tokens, 16), watch=watch)
+    settings, optimiser = watched.parameters_used.training, watched.optimiser()
     history = fit(watched.transformers, problem, settings, device=CPU, optimiser=optimiser, progress=False)
     assert [entry.noted["image_auroc"] for entry in history] == [0.1, 0.2, 0.3]
     assert not torch.equal(seen[0], seen[1])  # it saw each epoch's state
@@ -224,7 +225,7 @@ def test_killed_training_resumes_with_the_same_bits(train, tmp_path, changes):
 
 def test_saved_and_loaded_it_gives_the_same_maps(train, tokens, good_images, tmp_path):
     detector, _ = train(epochs=1, as_figure=True)
-    detector.fit_weighing(tokens, range(4))
+    detector.fit_residual_scaler(training_data(tokens, 4))
     save_detector(detector.eval(), tmp_path / "detector")
     loaded = load_detector(tmp_path / "detector")
     images = torch.from_numpy(good_images[:2])
@@ -236,7 +237,7 @@ def test_saved_and_loaded_it_gives_the_same_maps(train, tokens, good_images, tmp
 def test_weighing_is_learnt_from_good_images(build, tokens, good_images):
     """Whitened residuals of the images that were looked at have second moments near 1; maps there average near 1."""
     detector = build(correlation="auto").eval()
-    detector.fit_weighing(tokens, range(16))
+    detector.fit_residual_scaler(training_data(tokens, 16))
     with torch.no_grad():
         residuals = detector._residuals(tokens.tensors(range(16)))
         for level, residual in enumerate(residuals):
@@ -289,7 +290,7 @@ def test_zero_gradient_steps_are_those_of_two_optimiser_steps_per_batch(build):
     """Level by level, the other level's gradients zeros; none before it had a gradient."""
     detector, naive = build(zero_gradient_steps=True), build(zero_gradient_steps=True)
     levels = [list(level.parameters()) for level in naive.transformers]
-    ours, theirs = build_optimiser(detector), torch.optim.Adam([*levels[0], *levels[1]], lr=1e-3)
+    ours, theirs = detector.optimiser(), torch.optim.Adam([*levels[0], *levels[1]], lr=1e-3)
     for batch in range(3):
         for index, parameter in enumerate(detector.transformers.parameters()):
             parameter.grad = torch.full_like(parameter, 0.1 * (batch + 1) * (-1) ** index)

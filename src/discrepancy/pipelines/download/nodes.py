@@ -8,6 +8,7 @@ from typing import Any
 
 from discrepancy.download import DatasetSource, DownloadRequest, find_source
 from discrepancy.errors import InputError
+from discrepancy.methods.registry import DEFAULT
 from discrepancy.pipelines.download.parameters import NONE, PUBLISHED, DownloadParameters
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def summarise(stamp: dict[str, Any], parameters: DownloadParameters) -> str:
     for name, images in categories.items():
         lines.append(f"  {name:<{width}}  " + ", ".join(f"{count} {split}" for split, count in images.items()))
     lines.append(f"cite         {stamp['citation']}")
-    lines.append(f"next         {_command('dfc', parameters, f'category={next(iter(categories))}')}")
+    lines.append(f"next         {_command(DEFAULT, parameters, f'category={next(iter(categories))}')}")
     return "\n".join(lines) + "\n"
 
 

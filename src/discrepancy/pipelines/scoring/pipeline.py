@@ -11,7 +11,7 @@ def create_pipeline(method: str) -> Pipeline:
     """A trained detector -> thresholds -> anomaly maps -> metrics.
 
     Args:
-        method: the namespace, `dfc` for one.
+        method: its name, the namespace.
     """
     scored = ["images", "samples", "params:scoring"]
     return Pipeline(

@@ -8,29 +8,23 @@ import torch
 from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 
+from discrepancy.detection import LazyScores, load_detector, save_detector
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import build_backbone
-from discrepancy.methods.base import (
-    ScoringClock,
-    anomaly_maps,
-    gaussian_blur,
-    load_detector,
-    new_card,
-    save_detector,
-)
+from discrepancy.methods.base import new_card
 from discrepancy.methods.dfc.model import DFC
 from discrepancy.methods.dfc.parameters import DFCParameters
+from discrepancy.methods.smoothing import gaussian_blur
+from tests.tiny import training_data
 
 
 @pytest.fixture
 def detector(backbone, features):
     parameters = DFCParameters(width=16)
-    card = new_card(
-        "dfc", parameters.model_dump(mode="json"), backbone, image_size=(96, 96), sigma=4.0, data_digest="d"
-    )
+    card = new_card(DFC, parameters, backbone, image_size=(96, 96), data_digest="d")
     detector = DFC(backbone, parameters, card)
     detector.set_statistics(features.channel_statistics())
-    detector.fit_weighing(np.zeros((18, 3, 96, 96), np.uint8), features, range(2))
+    detector.fit_residual_scaler(training_data(features, 2))
     return detector
 
 
@@ -40,14 +34,14 @@ def test_a_detector_comes_back_as_it_was(detector, good_images, tmp_path):
     loaded = load_detector(tmp_path / "a" / "detector")
     with torch.no_grad():
         assert torch.equal(loaded(images), detector.eval()(images))
-    assert loaded.card == json.loads(json.dumps(detector.card))
+    assert loaded.card.to_json() == json.loads(json.dumps(detector.card.to_json()))
     assert loaded.image_size == (96, 96) and not loaded.training
 
 
 def test_a_detector_trained_on_a_gpu_loads_without_one(detector, tmp_path):
-    detector.card["parameters"]["device"] = "cuda"
+    detector.card.parameters["device"] = "cuda"
     save_detector(detector, tmp_path / "detector")
-    assert load_detector(tmp_path / "detector").card["parameters"]["device"] == "cuda"
+    assert load_detector(tmp_path / "detector").card.parameters["device"] == "cuda"
 
 
 def test_only_the_trained_part_is_saved(detector, tmp_path):
@@ -85,7 +79,7 @@ def test_a_damaged_detector_is_named(detector, tmp_path, damage):
 
 
 def test_a_crash_while_saving_leaves_nothing(detector, tmp_path, monkeypatch):
-    monkeypatch.setattr("discrepancy.methods.base.json.dumps", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("discrepancy.detection.storage.json.dumps", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_detector(detector, tmp_path / "detector")
     assert list(tmp_path.iterdir()) == []
@@ -93,9 +87,9 @@ def test_a_crash_while_saving_leaves_nothing(detector, tmp_path, monkeypatch):
 
 def test_the_card_says_what_it_is(detector, backbone):
     card = detector.card
-    assert card["backbone"]["weights"] == backbone.digest and card["backbone"]["backbone"] == "tf_efficientnet_lite0"
-    assert "sigma 4 px" in card["image_score"]["rule"] and card["thresholds"] is None
-    assert card["versions"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert card.backbone.weights == backbone.digest and card.backbone.backbone == "tf_efficientnet_lite0"
+    assert "sigma 4 px" in card.image_score.rule and card.thresholds is None
+    assert card.versions["torch"].startswith(torch.__version__.split("+")[0])
 
 
 @pytest.mark.parametrize("sigma", [0.8, 4.0])
@@ -119,26 +113,21 @@ def test_image_score_is_the_maximum_of_the_smoothed_map(detector):
 
 def test_maps_do_not_depend_on_the_batch_size(detector, good_images):
     one, many = (
-        np.concatenate(list(anomaly_maps(detector, good_images[:7], device=torch.device("cpu"), batch_size=size)))
-        for size in (1, 3)
+        LazyScores(detector, good_images[:7], torch.device("cpu"), batch_size=size).computed().maps for size in (1, 3)
     )
     assert one.dtype == np.float32 and one.shape == (7, 96, 96)
     np.testing.assert_allclose(one, many, rtol=1e-3, atol=1e-4)
 
 
-def test_the_clock_counts_computing_not_storing():
-    import time
-
-    def pieces():
-        for _ in range(3):
-            time.sleep(0.02)
-            yield np.zeros((5, 2, 2), np.float32)
-
-    clock = ScoringClock()
-    for _ in clock.watch(pieces()):
-        time.sleep(0.1)
-    assert clock.images == 15 and 0.06 <= clock.seconds < 0.25
-    assert clock.images_per_second == pytest.approx(15 / clock.seconds)
+def test_maps_and_scores_come_in_pieces_and_are_timed(detector, good_images):
+    lazy = LazyScores(detector, good_images[:7], torch.device("cpu"), batch_size=3)
+    pieces, whole = list(lazy.pieces()), lazy.computed()
+    assert [len(piece.maps) for piece in pieces] == [3, 3, 1] and lazy.shape == whole.maps.shape == (7, 96, 96)
+    np.testing.assert_array_equal(whole.maps, np.concatenate([piece.maps for piece in pieces]))
+    with torch.inference_mode():
+        expected = detector.image_scores(torch.from_numpy(whole.maps)).numpy()
+    np.testing.assert_allclose(whole.image_scores, expected, rtol=1e-5)
+    assert whole.seconds > 0 and whole.images_per_second == pytest.approx(7 / whole.seconds)
 
 
 def test_random_weights_have_their_own_digest():

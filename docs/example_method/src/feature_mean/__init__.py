@@ -1,0 +1,1 @@
+"""A method for `discrepancy`: distance to the mean features of good images."""
