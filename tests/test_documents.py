@@ -7,7 +7,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -161,6 +163,61 @@ def test_a_package_without_a_place_is_not_left_out_of_the_picture(monkeypatch):
     monkeypatch.delitem(architecture.PLACES, "metrics")
     with pytest.raises(LookupError, match="metrics"):
         architecture.read_house()
+
+
+def test_the_way_of_the_data_names_packages():
+    architecture = tool("architecture")
+    named = {name for *_, names in architecture.STATIONS for name in names.split(", ")}
+    assert named <= set(architecture.read_house().packages)
+
+
+@pytest.fixture
+def examples(tmp_path):
+    """The Python of docs/extending.md: a method, and a layout."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/extending.md").read_text(encoding="utf-8"), re.DOTALL)
+    modules = []
+    for number, block in enumerate(blocks[:2]):
+        file = tmp_path / f"extending_{number}.py"
+        file.write_text(block, encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        modules.append(importlib.util.module_from_spec(spec))
+        spec.loader.exec_module(modules[-1])
+    return modules
+
+
+def test_the_method_that_is_shown_works(examples, tmp_path):
+    from discrepancy.features.backbones import build_backbone
+    from discrepancy.methods.base import TrainingData, new_card
+
+    method = examples[0].ZScore
+    parameters = method.Parameters(device="cpu")
+    backbone = build_backbone(parameters.backbone)
+    images = np.random.default_rng(0).integers(0, 256, (5, 3, 64, 96), dtype=np.uint8)
+    features = {name: maps.numpy() for name, maps in backbone(torch.from_numpy(images)).items()}
+    card = new_card(method, parameters, backbone, image_size=(64, 96), data_digest="0" * 64)
+    detector = method(backbone, parameters, card)
+    detector.fit(TrainingData(images, features, examples=4))
+    spread = [maps[:4].transpose(1, 0, 2, 3).reshape(maps.shape[1], -1) for maps in features.values()]
+    first = [(maps[0] - s.mean(1)[:, None, None]) / s.std(1, ddof=1)[:, None, None]
+             for maps, s in zip(features.values(), spread, strict=True)]  # fmt: skip
+    squares = [torch.from_numpy((z**2).mean(0))[None, None] for z in first]
+    expected = sum(torch.nn.functional.interpolate(s, (64, 96), mode="bilinear")[0, 0] for s in squares) / len(squares)
+    assert torch.allclose(detector.score(images).maps[0], expected, rtol=1e-4)
+
+
+def test_the_layout_that_is_shown_works(examples, tmp_path):
+    from discrepancy.data.samples import sample_table
+
+    names = ["ok/0.png", "ok/1.png", "defect/a.png", "defect/a.mask.png"]
+    for number, name in enumerate(names):
+        (tmp_path / "part" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L" if "mask" in name else "RGB", (8, 8), number).save(tmp_path / "part" / name)
+    table = sample_table(examples[1].scan_two_folders(tmp_path / "part"), root=tmp_path)
+    assert table[["image", "mask", "split", "label"]].to_numpy().tolist() == [
+        ["part/defect/a.png", "part/defect/a.mask.png", "test", 1],
+        ["part/ok/0.png", "", "test", 0],
+        ["part/ok/1.png", "", "train", 0],
+    ]
 
 
 def test_versions_agree():

@@ -55,9 +55,9 @@ PLACES: Final = {
     "benchmark": Place(1, 3.5, 6, "many runs, compared"),
     "datasets": Place(2, 0, 4, "Kedro datasets: how things lie on disk"),
     "tracking": Place(2, 4, 6, "MLflow: runs, metrics, detectors"),
-    "methods": Place(3, 2.35, 5, "one folder per method"),
-    "detection": Place(3, 5, 6, "saved detectors, thresholds"),
-    "training": Place(4, 2.35, 3.65, "the one loop, checkpoints, processes"),
+    "detection": Place(3, 0, 1, "saved detectors, scores"),
+    "methods": Place(3, 1, 6, "one contract, one folder per method"),
+    "training": Place(4, 2.5, 4, "the one loop, checkpoints, processes"),
     "demo": Place(5, 0, 1, "rendered parts"),
     "data": Place(5, 1, 2, "layouts, decoding, checks"),
     "download": Place(5, 2, 3, "public data sets, verified"),
@@ -73,7 +73,7 @@ STATIONS: Final = (
     ("image array", "03_primary", "data"),
     ("cached features", "04_feature", "features"),
     ("detector", "06_models", "methods, training"),
-    ("anomaly maps", "07_model_output", "methods"),
+    ("anomaly maps", "07_model_output", "methods, detection"),
     ("metrics, decisions, report", "08_reporting", "metrics, figures"),
 )
 
@@ -102,11 +102,10 @@ class House:
             for one, other in self.imports
             if (one in CORE and other in CORE) or PLACES[other].row <= PLACES[one].row
         }
-        down = {(one, other) for one, other in drawn if PLACES[other].row > PLACES[one].row}
-        implied = {
-            (one, other) for one, other in down for middle in self.packages if {(one, middle), (middle, other)} <= down
-        }
-        return sorted(drawn - implied)
+        for arrow in sorted(drawn, key=lambda pair: (PLACES[pair[1]].row - PLACES[pair[0]].row, pair), reverse=True):
+            if PLACES[arrow[1]].row > PLACES[arrow[0]].row and _follows(arrow, drawn - {arrow}):
+                drawn.remove(arrow)
+        return sorted(drawn)
 
     def shown(self) -> str:
         """All that the picture says of the source, as JSON."""
@@ -140,6 +139,14 @@ def read_house() -> House:
         helpers |= more
     between = {(one, other) for one, other in imports if one != other and {one, other} <= set(packages)}
     return House(packages, between, sorted(helpers), sorted(beside - helpers))
+
+
+def _follows(arrow: tuple[str, str], others: set[tuple[str, str]]) -> bool:
+    """Whether the others lead from the arrow's start to its end without a step upwards."""
+    reached = {arrow[0]}
+    while more := {to for one, to in others if one in reached and PLACES[to].row >= PLACES[one].row} - reached:
+        reached |= more
+    return arrow[1] in reached
 
 
 def _top(module: str) -> str:
@@ -176,7 +183,7 @@ def draw_packages(axes: Axes, house: House) -> None:
     """Draw the packages in their rows, and the arrows between them."""
     write(axes, LEFT, 222, "The packages", style.LARGE, bold=True)
     area(axes, 250, 600, "kedro", "Kedro and MLflow: wiring, storage, tracking")
-    area(axes, 620, 976, "core", "Core: plain functions and classes that know neither Kedro nor MLflow")
+    area(axes, 620, 976, "core", "Core: knows neither Kedro nor MLflow")
     area(axes, 996, 1068, "helpers", "Helpers, imported from everywhere")
     for top in (600, 976):
         arrow(axes, (WIDTH / 2, top - 4), (WIDTH / 2, top + 24), style.QUIET, weight=5)
@@ -256,22 +263,17 @@ def free_lane(house: House, one: str, other: str, lanes: list[float]) -> float:
 
 
 def legend(axes: Axes, house: House) -> None:
-    """Say what the arrows mean, in the room that the core leaves free."""
-    x, y = LEFT + 4, TOPS[3] + 22
-    arrow(axes, (x, y), (x + 34, y), style.INK)
-    write(axes, x + 46, y, "imports; an arrow that others imply is left out", size=style.SMALL)
-    y += 24
+    """Say what the arrows mean, at the right end of the core's title."""
+    y = 639
+    entries = [("imports; implied arrows are left out", style.INK)]
     if any(PLACES[other].row < PLACES[one].row for one, other in house.arrows):
-        arrow(axes, (x, y), (x + 34, y), style.VERMILLION)
-        write(axes, x + 46, y, "imports upwards: an exception", size=style.SMALL)
-        y += 24
-    for line in (
-        "A package may import what lies below it.",
-        "No method imports another method,",
-        "no pipeline another.",
-    ):
-        write(axes, x, y, line, size=style.SMALL)
-        y += 20
+        entries.insert(0, ("upwards: an exception", style.VERMILLION))
+    x = float(WIDTH - LEFT)
+    for words, colour in entries:
+        x -= style.width(words, style.SMALL)
+        write(axes, x, y, words, size=style.SMALL)
+        arrow(axes, (x - 38, y), (x - 6, y), colour)
+        x -= 60
 
 
 def box(axes: Axes, bounds: tuple[float, float, float, float], face: str, edge: str) -> None:
