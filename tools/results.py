@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from discrepancy.benchmark.published import published_numbers
 from discrepancy.benchmark.tables import SHOWN, compact, read_table
 from discrepancy.figures.comparison import probability
 from discrepancy.figures.tables import markdown_table
@@ -180,7 +181,16 @@ def rate_table() -> str:
     return markdown_table(pd.DataFrame([report])) if report else ""
 
 
+def published_table() -> str:
+    """Means over MVTec AD's categories as others publish them, with the frozen network behind each."""
+    table = published_numbers().query("dataset == 'mvtec_ad' and category == 'all'")
+    names = ["method", "variant", "backbone"]
+    wide = table.pivot(index=names, columns="metric", values="value").reset_index()
+    return markdown_table(wide[[*names, *(name for name in QUALITY if name in wide)]])
+
+
 TABLES = {
+    "published": published_table,
     "benchmark demo": lambda: benchmark_table("demo"),
     "benchmark demo, differences": lambda: difference_table("demo"),
     "benchmark kolektorsdd": lambda: benchmark_table("kolektorsdd"),

@@ -61,6 +61,18 @@ def test_means_agree_with_their_categories(variant):
         )
 
 
+def test_each_variant_has_one_backbone():
+    backbones = NUMBERS.groupby(["method", "variant"])["backbone"].unique().map(list).to_dict()
+    assert backbones == {
+        ("dfr", "paper f1:12"): ["vgg19"],
+        ("dfr", "paper f1:16"): ["vgg19"],
+        ("dfr", "reproduction f1:12"): ["vgg19"],
+        ("fod", "independent run"): ["wide_resnet50_2"],
+        ("fod", "independent run, another batch size"): ["wide_resnet50_2"],
+        ("fod", "paper"): ["tf_efficientnet_b6"],  # so it is not set against ours, which is of the program's network
+    }
+
+
 def test_two_values_for_one_place_are_refused():
     twice = pd.concat([NUMBERS, NUMBERS[NUMBERS["compared"]].head(1)])
     with pytest.raises(ValueError, match="mvtec_ad, carpet, dfr, pixel_auroc"):

@@ -15,7 +15,8 @@ def published_numbers() -> pd.DataFrame:
 
     Returns:
         columns `dataset`, `category` (`all`: the mean that the source states), `method`, `metric` (as we call it),
-        `variant` (of the method, and whether the paper or others say so), `compared` (bool: the one variant of a
+        `variant` (of the method, and whether the paper or others say so), `backbone` (the frozen network behind the
+        number, as timm and torchvision call it), `compared` (bool: the one variant of a
         method and metric that ours is set against: the paper's best where it states the metric, else an independent
         run of the authors' program), `value` and `source`. They are not strictly comparable: these PRO areas are
         sums over 5,000 thresholds, and FOD's numbers are of the best epoch on the test images.

@@ -22,7 +22,7 @@ class Threshold:
 
     Attributes:
         value: in the units of the scores.
-        fpr: wished false-positive rate, in [0, 1).
+        fpr: target false-positive rate, in [0, 1).
         count: number of good scores it was taken from.
         above: how many of them lie above `value`; `above / count <= fpr`.
         images: number of good images they come from; equal to `count` for image scores, fewer for pixel scores.
@@ -55,7 +55,7 @@ class Threshold:
         images = f"{self.images} held-out good image{'' if self.images == 1 else 's'}"
         source = images if self.count == self.images else f"{self.count} pixels of {images}"
         text = (
-            f"threshold {self.value:.6g} from {source}, {self.above} above it; wished false-positive rate "
+            f"threshold {self.value:.6g} from {source}, {self.above} above it; target false-positive rate "
             f"{_percent(self.fpr)}, true rate {_percent(low)} to {_percent(high)} ({_percent(CONFIDENCE)} confidence"
         )
         text += ")" if self.count == self.images else "; pixels of one image are alike, so the number of images counts)"
@@ -75,7 +75,7 @@ def threshold_at_fpr(good_scores: ArrayLike, *, fpr: float = 0.01, images: int |
 
     Args:
         good_scores: scores of held-out good images or of their pixels `[n, ...]`, higher = more anomalous.
-        fpr: wished false-positive rate, in [0, 1); 0 gives the highest score.
+        fpr: target false-positive rate, in [0, 1); 0 gives the highest score.
         images: how many images the scores come from; by default the length of the first axis.
 
     Returns:
