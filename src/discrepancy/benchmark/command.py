@@ -89,7 +89,9 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
     _check_parameters(project, options, cells[0])
     store = CellStore(project / FOLDER / str(options.name))
     gpus = [] if options.scheduler else visible_gpus()
-    workers = options.workers or default_workers(gpus, max(parameters[name]["processes"] for name in options.methods))
+    workers = options.workers or default_workers(
+        gpus, max(parameters[name].get("processes", 1) for name in options.methods)
+    )
     settings = Settings(parameters, _threads(options, store, workers))
     _refuse_other_settings(settings, store)
     if options.dry_run:

@@ -1,1 +1,0 @@
-"""A method for `discrepancy`: distance to the mean features of good images."""
