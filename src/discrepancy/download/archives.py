@@ -34,7 +34,7 @@ _DAMAGED: Final = (
 
 
 def unpack(archive: Path, folder: Path, *, limit: int) -> int:
-    """Unpack a tar or zip archive into a folder that does not exist yet; the bytes written.
+    """Unpack a tar or zip archive into a folder that does not exist yet; return the bytes written.
 
     Files get the permissions of any new file. A link to an earlier file in the archive becomes a copy of it, so that
     the folder holds no links.
@@ -124,7 +124,7 @@ class _Unpacking:
 
 
 def safe_place(name: str) -> PurePosixPath:
-    """Where in the folder a member belongs, by its name.
+    """Return where in the folder a member belongs, by its name.
 
     Raises:
         InputError: the name leads out of the folder on one of the usual systems, or cannot be a file's.
@@ -142,7 +142,7 @@ def safe_place(name: str) -> PurePosixPath:
 
 
 def safe_target(name: str, link: str) -> PurePosixPath:
-    """Which member a link repeats: `..` is resolved by name, since the folder holds no links.
+    """Return which member a link repeats: `..` is resolved by name, since the folder holds no links.
 
     Raises:
         InputError: it leads out of the folder.

