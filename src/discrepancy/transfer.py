@@ -1,4 +1,4 @@
-"""Files over HTTP, whole and verified or not at all: a transfer that was cut is resumed, by a later run too."""
+"""Download files over HTTP, whole and verified or not at all, and resume what was cut, by a later run too."""
 
 from __future__ import annotations
 

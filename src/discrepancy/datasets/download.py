@@ -32,7 +32,7 @@ class DownloadDataset(AbstractDataset[DownloadRequest, dict[str, Any]]):
         manifest = read_manifest(self._path)
         if manifest is None:
             raise DatasetError(f"{self._path} holds no downloaded data set")
-        return manifest | {"folder": _shown(self._path)}
+        return manifest | {"folder": _display_path(self._path)}
 
     def save(self, data: DownloadRequest) -> None:
         """Fetch, check and unpack, unless it is there."""
@@ -51,6 +51,6 @@ class DownloadDataset(AbstractDataset[DownloadRequest, dict[str, Any]]):
         return {"path": str(self._path), "dataset": self._dataset}
 
 
-def _shown(path: Path) -> str:
+def _display_path(path: Path) -> str:
     here = Path.cwd()
     return (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()

@@ -69,7 +69,7 @@ def unpack(archive: Path, folder: Path, *, limit: int) -> int:
 
 
 class _Unpacking:
-    """A folder that fills."""
+    """A folder that fills with the checked members of an archive."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder

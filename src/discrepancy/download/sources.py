@@ -14,7 +14,7 @@ _ARCHIVE: Final = re.compile(r"\w[\w.+-]*\.(zip|tar|tar\.xz|txz|tar\.gz|tgz)", r
 
 @dataclass(frozen=True)
 class Licence:
-    """Under which terms a data set is published.
+    """The terms under which a data set is published.
 
     Attributes:
         name: short, `CC BY 4.0`.
