@@ -17,10 +17,10 @@ from kedro.framework.startup import bootstrap_project
 from mlflow.utils.validation import _validate_metric_name
 
 from discrepancy.benchmark.configuration import resolved
-from discrepancy.benchmark.lock import alone
 from discrepancy.benchmark.store import CellStore
 from discrepancy.benchmark.tracking import headline
 from discrepancy.cli import benchmark
+from discrepancy.locks import file_lock
 from tests.conftest import kedro, make_project, write_part
 
 FOLDER = "data/08_reporting/benchmark/b"
@@ -175,9 +175,9 @@ def test_what_was_planned_and_never_run_is_forgotten(finished, photographs, tmp_
 def test_one_benchmark_of_a_name_at_a_time(finished, photographs, tmp_path, monkeypatch):
     project = tmp_path / "project"
     shutil.copytree(finished[0], project)
-    with alone(project / FOLDER, wait=False):
+    with file_lock(project / FOLDER / ".lock"):
         refused = invoke(project, command(photographs))
-    assert refused.exit_code == 1 and "is running already" in refused.output
+    assert refused.exit_code == 1 and f"is running already (process {os.getpid()} on " in refused.output
 
     def without_locks(*_):
         raise OSError("No locks available")

@@ -16,14 +16,14 @@ from tqdm import tqdm
 from discrepancy.benchmark.cell import Task
 from discrepancy.benchmark.configuration import flat, resolved
 from discrepancy.benchmark.local import default_threads, default_workers, run_locally, visible_gpus
-from discrepancy.benchmark.lock import alone
 from discrepancy.benchmark.plan import Cell, Plan, Settings, make_cells
-from discrepancy.benchmark.store import CellStore, Result
+from discrepancy.benchmark.store import LOCK, CellStore, Result
 from discrepancy.benchmark.tables import read_table
 from discrepancy.benchmark.tracking import ParentRun
 from discrepancy.data.photographs import DEMO
 from discrepancy.demo import check_root
 from discrepancy.errors import InputError
+from discrepancy.locks import file_lock
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,8 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
     if options.dry_run:
         _show(Plan.of(cells, settings, store), options, workers, say)
         return True
-    with alone(store.root, wait=False):
+    busy = f"the benchmark in {store.root} is running already"
+    with file_lock(store.root / LOCK, wait=False, busy=busy, advice="wait for it to end, or give another --name"):
         _note(cells, settings, store)
         plan = Plan.of(cells, settings, store)
         _show(plan, options, workers, say)

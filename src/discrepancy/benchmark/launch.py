@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from discrepancy.benchmark.cell import Task
-from discrepancy.benchmark.lock import alone
-from discrepancy.benchmark.store import RESULT, CellStore, Result
+from discrepancy.benchmark.store import LOCK, RESULT, CellStore, Result
+from discrepancy.locks import file_lock
 
 LOG: Final = "run.log"
 _THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -37,7 +37,7 @@ def launch(task: Task, environment: Mapping[str, str] | None = None) -> Result:
     store = CellStore(Path(task.project) / task.store)
     folder = store.root / task.folder
     try:
-        with alone(folder, wait=True):
+        with file_lock(folder / LOCK):
             found = store.read(task.folder)
             if found and found["state"] == "done" and found["fingerprint"] == task.fingerprint:
                 return found

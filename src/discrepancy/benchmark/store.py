@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 CARD: Final = "benchmark.json"
 RESULT: Final = "result.json"
+LOCK: Final = ".lock"
+"""In the folder of a benchmark or a cell: held by the process that works on it."""
 WORK: Final = "work"
 _CELL: Final = ("dataset", "category", "method", "seed")
 _INDEX: Final = (*_CELL, "state", "reason")
