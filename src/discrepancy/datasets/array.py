@@ -17,9 +17,10 @@ from kedro_datasets._typing import JSONPreview
 
 from discrepancy.atomic import delete_leftovers, replacing
 from discrepancy.data.lazy_array import LazyArray
-from discrepancy.datasets.npy import map_npy, same_file, write_npy
+from discrepancy.datasets.npy import write_npy
 from discrepancy.datasets.origin import Origin, read_note, write_note
 from discrepancy.errors import InputError
+from discrepancy.npy import map_npy, same_file
 
 logger = logging.getLogger(__name__)
 

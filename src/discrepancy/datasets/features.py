@@ -16,7 +16,7 @@ from discrepancy.json_files import parse_object
 
 
 class FeaturesDataset(FileDataset[LazyFeatures, Features]):
-    """Saving a recipe computes what the cache does not hold yet; a small file remembers which entry it was.
+    """Lazy features, computed when saved unless the cache holds them; a small file remembers which entry it was.
 
     Args:
         filepath: the small file, JSON.

@@ -48,37 +48,37 @@ class FeatureCache:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
-    def path(self, recipe: LazyFeatures) -> Path:
-        """Where the features of `recipe` are, or would be."""
-        return self.root / recipe.fingerprint[:16]
+    def path(self, lazy: LazyFeatures) -> Path:
+        """Where the features of `lazy` are, or would be."""
+        return self.root / lazy.fingerprint[:16]
 
-    def has(self, recipe: LazyFeatures) -> bool:
-        """Whether the features of `recipe` are there and whole."""
-        return self._load(recipe) is not None
+    def has(self, lazy: LazyFeatures) -> bool:
+        """Whether the features of `lazy` are there and whole."""
+        return self._load(lazy) is not None
 
-    def get(self, recipe: LazyFeatures, *, progress: bool = True) -> Features:
-        """The features of `recipe`, from the cache if every byte is as it was written, or else computed anew.
+    def get(self, lazy: LazyFeatures, *, progress: bool = True) -> Features:
+        """The features of `lazy`, from the cache if every byte is as it was written, or else computed anew.
 
         Args:
-            recipe: what to compute.
+            lazy: what to compute.
             progress: shows a bar over the images (or over the bytes looked at), on a terminal only.
 
         Raises:
             InputError: the features do not fit on the disk or into float16, or are not finite.
         """
-        features = self._found(recipe, warn=True, progress=progress)
+        features = self._found(lazy, warn=True, progress=progress)
         if features is not None:
-            logger.info("features: %d images from the cache %s", recipe.count, features.path)
+            logger.info("features: %d images from the cache %s", lazy.count, features.path)
             return features
-        path = self.path(recipe)
-        logger.info("features: extracting %d images (%s) to %s", recipe.count, ", ".join(recipe.shapes), path)
+        path = self.path(lazy)
+        logger.info("features: extracting %d images (%s) to %s", lazy.count, ", ".join(lazy.shapes), path)
         try:
-            self._make_room(recipe)
+            self._make_room(lazy)
             with claimed(self.root / UNFINISHED) as place:
-                folder = place / self.path(recipe).name
+                folder = place / self.path(lazy).name
                 folder.mkdir()
-                write_entry(recipe, folder, progress=progress)
-                return self._publish(recipe, folder)
+                write_entry(lazy, folder, progress=progress)
+                return self._publish(lazy, folder)
         except OSError as error:
             raise InputError(f"the features cannot be kept in {self.root}: {error}; expected room to write") from error
 
@@ -96,19 +96,19 @@ class FeatureCache:
         except InputError as error:
             raise InputError(f"no such features: {error}, as a run that starts at the beginning writes them") from error
 
-    def _load(self, recipe: LazyFeatures) -> Features | None:
+    def _load(self, lazy: LazyFeatures) -> Features | None:
         try:
-            return read_entry(self.path(recipe), recipe.fingerprint)
+            return read_entry(self.path(lazy), lazy.fingerprint)
         except InputError:
             return None
 
-    def _found(self, recipe: LazyFeatures, *, warn: bool = False, progress: bool = False) -> Features | None:
+    def _found(self, lazy: LazyFeatures, *, warn: bool = False, progress: bool = False) -> Features | None:
         """What is there, every byte of it looked at."""
-        path = self.path(recipe)
+        path = self.path(lazy)
         if not path.exists():
             return None
         try:
-            features = read_entry(path, recipe.fingerprint)
+            features = read_entry(path, lazy.fingerprint)
             check_bytes(features, progress=progress)
         except InputError as error:
             if warn:
@@ -116,27 +116,27 @@ class FeatureCache:
             return None
         return features
 
-    def _make_room(self, recipe: LazyFeatures) -> None:
+    def _make_room(self, lazy: LazyFeatures) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         delete_leftovers(self.root)
         free = shutil.disk_usage(self.root).free
-        if free < recipe.nbytes:
+        if free < lazy.nbytes:
             raise InputError(
-                f"the features need {recipe.nbytes / 2**30:.1f} GiB, but {self.root} has {free / 2**30:.1f} GiB "
+                f"the features need {lazy.nbytes / 2**30:.1f} GiB, but {self.root} has {free / 2**30:.1f} GiB "
                 "free; expected more room, fewer layers, or cache_dtype=float16"
             )
 
-    def _publish(self, recipe: LazyFeatures, folder: Path) -> Features:
+    def _publish(self, lazy: LazyFeatures, folder: Path) -> Features:
         """Gives `folder` its final name, unless the same features are there by now; returns those that are there."""
-        path = self.path(recipe)
+        path = self.path(lazy)
         with file_lock(self.root / _LOCK):  # one writer at a time checks, renames and opens
-            if (features := self._found(recipe)) is not None:
+            if (features := self._found(lazy)) is not None:
                 return features  # another process was faster
             with suppress(FileNotFoundError):  # the usual case: there is nothing in the way
                 path.rename(folder.with_name("damaged"))
             folder.rename(path)
             sync_folder(self.root)
-            features = self._load(recipe)
+            features = self._load(lazy)
         if features is None:
             raise OSError(f"{path}: the features were written, but cannot be read back")
         return features
