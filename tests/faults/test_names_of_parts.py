@@ -54,7 +54,7 @@ def test_paths_are_taken_but_for_patterns():
             check_path("data_folder", path)
 
 
-def test_a_benchmark_refuses_such_a_category_before_any_cell(tmp_path):
+def test_a_benchmark_refuses_such_a_category_before_any_trial(tmp_path):
     for name in ("bolt", "bolt[M8]"):
         (tmp_path / name / "train/good").mkdir(parents=True)
         (tmp_path / name / "train/good/0.png").touch()

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 _NOT_OF_RUNS: Final = ("category", "seed", "data_folder", "benchmark", "download", "accept_license")
-"""Parameters that differ from cell to cell, or that no cell reads."""
+"""Parameters that differ from trial to trial, or that no trial reads."""
 
 
 def resolved(project: Path, env: str | None, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every parameter that a benchmark's cells have in common, as the files give it now; not checked.
+    """Return every parameter that a benchmark's trials have in common, as the files give it now; not checked.
 
     Args:
         project: the project's folder, bootstrapped.

@@ -1,4 +1,4 @@
-"""A benchmark's folder: results of all cells come out, the page and the galleries that it shows go in."""
+"""A benchmark's folder: results of all trials come out, the page and the galleries that it shows go in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from discrepancy.atomic import replacing
 from discrepancy.benchmark.results import BenchmarkResults, PageFiles
-from discrepancy.benchmark.store import CellStore
+from discrepancy.benchmark.store import TrialStore
 from discrepancy.errors import InputError
 
 
@@ -27,12 +27,12 @@ class BenchmarkDataset(AbstractDataset[NoReturn, BenchmarkResults]):
         self.metadata = metadata
 
     def load(self) -> BenchmarkResults:
-        """Read every cell's result.
+        """Read every trial's result.
 
         Raises:
             InputError: there is none.
         """
-        store = CellStore(self._path)
+        store = TrialStore(self._path)
         results = store.table()
         if results.empty:
             others = sorted(path.name for path in self._path.parent.glob("*") if path.is_dir())
@@ -44,7 +44,7 @@ class BenchmarkDataset(AbstractDataset[NoReturn, BenchmarkResults]):
 
     def save(self, data: NoReturn) -> None:
         """Not possible."""
-        raise DatasetError("Results are written by the cells")
+        raise DatasetError("Results are written by the trials")
 
     def _exists(self) -> bool:
         return self._path.is_dir()

@@ -1,6 +1,6 @@
-"""One cell in a process of its own: `python -m discrepancy.benchmark.cell` reads a task from its standard input.
+"""One trial in a process of its own: `python -m discrepancy.benchmark.trial` reads a task from its standard input.
 
-A process per cell: its peak memory is its own, a crash takes nothing else along, and a cell gives the same numbers
+A process per trial: its peak memory is its own, a crash takes nothing else along, and a trial gives the same numbers
 whether it is run alone, beside others or on another machine.
 """
 
@@ -18,23 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from discrepancy.benchmark.configuration import resolved
-from discrepancy.benchmark.plan import Cell, Settings
-from discrepancy.benchmark.store import CellStore, Result
+from discrepancy.benchmark.plan import SharedSettings, Trial
+from discrepancy.benchmark.store import Result, TrialStore
 from discrepancy.errors import InputError
 from discrepancy.explanation import explanation
 
 ARRAYS = ("03_primary", "04_feature", "07_model_output")
-"""What a finished cell does not need any more: gigabytes for a large data set."""
+"""What a finished trial does not need any more: gigabytes for a large data set."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """All that a process needs to know of a cell; JSON values, so that it can be sent anywhere.
+class TrialSpec:
+    """All that a process needs to know of a trial; JSON values, so that it can be sent anywhere.
 
     Attributes:
-        project: the project's folder, on the machine that runs the cell.
+        project: the project's folder, on the machine that runs the trial.
         store: the benchmark's folder, relative to the project's.
-        folder: the cell's, below that.
+        folder: the trial's, below that.
         dataset: how the photographs are laid out.
         category: the part.
         method: the pipeline.
@@ -42,7 +42,7 @@ class Task:
         params: `--params` besides, nested.
         env: Kedro's environment.
         threads: for PyTorch's products.
-        fingerprint: of the cell and its settings.
+        fingerprint: of the trial and its settings.
         parent: MLflow's run that this one belongs to; None for none.
         keep_arrays: leave images, features' pointers and anomaly maps on disk.
     """
@@ -62,7 +62,7 @@ class Task:
     keep_arrays: bool = False
 
     def result(self, state: str, *, reason: str = "", seconds: float = 0.0, **more: Any) -> Result:
-        """The result of this cell."""
+        """The result of this trial."""
         index = {name: getattr(self, name) for name in ("dataset", "category", "method", "seed", "fingerprint")}
         return {**index, "state": state, "reason": reason, "seconds": seconds, **more}
 
@@ -71,67 +71,67 @@ class Task:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Task:
-        """The task that `to_json` wrote."""
+    def from_json(cls, text: str) -> TrialSpec:
+        """The spec that `to_json` wrote."""
         return cls(**json.loads(text))
 
 
-def run(task: Task) -> Result:
-    """Run the cell in this process and keep its result."""
+def run(spec: TrialSpec) -> Result:
+    """Run the trial in this process and keep its result."""
     import torch
 
-    torch.set_num_threads(task.threads)
+    torch.set_num_threads(spec.threads)
     began = time.perf_counter()
-    store = CellStore(Path(task.project) / task.store)
+    store = TrialStore(Path(spec.project) / spec.store)
     try:
-        found = _session(task, store)
-        result = task.result("done", seconds=time.perf_counter() - began, **found)
-    except Exception as error:  # whatever it is, the other cells go on, and the table says what it was
+        found = _session(spec, store)
+        result = spec.result("done", seconds=time.perf_counter() - began, **found)
+    except Exception as error:  # whatever it is, the other trials go on, and the table says what it was
         reason = explanation(error) or f"{type(error).__name__}: {error}"
-        store.write(task.folder, task.result("failed", reason=reason, seconds=time.perf_counter() - began))
+        store.write(spec.folder, spec.result("failed", reason=reason, seconds=time.perf_counter() - began))
         raise
-    if not task.keep_arrays:
+    if not spec.keep_arrays:
         for name in ARRAYS:
-            shutil.rmtree(store.work(task.folder) / name, ignore_errors=True)
-    store.write(task.folder, result)
+            shutil.rmtree(store.work(spec.folder) / name, ignore_errors=True)
+    store.write(spec.folder, result)
     return result
 
 
-def _session(task: Task, store: CellStore) -> dict[str, Any]:
-    """What a whole Kedro run of the cell gives: metrics, where its report lies, MLflow's run."""
+def _session(spec: TrialSpec, store: TrialStore) -> dict[str, Any]:
+    """What a whole Kedro run of the trial gives: metrics, where its report lies, MLflow's run."""
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
     from kedro.runner import SequentialRunner
 
-    project = Path(task.project)
-    if task.parent:
-        os.environ["MLFLOW_PARENT_RUN_ID"] = task.parent
+    project = Path(spec.project)
+    if spec.parent:
+        os.environ["MLFLOW_PARENT_RUN_ID"] = spec.parent
     bootstrap_project(project)
-    _check_configuration(task, project)
+    _check_configuration(spec, project)
     given = {
-        **task.params,
-        "dataset": task.dataset,
-        "category": task.category,
-        "seed": task.seed,
-        "data_folder": store.work(task.folder).relative_to(project).as_posix(),
+        **spec.params,
+        "dataset": spec.dataset,
+        "category": spec.category,
+        "seed": spec.seed,
+        "data_folder": store.work(spec.folder).relative_to(project).as_posix(),
     }
-    session: Any = KedroSession.create(project_path=project, env=task.env, runtime_params=given)
+    session: Any = KedroSession.create(project_path=project, env=spec.env, runtime_params=given)
     with chdir(project), session:
-        session.run(pipeline_names=[task.method], runner=SequentialRunner())
+        session.run(pipeline_names=[spec.method], runner=SequentialRunner())
     found = {"version": session.session_id, "run_id": _run_id(session.session_id)}
-    metrics = store.report(task.folder, {**task.result("done"), **found}, "metrics.json")
+    metrics = store.report(spec.folder, {**spec.result("done"), **found}, "metrics.json")
     return {"metrics": json.loads(metrics.read_text(encoding="utf-8")), **found}
 
 
-def _check_configuration(task: Task, project: Path) -> None:
-    """The files may have been changed since the benchmark was planned: its cells would not be comparable.
+def _check_configuration(spec: TrialSpec, project: Path) -> None:
+    """The files may have been changed since the benchmark was planned: its trials would not be comparable.
 
     Raises:
         InputError: they give other parameters now.
     """
-    cell = Cell(task.dataset, task.category, task.method, task.seed)
-    now = Settings(resolved(project, task.env, task.params), task.threads)
-    if now.fingerprint(cell) != task.fingerprint:
+    trial = Trial(spec.dataset, spec.category, spec.method, spec.seed)
+    now = SharedSettings(resolved(project, spec.env, spec.params), spec.threads)
+    if now.fingerprint(trial) != spec.fingerprint:
         raise InputError(
             f"the files in {project / 'conf'} have other parameters now than when the benchmark began; expected them "
             "to stay: start it again, under another --name if it was meant"
@@ -157,10 +157,10 @@ def die_with_parent(parent: int) -> None:
 
 
 def main() -> None:
-    """Run the task on standard input; exit code 1 if it fails."""
+    """Run the trial whose spec stands on standard input; exit code 1 if it fails."""
     die_with_parent(int(sys.argv[1]))
     try:
-        run(Task.from_json(sys.stdin.read()))
+        run(TrialSpec.from_json(sys.stdin.read()))
     except Exception:
         import traceback
 
