@@ -11,11 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from discrepancy.methods.base import load_detector
+    from discrepancy.detection.storage import load_detector
 
 __all__ = ["load_detector"]
 
-_HOMES: Final = {"load_detector": "discrepancy.methods.base"}
+_HOMES: Final = {"load_detector": "discrepancy.detection.storage"}
 """The module of each public name. It is imported when the name is first asked for: PyTorch takes seconds."""
 
 

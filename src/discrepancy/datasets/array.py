@@ -21,6 +21,7 @@ from discrepancy.datasets.npy import write_npy
 from discrepancy.datasets.origin import Origin, read_note, write_note
 from discrepancy.errors import InputError
 from discrepancy.npy import map_npy, same_file
+from discrepancy.storage import local_path
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class ArrayDataset(AbstractDataset[np.ndarray | LazyArray, np.ndarray]):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self._filepath = local_path(filepath, "arrays are read memory-mapped, which no store allows")
         self._card = self._filepath.with_name(f"{self._filepath.name}.json")
         self._held: tuple[np.ndarray, dict[str, Any]] | None = None
         self.metadata = metadata

@@ -12,6 +12,7 @@ from discrepancy.atomic import replacing
 from discrepancy.benchmark.results import BenchmarkResults, PageFiles
 from discrepancy.benchmark.store import TrialStore
 from discrepancy.errors import InputError
+from discrepancy.storage import local_path
 
 
 class BenchmarkDataset(AbstractDataset[NoReturn, BenchmarkResults]):
@@ -23,7 +24,7 @@ class BenchmarkDataset(AbstractDataset[NoReturn, BenchmarkResults]):
     """
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(path)
+        self._path = local_path(path, "a benchmark's folder is written by many processes at once")
         self.metadata = metadata
 
     def load(self) -> BenchmarkResults:
@@ -62,7 +63,7 @@ class PageDataset(AbstractDataset[PageFiles, Path]):
     """
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(path)
+        self._path = local_path(path, "the page is opened from disk")
         self.metadata = metadata
 
     def load(self) -> Path:

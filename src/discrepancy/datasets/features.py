@@ -13,6 +13,7 @@ from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache, Features
 from discrepancy.features.recipe import LazyFeatures
 from discrepancy.json_files import parse_object
+from discrepancy.storage import local_path
 
 
 class FeaturesDataset(FileDataset[LazyFeatures, Features]):
@@ -25,8 +26,9 @@ class FeaturesDataset(FileDataset[LazyFeatures, Features]):
     """
 
     def __init__(self, *, filepath: str, path: str, metadata: dict[str, Any] | None = None) -> None:
-        super().__init__(filepath=filepath, metadata=metadata)
-        self._cache = Path(path)
+        why = "features are read memory-mapped, which no store allows"
+        super().__init__(filepath=str(local_path(filepath, why)), metadata=metadata)
+        self._cache = local_path(path, why)
 
     def _encode(self, data: LazyFeatures) -> bytes:
         """Extract, or find in the cache."""

@@ -131,9 +131,11 @@ class TrackingHooks:
             return
         dataset = self._catalog.get(dataset_name)
         if how["as"] == "figure":
-            log_figure(self._client, self._run_id, Path(dataset._get_load_path()))
+            with dataset.local_copy() as path:
+                log_figure(self._client, self._run_id, path)
         elif how["as"] == "detector":
-            log_detector(self._client, self._run_id, Path(dataset._get_load_path()), data.card)
+            with dataset.local_copy() as folder:
+                log_detector(self._client, self._run_id, folder, data.card)
         else:
             LOGGERS[how["as"]](self._client, self._run_id, data, how.get("file", dataset_name))
 
