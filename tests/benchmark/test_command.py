@@ -186,6 +186,15 @@ def test_one_benchmark_of_a_name_at_a_time(finished, photographs, tmp_path, monk
     assert invoke(project, command(photographs)).exit_code == 0
 
 
+def test_the_catalog_says_where_a_benchmark_lies(project, photographs):
+    (project / "conf/local").mkdir(exist_ok=True)
+    entry = "benchmark: {type: discrepancy.datasets.BenchmarkDataset, path: elsewhere}\n"
+    (project / "conf/local/catalog.yml").write_text(entry)
+    with file_lock(project / "elsewhere/.lock"):
+        refused = invoke(project, command(photographs))
+    assert refused.exit_code == 1 and f"the benchmark in {project}/elsewhere is running already" in refused.output
+
+
 def test_what_breaks_a_benchmark_off_is_shown_even_if_mlflow_is_gone_too(finished, photographs, tmp_path, monkeypatch):
     project = tmp_path / "project"
     shutil.copytree(finished[0], project)

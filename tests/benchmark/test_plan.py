@@ -131,9 +131,17 @@ def test_galleries_are_those_of_the_lowest_finished_seed(store):
     store.write(zero.folder, done(zero, state="failed"))
     for trial in (zero, ten, two):
         if trial != zero:
-            store.write(trial.folder, done(trial))
-        path = store.report(trial.folder, done(trial), "gallery.png")
+            store.write(trial.folder, done(trial) | {"gallery": f"{trial.folder}/work/gallery.png"})
+        path = store.work(trial.folder) / "gallery.png"
         path.parent.mkdir(parents=True)
         path.write_bytes(b"")
     (found,) = store.galleries().values()
     assert "seed_2/" in found.as_posix() and json.dumps(list(store.galleries())) == '[["dfr", "demo", "cable"]]'
+
+
+@pytest.mark.parametrize("path", ["../../secret.png", "/etc/secret.png", "dfr/../../secret.png"])
+def test_a_gallery_that_leads_elsewhere_is_damage(store, path, caplog):
+    trial = trials()[0]
+    store.write(trial.folder, done(trial) | {"gallery": path})
+    assert store.read(trial.folder) is None and "leads out of the benchmark's folder" in caplog.text
+    assert store.galleries() == {}

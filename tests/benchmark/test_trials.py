@@ -57,8 +57,9 @@ def test_a_trial_leaves_its_result_and_its_report(place, part, alone):
     assert alone["state"] == "done" and alone == store.read(spec.folder)
     assert alone["fingerprint"] == spec.fingerprint and alone["seconds"] > 1 and alone["run_id"]
     assert 0 <= alone["metrics"]["image_auroc"] <= 1 and alone["metrics"]["peak_memory_mib"] > 100
-    assert store.report(spec.folder, alone, "gallery.png").is_file()
-    assert not (store.work(spec.folder) / "03_primary").exists()  # nobody needs the arrays any more
+    (gallery,) = store.galleries().values()
+    assert gallery.is_file() and gallery.is_relative_to(store.work(spec.folder)) and gallery.name == "gallery.png"
+    assert not list(store.work(spec.folder).rglob("*.npy"))  # nobody needs the arrays any more
     assert not (place / "data/03_primary").exists() and not (place / "data/06_models").exists()
     assert (place / "data/04_feature/cache").is_dir()  # shared by all runs
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tqdm import tqdm
 
-from discrepancy.benchmark.configuration import flat, resolved
+from discrepancy.benchmark.configuration import catalog_of, flat, relative, resolved
 from discrepancy.benchmark.local import default_threads, default_workers, run_locally, visible_gpus
 from discrepancy.benchmark.plan import Plan, SharedSettings, Trial, make_trials
 from discrepancy.benchmark.store import LOCK, Result, TrialStore
@@ -26,8 +26,6 @@ from discrepancy.errors import InputError
 from discrepancy.locks import file_lock
 
 logger = logging.getLogger(__name__)
-
-FOLDER: Final = "data/08_reporting/benchmark"
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,8 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
         check_root(data_root)
     trials = make_trials(options.methods, dataset, options.categories, options.seeds, data_root)
     _check_parameters(project, options, trials[0])
-    store = TrialStore(project / FOLDER / str(options.name))
+    catalog: Any = catalog_of(project, options.env, {"benchmark": options.name})
+    store = TrialStore(project / catalog.get("benchmark").path)
     gpus = [] if options.scheduler else visible_gpus()
     workers = options.workers or default_workers(
         gpus, max(parameters[name].get("processes", 1) for name in options.methods)
@@ -109,7 +108,7 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
                 for spec, result in results:
                     tqdm.write(_line(spec, result))
             failed = [trial for trial in trials if (store.read(trial.folder) or {}).get("state") != "done"]
-            _report(project, options, store, parent)
+            _report(project, options, store, parent, catalog)
             parent.close("FAILED" if failed else "FINISHED")
         except BaseException as error:
             _end(parent, killed=not isinstance(error, Exception))
@@ -152,7 +151,7 @@ def _spec(
 ) -> TrialSpec:
     return TrialSpec(
         project=str(project),
-        store=store.root.relative_to(project).as_posix(),
+        store=relative(store.root, project),
         folder=trial.folder,
         dataset=trial.dataset,
         category=trial.category,
@@ -203,17 +202,19 @@ def _open_parent(project: Path, options: Options, dataset: str, store: TrialStor
     return parent
 
 
-def _report(project: Path, options: Options, store: TrialStore, parent: ParentRun) -> None:
+def _report(project: Path, options: Options, store: TrialStore, parent: ParentRun, catalog: Any) -> None:
     """Tables and page, by the pipeline that makes them again at any time; MLflow gets them too."""
     from kedro.framework.session import KedroSession
     from kedro.runner import SequentialRunner
 
-    session: Any = KedroSession.create(project_path=project, runtime_params={"benchmark": options.name})
+    given = {"benchmark": options.name}
+    session: Any = KedroSession.create(project_path=project, env=options.env, runtime_params=given)
     with session:
         session.run(pipeline_names=["benchmark_report"], runner=SequentialRunner())
-    summary = read_table(store.root / "report/summary.csv")
-    results = store.table()
-    folders = {"benchmark": store.root / "report", "benchmark/page": store.root / "page"}
+    table = project / catalog.get("benchmark_report.summary_table").address
+    summary, results = read_table(table), store.table()
+    page = project / catalog.load("benchmark_report.page")
+    folders = {"benchmark": table.parent, "benchmark/page": page.parent}
     parent.log(results, {"results.json": results, "summary.json": summary}, folders)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from discrepancy.atomic import replacing
 from discrepancy.errors import InputError
@@ -27,10 +27,18 @@ _INDEX: Final = (*_TRIAL, "state", "reason")
 
 Result = dict[str, Any]
 """`dataset`, `category`, `method`, `seed`, `state` (`done` or `failed`), `reason` (of a failure), `fingerprint`,
-`seconds` (wall time), `metrics` (by name; None where not defined), `run_id` (MLflow's), `version` (Kedro's)."""
+`seconds` (wall time), `metrics` (by name; None where not defined), `gallery` (its path below the benchmark's folder;
+None where there is none), `run_id` (MLflow's), `version` (Kedro's)."""
 
 
 _Name = Annotated[str, Field(min_length=1, pattern=r"^[^/\\]+$")]  # of one folder
+
+
+def _below(path: str | None) -> str | None:
+    """A path that leads out of the benchmark's folder would be copied to its page."""
+    if path is not None and (PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts):
+        raise ValueError("leads out of the benchmark's folder")
+    return path
 
 
 class _TrialForm(BaseModel):
@@ -54,7 +62,7 @@ class _ResultForm(_TrialForm):
     fingerprint: str
     seconds: Annotated[float, Field(ge=0)]
     metrics: dict[str, float | None] | None = None
-    version: _Name = "none"
+    gallery: Annotated[str | None, AfterValidator(_below)] = None
 
 
 class _CardForm(BaseModel):
@@ -102,11 +110,6 @@ class TrialStore:
         """Add to the benchmark's card."""
         _replace(self.root / CARD, {**self.card(), **values})
 
-    def report(self, folder: str, result: Mapping[str, Any], name: str) -> Path:
-        """A file of the report that a trial's run wrote, by the version that its result names."""
-        part = Path("08_reporting") / result["dataset"] / result["category"] / result["method"]
-        return self.work(folder) / part / name / str(result["version"]) / name
-
     def read(self, folder: str) -> Result | None:
         """A trial's result; None if there is none, or (with a warning) a damaged one: the trial then runs again."""
         path = self.root / folder / RESULT
@@ -115,7 +118,7 @@ class TrialStore:
         try:
             result = read_object(path)
             form = _ResultForm.model_validate(result)
-            if form.folder != folder or form.version == "..":
+            if form.folder != folder:
                 raise InputError(f"{path}: is of {form.folder}; expected a result of {folder}")
         except (InputError, ValidationError) as error:
             reason = f"{path}: {_first(error)}" if isinstance(error, ValidationError) else error
@@ -139,8 +142,8 @@ class TrialStore:
         for path in sorted(self.root.glob(f"*/*/*/*/{RESULT}"), key=_seed):
             folder = path.parent.relative_to(self.root).as_posix()
             result = self.read(folder)
-            if result and result["state"] == "done" and "version" in result:
-                picture = self.report(folder, result, "gallery.png")
+            if result and result["state"] == "done" and result.get("gallery"):
+                picture = self.root / result["gallery"]
                 if picture.is_file():
                     found.setdefault((result["method"], result["dataset"], result["category"]), picture)
         return found

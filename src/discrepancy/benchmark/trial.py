@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 import time
@@ -17,14 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from discrepancy.benchmark.configuration import resolved
+from discrepancy.benchmark.configuration import catalog_of, relative, resolved
 from discrepancy.benchmark.plan import SharedSettings, Trial
 from discrepancy.benchmark.store import Result, TrialStore
 from discrepancy.errors import InputError
 from discrepancy.explanation import explanation
-
-ARRAYS = ("03_primary", "04_feature", "07_model_output")
-"""What a finished trial does not need any more: gigabytes for a large data set."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class TrialSpec:
         threads: for PyTorch's products.
         fingerprint: of the trial and its settings.
         parent: MLflow's run that this one belongs to; None for none.
-        keep_arrays: leave images, features' pointers and anomaly maps on disk.
+        keep_arrays: leave images and anomaly maps on disk.
     """
 
     project: str
@@ -90,9 +86,6 @@ def run(spec: TrialSpec) -> Result:
         reason = explanation(error) or f"{type(error).__name__}: {error}"
         store.write(spec.folder, spec.result("failed", reason=reason, seconds=time.perf_counter() - began))
         raise
-    if not spec.keep_arrays:
-        for name in ARRAYS:
-            shutil.rmtree(store.work(spec.folder) / name, ignore_errors=True)
     store.write(spec.folder, result)
     return result
 
@@ -113,14 +106,37 @@ def _session(spec: TrialSpec, store: TrialStore) -> dict[str, Any]:
         "dataset": spec.dataset,
         "category": spec.category,
         "seed": spec.seed,
-        "data_folder": store.work(spec.folder).relative_to(project).as_posix(),
+        "data_folder": relative(store.work(spec.folder), project),
     }
     session: Any = KedroSession.create(project_path=project, env=spec.env, runtime_params=given)
-    with chdir(project), session:
-        session.run(pipeline_names=[spec.method], runner=SequentialRunner())
-    found = {"version": session.session_id, "run_id": _run_id(session.session_id)}
-    metrics = store.report(spec.folder, {**spec.result("done"), **found}, "metrics.json")
-    return {"metrics": json.loads(metrics.read_text(encoding="utf-8")), **found}
+    with chdir(project):
+        with session:
+            session.run(pipeline_names=[spec.method], runner=SequentialRunner())
+        catalog = catalog_of(project, spec.env, given)
+        found = {"metrics": catalog.load(f"{spec.method}.metrics"), "gallery": _gallery(catalog, spec.method, store)}
+        if not spec.keep_arrays:
+            _delete_arrays(catalog, spec.method)
+    return {**found, "version": session.session_id, "run_id": _run_id(session.session_id)}
+
+
+def _gallery(catalog: Any, method: str, store: TrialStore) -> str | None:
+    """Where the run's gallery lies, below the benchmark's folder; None where there is none."""
+    dataset = catalog.get(f"{method}.gallery_figure")
+    if dataset is None or not dataset.exists():
+        return None
+    path = Path(dataset.address).absolute()
+    return path.relative_to(store.root).as_posix() if path.is_relative_to(store.root) else None
+
+
+def _delete_arrays(catalog: Any, method: str) -> None:
+    """Delete what a finished trial does not need any more: gigabytes for a large data set."""
+    from kedro.framework.project import pipelines
+
+    from discrepancy.datasets import ArrayDataset
+
+    for name in pipelines[method].datasets():
+        if isinstance(dataset := catalog.get(name), ArrayDataset):
+            dataset.delete()
 
 
 def _check_configuration(spec: TrialSpec, project: Path) -> None:

@@ -93,6 +93,12 @@ class ArrayDataset(AbstractDataset[np.ndarray | LazyArray, np.ndarray]):
         if fingerprint is not None or len(card) > len(_card(None, written, None)):
             write_note(self._card, card)
 
+    def delete(self) -> None:
+        """Remove the array and its card; who has mapped it goes on reading it."""
+        self._held = None
+        self._card.unlink(missing_ok=True)
+        self._filepath.unlink(missing_ok=True)
+
     def found(self) -> Iterator[tuple[str | None, Origin | None]]:
         """Yield the array that is on disk: no version, and its origin where one was kept."""
         try:

@@ -24,7 +24,7 @@ class BenchmarkDataset(AbstractDataset[NoReturn, BenchmarkResults]):
     """
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = local_path(path, "a benchmark's folder is written by many processes at once")
+        self.path = local_path(path, "a benchmark's folder is written by many processes at once")
         self.metadata = metadata
 
     def load(self) -> BenchmarkResults:
@@ -33,25 +33,25 @@ class BenchmarkDataset(AbstractDataset[NoReturn, BenchmarkResults]):
         Raises:
             InputError: there is none.
         """
-        store = TrialStore(self._path)
+        store = TrialStore(self.path)
         results = store.table()
         if results.empty:
-            others = sorted(path.name for path in self._path.parent.glob("*") if path.is_dir())
+            others = sorted(path.name for path in self.path.parent.glob("*") if path.is_dir())
             there = f"benchmarks there: {', '.join(others)}" if others else "none was run yet"
             raise InputError(
-                f"{self._path} holds no results: expected those of `kedro benchmark --name={self._path.name}`; {there}"
+                f"{self.path} holds no results: expected those of `kedro benchmark --name={self.path.name}`; {there}"
             )
-        return BenchmarkResults(self._path.name, results, store.galleries())
+        return BenchmarkResults(self.path.name, results, store.galleries())
 
     def save(self, data: NoReturn) -> None:
         """Not possible."""
         raise DatasetError("Results are written by the trials")
 
     def _exists(self) -> bool:
-        return self._path.is_dir()
+        return self.path.is_dir()
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self._path)}
+        return {"path": str(self.path)}
 
 
 class PageDataset(AbstractDataset[PageFiles, Path]):
