@@ -14,9 +14,17 @@ from PIL import Image
 from discrepancy.benchmark.configuration import catalog_of
 from discrepancy.benchmark.plan import Trial
 from discrepancy.benchmark.store import TrialStore
+from discrepancy.methods.card import Card, ImageScoreEntry, NetworkEntry
 from tests.conftest import PROJECT
 
-CARD = {"images": 5, "image_size": [96, 96], "parameters": {"epochs": 3}}
+CARD = Card(
+    method="dfc",
+    parameters={"epochs": 3},
+    backbone=NetworkEntry(backbone="vgg19", layers=["relu1_1"], weights="0" * 64),
+    image_size=[96, 96],
+    image_score=ImageScoreEntry(sigma=0.0),
+    images={"train": 5},
+)
 TABLE = pd.DataFrame({"defect": ["01", "all"], "images": [1, 2]})
 
 
@@ -62,7 +70,7 @@ def test_the_latest_run_of_every_part_and_method(tool, project):
         ("folder", "disc", "dfr"): 0.75,
     }
     run = runs["demo", "cable", "dfc"]
-    assert (run["images"], run["image_size"], run["epochs"]) == (5, [96, 96], 3)
+    assert (run["images"], run["image_size"], run["epochs"]) == ({"train": 5}, [96, 96], 3)
     assert run["table"] == [{"defect": "01", "images": 1}, {"defect": "all", "images": 2}]
     assert [path.name for path in (project / "docs/pictures").iterdir()] == ["dfc_cable.png"]
     picture = np.asarray(Image.open(project / "docs/pictures/dfc_cable.png").convert("RGB"))

@@ -93,7 +93,7 @@ def collect_run(dataset: str, category: str, method: str, data_folder: str | Non
         for name, target in PICTURES.items():
             if (picture := found.get(f"{method}.{name}")).exists():
                 shutil.copy(picture.address, ROOT / "docs/pictures" / target.format(method, category))
-    facts = {"images": card["images"], "image_size": card["image_size"], "epochs": card["parameters"]["epochs"]}
+    facts = {"images": card.images, "image_size": card.image_size, "epochs": card.parameters["epochs"]}
     rows = table.to_dict("records")
     return {"dataset": dataset, "category": category, "method": method, **facts, **metrics, "table": rows}
 

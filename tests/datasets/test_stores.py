@@ -28,7 +28,7 @@ from discrepancy.datasets import (
 )
 from discrepancy.datasets.origin import Origin
 from discrepancy.errors import InputError
-from discrepancy.storage import LocalFiles, files_of
+from discrepancy.stores import LocalFiles, files_of
 
 TABLE = pd.DataFrame({"image": ["a", "b"], "score": [0.5, 1.0]})
 FIGURE = Figure(figsize=(2, 1), dpi=50, facecolor=(1, 0, 0))

@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from discrepancy.datasets.npy import write_npy
 from discrepancy.datasets.origin import Origin, read_note, write_note
 from discrepancy.errors import InputError
 from discrepancy.npy import map_npy, same_file
-from discrepancy.storage import local_path
+from discrepancy.stores import local_path
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from discrepancy.atomic import replacing
 from discrepancy.benchmark.results import BenchmarkResults, PageFiles
 from discrepancy.benchmark.store import TrialStore
 from discrepancy.errors import InputError
-from discrepancy.storage import local_path
+from discrepancy.stores import local_path
 
 
 class BenchmarkDataset(AbstractDataset[NoReturn, BenchmarkResults]):

@@ -16,7 +16,7 @@ from discrepancy.errors import InputError
 from discrepancy.json_files import parse_object
 from discrepancy.methods.base import Method
 from discrepancy.methods.card import Card
-from discrepancy.storage import local_path
+from discrepancy.stores import local_path
 
 
 class DetectorDataset(OwnDataset[Method, Method]):

@@ -13,7 +13,7 @@ from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache, Features
 from discrepancy.features.recipe import LazyFeatures
 from discrepancy.json_files import parse_object
-from discrepancy.storage import local_path
+from discrepancy.stores import local_path
 
 
 class FeaturesDataset(FileDataset[LazyFeatures, Features]):

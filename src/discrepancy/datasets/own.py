@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from kedro.io import AbstractVersionedDataset, DatasetError, Version
 
 from discrepancy.datasets.origin import Origin, read_note, write_note
-from discrepancy.storage import files_of
+from discrepancy.stores import files_of
 
 In = TypeVar("In")
 Out = TypeVar("Out")

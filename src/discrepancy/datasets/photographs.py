@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError
 
 from discrepancy.data.photographs import Photographs, open_photographs
-from discrepancy.storage import local_path
+from discrepancy.stores import local_path
 
 
 class PhotographsDataset(AbstractDataset[NoReturn, Photographs]):
