@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
-
-Shrinkage = Literal["oas", "none"]
 
 PIECE = 1 << 26
 """Bytes of float64 matrices that are factorised at a time."""
@@ -48,7 +45,7 @@ class GaussianStatistics:
         self.mean += shift * (count / total)
         self.count = total
 
-    def whitening(self, *, ridge: float, shrinkage: Shrinkage = "none") -> Tensor:
+    def whitening(self, ridge: float) -> Tensor:
         """Return W [P, d, d], lower triangular, with W^T W the inverse of the covariance plus ridge times identity.
 
         Takes the place of the statistics, so that no second array of their size is needed: use them no more.
@@ -56,37 +53,15 @@ class GaussianStatistics:
         Args:
             ridge: what is added to the covariance's diagonal, larger than 0 (0.01 in the paper): with fewer images
                 than channels the covariance has no inverse.
-            shrinkage: `oas` shrinks the covariance first (see `shrunk`).
         """
         matrices = self._products
         channels = matrices.shape[-1]
         identity = torch.eye(channels, dtype=torch.float64, device=matrices.device)
         for piece in matrices.split(max(1, PIECE // (8 * channels**2))):
             covariance = piece.double() / max(self.count - 1, 1)  # as in equation 1; of a single image it is 0
-            if shrinkage == "oas":
-                covariance = shrunk(covariance, self.count)
             factor = torch.linalg.cholesky(covariance + ridge * identity)
             piece.copy_(torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False))
         return matrices
-
-
-def shrunk(covariance: Tensor, count: int) -> Tensor:
-    """Shrink covariances towards a multiple of the identity of the same trace, by as much as few vectors ask for.
-
-    The oracle approximating shrinkage (Chen, Wiesel, Eldar and Hero 2010) in the form of scikit-learn's `OAS`, which
-    needs the covariance only; Ledoit's and Wolf's needs the vectors once more.
-
-    Args:
-        covariance: float64 [P, d, d].
-        count: number of vectors that each comes from.
-    """
-    channels = covariance.shape[-1]
-    scale = covariance.diagonal(dim1=1, dim2=2).mean(1)
-    squares = covariance.square().mean((1, 2))
-    spread = (count + 1) * (squares - scale.square() / channels)
-    weight = ((squares + scale.square()) / spread).nan_to_num(1.0).clamp(0, 1)[:, None, None]
-    identity = torch.eye(channels, dtype=covariance.dtype, device=covariance.device)
-    return (1 - weight) * covariance + weight * scale[:, None, None] * identity
 
 
 def mahalanobis(vectors: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:

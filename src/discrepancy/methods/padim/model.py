@@ -69,7 +69,7 @@ class PaDiM(Method):
         for maps in data.cached.batches(range(data.examples), device):
             statistics.update(self.embedding(maps).flatten(1, 2))
         self.mean.copy_(statistics.mean)
-        self.whitening = statistics.whitening(ridge=parameters.ridge, shrinkage=parameters.shrinkage)
+        self.whitening = statistics.whitening(parameters.ridge)
 
     def anomaly_maps(self, images: Tensor) -> Tensor:
         """Return the Mahalanobis distance at each position, upsampled: [N, 3, H, W] -> [N, H, W]."""

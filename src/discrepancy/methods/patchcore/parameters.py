@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field
 
 from discrepancy.methods.card import LARGEST_SIGMA
@@ -11,10 +14,10 @@ from discrepancy.methods.parameters import MethodParameters
 class PatchCoreParameters(MethodParameters):
     """Parameters of PatchCore. The defaults suit the embedded backbone on two CPU cores; `conf/paper` has the paper's.
 
-    The layers of all backbones are the backbone's own two at strides 8 and 16 unless named; the paper's, too.
+    Where no layers are named they are two at strides 8 and 16, as in the paper.
     """
 
-    DEFAULT_LAYERS = {"vgg19": ["relu3_4", "relu4_4"]}
+    DEFAULT_LAYERS: ClassVar[Mapping[str, list[str]]] = {"vgg19": ["relu4_4", "relu5_4"]}
 
     dimension: int | None = Field(
         None, ge=1, le=1 << 14, description="length of patch features; null: all channels; 1024 in the paper"
