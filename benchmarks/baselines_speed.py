@@ -78,7 +78,8 @@ def measure(name: str, images: np.ndarray, root: Path, queue: multiprocessing.Qu
     backbone = build_backbone(parameters.backbone)
     entries = {"images": {"train": len(images)}, **kind.card_entries(parameters, {})}
     size = images.shape[2], images.shape[3]
-    detector = kind(backbone, parameters, new_card(kind, parameters, backbone, image_size=size, data_digest="", **entries))
+    card = new_card(kind, parameters, backbone, image_size=size, data_digest="", **entries)
+    detector = kind(backbone, parameters, card)
     data, before = TrainingData(images, features, len(images)), peak_mib()
     row = {"method": name, "seconds": seconds(lambda: detector.fit(data)), "mib": peak_mib(), "mib_before": before}
     plain = plain_padim if name == "padim" else plain_patchcore
