@@ -139,6 +139,12 @@ class TrackingHooks:
         else:
             LOGGERS[how["as"]](self._client, self._run_id, data, how.get("file", dataset_name))
 
+    @hook_impl
+    def after_node_run(self) -> None:
+        """End the run if Ctrl+C or SIGTERM came in the step and was swallowed there."""
+        if self._run is not None:
+            self._run.raise_if_interrupted()
+
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
         """Keep the run, which kedro-mlflow has ended, if it has done anything."""
@@ -148,7 +154,14 @@ class TrackingHooks:
 
     @hook_impl(trylast=True)
     def on_pipeline_error(self) -> None:
-        """Keep the run, which kedro-mlflow has ended as FAILED."""
+        """Keep the run, which kedro-mlflow has ended as FAILED; one that was interrupted was killed.
+
+        Raises:
+            KeyboardInterrupt: the error comes from Ctrl+C.
+            SystemExit: the error comes from SIGTERM.
+        """
+        if self._run is not None:
+            self._run.raise_if_interrupted()
         self._end()
 
     def _end(self) -> None:
