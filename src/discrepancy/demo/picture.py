@@ -1,4 +1,4 @@
-"""One photograph of a part, with the same photograph of the flawless part and the mask of what differs."""
+"""A photograph of a part, the same photograph of the flawless part, and the mask of their difference."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ Scene = TypeVar("Scene")
 
 @dataclass(frozen=True)
 class Picture:
-    """`image` [size, size, 3] uint8 and, of a defective piece, `mask` [size, size] bool: the pixels that differ."""
+    """A photograph `image` [size, size, 3] uint8 and, of a defective piece, `mask` [size, size] bool of changed
+    pixels.
+    """
 
     image: NDArray[np.uint8]
     mask: NDArray[np.bool_] | None = None
@@ -53,7 +55,9 @@ def take(part: Part[Scene], seeds: np.random.SeedSequence, size: int, defect: st
 
 
 def visible_difference(seen: Field, expected: Field) -> NDArray[np.bool_]:
-    """Where two noise-free pictures [H, W, 3] (grey values 0 .. 255) differ visibly, without specks and pinholes."""
+    """Return where two noise-free pictures [H, W, 3] (grey values 0 .. 255) differ visibly, without specks and
+    pinholes.
+    """
     difference = np.abs(seen - expected).max(2)
     if not difference.any():
         raise RuntimeError("A defect changes no pixel of its picture; this is a fault of the renderer.")

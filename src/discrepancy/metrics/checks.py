@@ -1,4 +1,4 @@
-"""What every metric asks of its input: numbers, fitting shapes, labels that are 0 or 1, no NaN."""
+"""Checks of the input of every metric: numbers, matching shapes, labels that are 0 or 1, no NaN."""
 
 from __future__ import annotations
 
