@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 MAX_DISTANCE: Final = 48
 """Most bits of 256 in which the hashes of two candidates differ."""
 MIN_CORRELATION: Final = 0.88
-"""Least correlation of two thumbnails, the mean good image taken off both."""
+"""Least correlation of two thumbnails, the mean normal image taken off both."""
 _BLOCK_BYTES: Final = 4 * 2**20
 
 
@@ -53,7 +53,7 @@ def near_duplicates(
     Args:
         hashes: of the test photographs, uint64 [S, words].
         among: of the others, uint64 [T, words].
-        mean: thumbnail [h, w] of the mean good image.
+        mean: thumbnail [h, w] of the mean normal image.
         thumbnails: gives the thumbnails, uint8 [h, w], of a test photograph and of another, by their rows.
     """
     if not len(hashes) or not len(among):

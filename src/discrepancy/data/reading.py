@@ -124,9 +124,9 @@ def read_photograph(path: Path, data: bytes | None = None, *, bits: int | None =
       for 0, it is seen so.
     - Of a file with several pages or frames, the first is read.
 
-    Raises `InputError` when the file is missing, damaged, truncated, not an image, of more than `MAX_PIXELS`
-    pixels, or holds values of more than `bits` bits, pixels without a defined white (32-bit integers, floating point)
-    or in LAB.
+    Raises:
+        InputError: the file is missing, damaged, truncated, not an image, or of more than `MAX_PIXELS` pixels; values
+            use more than `bits` bits; pixels have no defined white (32-bit integers, floating point) or are in LAB.
     """
     data = read_bytes(path) if data is None else data
     deep = read_deep(data)

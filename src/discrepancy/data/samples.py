@@ -75,8 +75,9 @@ def sample_table(scan: FolderScan, *, root: Path, workers: int | None = None) ->
     the image file). Each file is read once, in `workers` threads (default: one per usable core). Ignored files are
     logged as one warning.
 
-    Raises `InputError`, naming the files, when the scan met faults, an image or mask cannot be read, a mask is of
-    another size than its image, or the same image (byte for byte) stands in `test` and in another split.
+    Raises:
+        InputError: the scan met faults; an image or mask cannot be read; a mask is of another size than its image; or
+            the same image (byte for byte) is in `test` and in another split. The message names the files.
     """
     for folder, how in scan.notes.items():
         logger.info("%s %s", shown(folder, root), how)

@@ -34,7 +34,7 @@ class Picture:
 def take(part: Part[Scene], seeds: np.random.SeedSequence, size: int, defect: str | None = None) -> Picture:
     """Photograph a piece of `part`, good or with one of its defects; the seeds decide everything else.
 
-    Equal seeds show the same piece in the same light with the same noise, so a defective picture and the good one of
+    Equal seeds show the same piece in the same light with the same noise. So a defective picture and the good one of
     the same seeds differ by the defect alone.
     """
     for_scene, for_setting, for_defect, for_noise = (np.random.default_rng(child) for child in seeds.spawn(4))

@@ -26,9 +26,9 @@ MOST_IN_MEMORY = 1 << 28
 def aupro(maps: ArrayLike, masks: ArrayLike, *, fpr_limit: float = 0.30) -> float:
     """Compute the area under the per-region overlap curve up to a false-positive rate, divided by that rate.
 
-    Per threshold, the overlap is the share of a region's pixels that score at least the threshold, averaged over all
-    regions of the data set (small ones count as much as large ones); the false-positive rate is taken over all pixels
-    outside the masks, good images included. The curve is linear inside ties and interpolated at the limit.
+    Per threshold, the overlap is the share of a region's pixels that score at least the threshold. It is averaged over
+    all regions of the data set: small ones count as much as large ones. The false-positive rate is taken over all
+    pixels outside the masks, good images included. The curve is linear inside ties and interpolated at the limit.
 
     Args:
         maps: anomaly maps `[N, H, W]`, higher = more anomalous; may be a `np.memmap`.

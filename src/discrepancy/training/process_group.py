@@ -1,7 +1,7 @@
 """Processes that train one model together: each takes a shard of every batch, and gradients are summed over all.
 
 Every process has the whole model and takes the same steps. The gradient of a batch's mean loss is the sum of the
-processes' gradients, each weighed by its part of the batch's images, so it is the gradient of one process with the
+processes' gradients, each weighted by its part of the batch's images. So it is the gradient of one process with the
 whole batch, up to the order in which rounded numbers are added.
 
 Gradients travel as one flat vector, in one sum per step. PyTorch's DistributedDataParallel would wrap the module,

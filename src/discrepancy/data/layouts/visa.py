@@ -20,8 +20,9 @@ def scan_visa(folder: Path) -> FolderScan:
 
     Paths in the table are relative to the data root. Images of the category that no row names are listed as ignored.
 
-    Raises `InputError` when the table is missing, lacks a column, says something unknown, has no row of the category,
-    or names files that do not exist or lie elsewhere, or an anomalous image without a mask.
+    Raises:
+        InputError: the table is missing, lacks a column, has an unknown value or no row of the category; it names
+            files that do not exist or lie elsewhere, or an anomalous image without a mask.
     """
     root, scan = folder.parent, FolderScan()
     table = root / SPLIT_TABLE
