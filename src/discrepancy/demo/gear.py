@@ -84,9 +84,7 @@ def build(scene: GearScene, picture: Grid) -> Surface:
 
 
 def _outline(scene: GearScene, radius: Field, angle: Field) -> Field:
-    """Return the signed distance of the toothed outline: root circle and, in each sector, a tooth with straight
-    flanks.
-    """
+    """Return the signed distance of the outline: root circle and, per sector, a tooth with straight flanks."""
     pitch = 2 * math.pi / TEETH
     tooth = np.rint(angle / pitch)
     turn = angle - pitch * tooth

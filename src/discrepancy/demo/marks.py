@@ -1,6 +1,4 @@
-"""Damage and dirt that any part can get: scratches, dents, blotches, chips, threads. Each changes a surface in
-place.
-"""
+"""Damage and dirt on any part, applied to its surface in place: scratches, dents, blotches, chips, threads."""
 
 from __future__ import annotations
 
@@ -140,9 +138,7 @@ def arc(
     steps: int = 10,
     wobble: NDArray[np.float64] | None = None,
 ) -> tuple[Point, ...]:
-    """Return a path of `length` from `start` that turns by `bend` radians in all; `wobble` adds to each step's
-    heading.
-    """
+    """Return a path of `length` from `start` that turns by `bend` radians; `wobble` adds to each step's heading."""
     headings = heading + bend * np.linspace(0, 1, steps)
     if wobble is not None:
         headings = headings + wobble

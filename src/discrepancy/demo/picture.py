@@ -23,9 +23,7 @@ Scene = TypeVar("Scene")
 
 @dataclass(frozen=True)
 class Picture:
-    """A photograph `image` [size, size, 3] uint8 and, of a defective piece, `mask` [size, size] bool of changed
-    pixels.
-    """
+    """A photograph `image` [size, size, 3] uint8 and, of a defective piece, its `mask` [size, size] bool."""
 
     image: NDArray[np.uint8]
     mask: NDArray[np.bool_] | None = None
@@ -55,8 +53,9 @@ def take(part: Part[Scene], seeds: np.random.SeedSequence, size: int, defect: st
 
 
 def visible_difference(seen: Field, expected: Field) -> NDArray[np.bool_]:
-    """Return where two noise-free pictures [H, W, 3] (grey values 0 .. 255) differ visibly, without specks and
-    pinholes.
+    """Return where two noise-free pictures [H, W, 3] (grey values 0 .. 255) differ visibly.
+
+    Specks and pinholes are removed.
     """
     difference = np.abs(seen - expected).max(2)
     if not difference.any():

@@ -29,9 +29,7 @@ from discrepancy.training.loop import Epoch
 
 
 class Scored(NamedTuple):
-    """Result of a method for N images: anomaly maps float32 [N, H, W], image scores float32 [N], higher = more
-    anomalous.
-    """
+    """Anomaly maps float32 [N, H, W] and image scores float32 [N] of N images, higher = more anomalous."""
 
     maps: Tensor
     image_scores: Tensor

@@ -72,8 +72,9 @@ class GradientMethod(Method):
         return device
 
     def train_network(self, data: TrainingData, checkpoint: Path | None = None) -> list[Epoch]:
-        """Train the network, alone or as one process of several. A finished training is restored from its
-        checkpoint.
+        """Train the network, alone or as one process of several.
+
+        A finished training is restored from its checkpoint.
         """
         self.set_up(data)
         device = self.to_training_device()

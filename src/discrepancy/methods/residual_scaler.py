@@ -66,8 +66,9 @@ class ResidualScaler(nn.Module):
         return maps / self.position if self.by_position else maps
 
     def _sum(self, residuals: Residuals) -> Tensor:
-        """Return the mean squared residual per layer, upsampled and summed; maps of one size are summed first, which is
-        exact.
+        """Return the mean squared residual per layer, upsampled and summed.
+
+        Maps of one size are summed before upsampling, which is exact.
         """
         sums: dict[tuple[int, ...], Tensor] = {}
         for index, residual in enumerate(residuals):

@@ -15,8 +15,9 @@ from discrepancy.metrics.ranks import Ranks, rank
 
 
 def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Compute the area under the ROC curve: the chance that an anomalous sample scores above a good one, ties counting
-    half.
+    """Compute the area under the ROC curve, exactly.
+
+    It is the chance that an anomalous sample scores above a good one, ties counting half.
 
     Args:
         scores: `[n, ...]`, any finite or infinite numbers, higher = more anomalous.
@@ -57,8 +58,9 @@ def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def f1_max(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Compute the best F1 (harmonic mean of precision and recall) over all thresholds. Chosen on the labels:
-    optimistic.
+    """Compute the best F1 (harmonic mean of precision and recall) over all thresholds.
+
+    The threshold is chosen on the labels, so the value is optimistic.
 
     Args:
         scores: `[n, ...]`, higher = more anomalous.

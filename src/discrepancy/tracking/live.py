@@ -1,4 +1,4 @@
-"""The MLflow runs of living processes: what is killed does not stay RUNNING."""
+"""MLflow runs of living processes: a killed run does not stay RUNNING."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class LiveRun:
         self.end()
 
     def end(self) -> None:
-        """Say that the run has ended, however that is."""
+        """Record that the run has ended, in any state."""
         atexit.unregister(self.kill)
         self._stack.close()
 
@@ -125,7 +125,7 @@ def _end(note: Mapping[str, Any], project: Path) -> int:
 
 @contextmanager
 def _place(project: Path) -> Iterator[Path | None]:
-    """A folder that says that this process lives; None where none can be made: then only a kill -9 goes unnoticed."""
+    """Yield a folder that marks this process as living; None if none can be made: then a kill -9 goes unnoticed."""
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(claimed(project / FOLDER / "run-"))
@@ -137,7 +137,7 @@ def _place(project: Path) -> Iterator[Path | None]:
 
 @contextmanager
 def _ending_at_sigterm() -> Iterator[None]:
-    """SIGTERM ends this process as an exception does, so that what is to be done at its end is done."""
+    """Let SIGTERM end this process as an exception does, so that the cleanup is run."""
     ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if ours:
         signal.signal(signal.SIGTERM, _exit)

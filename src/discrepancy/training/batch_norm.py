@@ -26,10 +26,10 @@ class Moments(NamedTuple):
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """PyTorch's batch normalisation of [R, C]; in a process group, with statistics and gradients over all processes'
-    rows.
+    """PyTorch's batch normalisation of [R, C]; in a process group, over the rows of all processes.
 
-    Exact for shards of different sizes, on a CPU and on a GPU; PyTorch's SyncBatchNorm supports GPUs alone.
+    Statistics and gradients are exact for shards of different sizes, on a CPU and on a GPU; PyTorch's SyncBatchNorm
+    supports GPUs alone.
     """
 
     def forward(self, values: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 The paper resizes every layer's map to the image's size and averages windows of 4x4 px. Both steps are linear and act on
 rows and columns alike. So together they are A F B^T with two small fixed matrices, and no map of the image's size is
-ever made. Channels do not mix, and the rows of A and B sum to 1. So every function that is linear in the channels may be
-applied before the alignment, at the layer's own resolution, where a deep layer has a fraction of the cells.
+ever made. Channels do not mix, and the rows of A and B sum to 1. So every function that is linear in the channels may
+be applied before the alignment, at the layer's own resolution, where a deep layer has a fraction of the cells.
 """
 
 from __future__ import annotations
@@ -151,8 +151,9 @@ class Regions(nn.Module):
         }
 
     def expand(self, group: str, values: Tensor) -> Tensor:
-        """Bring values of a group to the common grid: its features, or linear functions of them, such as a layer's
-        outputs.
+        """Bring values of a group to the common grid.
+
+        These are its features, or linear functions of them, such as a layer's outputs.
 
         Args:
             group: its name.

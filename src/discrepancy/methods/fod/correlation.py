@@ -136,7 +136,9 @@ class _AdversarialAttention(torch.autograd.Function):
         for heads, tokens in _blocks(queries.shape[0], queries.shape[1], keys.shape[1], queries.device):
             query, key, value = queries[heads, tokens], keys[heads], values[heads]
             learnt = attention_weights(query, key)
-            of_learnt, of_target, amounts = _adversarial_gradients(learnt, rows[heads, tokens], columns[heads, tokens], ctx.loss_weights)
+            of_learnt, of_target, amounts = _objective_gradients(
+                learnt, rows[heads, tokens], columns[heads, tokens], ctx.loss_weights
+            )
             ctx.tally += amounts / queries.shape[:2].numel()
             of_rows[heads, tokens], of_columns[heads, tokens] = _of_factors(
                 of_target.mul_(share), rows[heads, tokens], columns[heads, tokens]
@@ -152,7 +154,9 @@ class _AdversarialAttention(torch.autograd.Function):
         return *(gradient.view(shape) for gradient, shape in zip(gradients, shapes, strict=True)), None, None
 
 
-def _adversarial_gradients(learnt: Tensor, rows: Tensor, columns: Tensor, loss_weights: LossWeights) -> tuple[Tensor, Tensor, Tensor]:
+def _objective_gradients(
+    learnt: Tensor, rows: Tensor, columns: Tensor, loss_weights: LossWeights
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return gradients of the adversarial objective with respect to S and T, and the sums of J and H, for one block.
 
     With s = S + eps, t = T + eps and r = t / s, up to terms that are constant along a row, which softmax ignores:
@@ -184,8 +188,9 @@ def _adversarial_gradients(learnt: Tensor, rows: Tensor, columns: Tensor, loss_w
 
 
 def _of_factors(of_target: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the targets' factors from that of the dense targets [n, tokens, tokens], which is
-    overwritten.
+    """Return the gradients of the targets' factors from that of the dense targets [n, tokens, tokens].
+
+    The latter is overwritten.
     """
     grids = of_target.view(-1, rows.shape[-1], columns.shape[-1])
     of_columns = torch.bmm(rows.flatten(0, 1).unsqueeze(1), grids).view_as(columns)
@@ -219,9 +224,7 @@ def attention_with_divergence(queries: Tensor, keys: Tensor, values: Tensor, tar
 
 
 def divergence(learnt: Tensor, target: Tensor) -> Tensor:
-    """Compute J_i, the symmetric divergence KL(T, S) + KL(S, T) of each row: S, T [..., tokens, tokens] -> [...,
-    tokens].
-    """
+    """Compute J_i = KL(T, S) + KL(S, T) of each row: S, T [..., tokens, tokens] -> [..., tokens]."""
     difference = target - learnt
     ratio = target.add(EPSILON).div_(learnt + EPSILON)
     return difference.mul_(ratio.log_()).sum(-1)

@@ -153,8 +153,9 @@ class FOD(GradientMethod):
         return result.float()
 
     def reconstruction_loss(self, maps: Mapping[str, Tensor], attention: AttentionFn = plain_attention) -> Tensor:
-        """Return L_rec summed over the levels, a scalar: mean squared error plus mean cosine distance; of [N, C, h,
-        w].
+        """Return L_rec of cached maps [N, C, h, w], summed over the levels, a scalar.
+
+        L_rec is the mean squared error plus the mean cosine distance.
         """
         losses = []
         for level, tokens in enumerate(self.standardised(maps)):

@@ -15,8 +15,8 @@ from discrepancy.methods.fod.model import FOD
 from discrepancy.methods.fod.parameters import FODParameters
 
 SUBTITLE = (
-    "With which patches a patch goes together: mean over heads and layers, brightest where most. J: how far learnt and "
-    "target lie apart."
+    "Correlations of a patch with all others: mean over heads and layers, brightest where highest. J: divergence of "
+    "learnt correlations and target."
 )
 
 

@@ -117,9 +117,7 @@ class CorrelationLayer(nn.Module):
         self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, tokens: Tensor, reference: Tensor, attention: AttentionFn) -> Tensor:
-        """Transform tokens [N, tokens, width], given the reference [1, tokens, width], both embedded -> [N, tokens,
-        width].
-        """
+        """Transform tokens [N, tokens, width] by a reference [1, tokens, width], both embedded."""
         others = {INTRA: tokens, INTER: reference}
         found = [layer(tokens, others[name], attention) for name, layer in self.attentions.items()]
         mixed = self.first_norm(self._mixed(tokens, found))
