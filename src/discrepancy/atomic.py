@@ -123,7 +123,11 @@ def alone(file: Path) -> Iterator[None]:
     """Hold a lock file until the block, or this process, ends; wait for whoever holds it. Without locks, go on."""
     lock = FileLock(file)
     try:
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.info("waiting for another process, which holds %s", file)
+            lock.acquire()
     except OSError as error:
         logger.debug("%s: no lock can be had (%s)", file, error)
     try:

@@ -27,7 +27,7 @@ from discrepancy.data.sample_file import parse_sample_table
 from discrepancy.detection import load_detector, save_detector
 from discrepancy.download.archives import unpack
 from discrepancy.download.checksums import Records
-from discrepancy.download.fetch import STAMP, read_stamp
+from discrepancy.download.fetch import MANIFEST, read_manifest
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import LazyFeatures
@@ -463,15 +463,22 @@ def _records(folder):
     return folder / "checksums.json"
 
 
-def _stamp(folder):
-    stamp = {"dataset": "set", "title": "A set", "citation": "None", "licence": {"name": "x"}, "categories": {"a": {}}}
-    (folder / STAMP).write_text(json.dumps(stamp))
-    return folder / STAMP
+def _manifest(folder):
+    manifest = {
+        "dataset": "set",
+        "title": "A set",
+        "citation": "None",
+        "licence": {"name": "x"},
+        "categories": {"a": {}},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return folder / MANIFEST
 
 
-def _read_stamp(folder):
-    stamp = read_stamp(folder)
-    assert stamp is None or (stamp["licence"].keys() <= {"name"} and stamp["categories"].keys() <= {"a"}) or stamp
+def _read_manifest(folder):
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        assert isinstance(manifest["licence"], dict) and isinstance(manifest["categories"], dict)
 
 
 _FILES = {name: change for name, change in ANY_FILE.items() if name not in PLACES}
@@ -532,5 +539,5 @@ def subjects(workshop):
         lambda folder: Records(folder).expected("https://example.org/set.zip", None),
         {**ANY_FILE, **_bytes(values.JSON)},
     )
-    found["stamp of a download"] = Subject(_stamp, _read_stamp, {**ANY_FILE, **_bytes(values.JSON)})
+    found["manifest of a download"] = Subject(_manifest, _read_manifest, {**ANY_FILE, **_bytes(values.JSON)})
     return found

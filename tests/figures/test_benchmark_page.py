@@ -243,7 +243,7 @@ def test_nothing_is_fetched():
         assert not Reader(page).all("link")
 
 
-NASTY = st.text(st.sampled_from("<>&\"'`/\\ aé漢\u202e#%?"), min_size=1, max_size=8).map(lambda s: f"x{s}x")
+NASTY = st.text(st.sampled_from("<>&\"'`/\\ aé漢\u202e#%?[]{}\n"), min_size=1, max_size=8).map(lambda s: f"x{s}x")
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])

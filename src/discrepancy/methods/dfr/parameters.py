@@ -40,3 +40,4 @@ class DFRParameters(GradientParameters):
     batch_norm: bool = Field(True, description="batch normalisation in the autoencoder")
 
     epochs: int = Field(100, ge=1)
+    checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")

@@ -44,6 +44,7 @@ class FODParameters(GradientParameters):
     )
 
     epochs: int = Field(12, ge=1)
+    checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")
     batch_size: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
 

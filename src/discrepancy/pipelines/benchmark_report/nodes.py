@@ -16,13 +16,13 @@ from discrepancy.figures.tables import markdown_table, text_table
 def tabulate_results(
     benchmark: BenchmarkResults,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """One row per cell; one per category and method, and means; pairs of methods compared; methods ranked."""
+    """Return tables: one row per cell; per category and method, and means; per pair of methods; ranks of methods."""
     results = benchmark.results
     return results, summarise(results, published_numbers()), compare(results), rank_methods(results)
 
 
 def write_markdown(benchmark: BenchmarkResults, summary: pd.DataFrame, comparison: pd.DataFrame) -> str:
-    """The tables for a document."""
+    """Write the tables for a document, in Markdown."""
     table = compact(summary)
     parts = [f"# Benchmark {benchmark.name}", markdown_table(table)]
     if any(name.endswith("published") for name in table):
@@ -40,7 +40,7 @@ def write_markdown(benchmark: BenchmarkResults, summary: pd.DataFrame, compariso
 def write_page(
     benchmark: BenchmarkResults, summary: pd.DataFrame, comparison: pd.DataFrame, ranks: pd.DataFrame
 ) -> PageFiles:
-    """The page, and the galleries that it shows."""
+    """Write the page, and list the galleries that it shows."""
     pictures = {
         f"galleries/{number:03d}_{key[0]}.png": (key, path)
         for number, (key, path) in enumerate(sorted(benchmark.galleries.items()))
@@ -58,7 +58,7 @@ def write_page(
 
 
 def print_summary(benchmark: BenchmarkResults, summary: pd.DataFrame) -> str:
-    """The table that a run ends with."""
+    """Write the table that a run ends with."""
     counts = benchmark.results["state"].value_counts()
     states = ", ".join(f"{counts[state]} {state}" for state in ("done", "failed", "missing") if state in counts)
     table = text_table(compact(summary, metrics=("image_auroc", "pixel_auroc", "aupro_0.30")), width=120)
