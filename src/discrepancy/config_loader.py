@@ -19,7 +19,7 @@ from discrepancy.parameters import known, suggestion
 from discrepancy.params_option import TEXTS
 
 PATHS: Final = ("data_root", "data_folder", "weights", "blend_folder")
-"""Parameters, at the top or in a group, in which `~` and `$HOME` stand for what they stand for in a shell."""
+"""Parameters, at the top or in a group, in which `~` and `$HOME` are expanded as in a shell."""
 _SUFFIXES: Final = (".yml", ".yaml", ".json")
 _NOTHING: Final = object()
 _FAULTS: Final = (

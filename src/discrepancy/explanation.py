@@ -20,14 +20,14 @@ _REFUSED: Final = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errno.EISDIR,
     errno.ENAMETOOLONG,
 )  # fmt: skip
-"""Error numbers of refusals by the file system, without ENOENT: a missing file is the program's matter."""
+"""Error numbers of refusals by the file system, without ENOENT: a missing file is the program's fault."""
 
 _OF_CATALOG: Final = (
     "when parsing config for dataset",
     "not a valid dataset configuration",
     "must only contain arguments",
 )
-"""In Kedro's errors of an entry that cannot be made a dataset."""
+"""Phrases in Kedro's errors for a catalog entry that cannot become a dataset."""
 
 
 def explanation(error: BaseException) -> str | None:

@@ -21,9 +21,9 @@ SHARED = (
     "dataset", "data_root", "data_folder", "category", "benchmark", "image_size", "crop", "bit_depth", "accept_license",
     "seed", "device", "backbone", "weights",
 )  # fmt: skip
-"""Parameters that stand at the top, because more than one step, or the catalog's paths, are made of them."""
+"""Parameters at the top, because more than one step, or the catalog's paths, use them."""
 NOT_IN_GROUPS = ("dataset", "data_root", "category", "image_size", "crop", "bit_depth")
-"""Those that `ingestion` and `download` have too, but not to be set there."""
+"""Those that `ingestion` and `download` have too, but that must not be set there."""
 
 
 class Context(KedroContext):

@@ -21,17 +21,17 @@ NOTE: Final = "note"
 BLANK_DEVIATION: Final = 2.0
 """Standard deviation of the grey levels below which an image counts as blank."""
 SATURATED: Final = 0.5
-"""Share of pixels at one end of the scale from which an image is saturated, if it is unusual in its category:"""
+"""Share of pixels at one end of the scale from which an image is saturated, if it also exceeds the median:"""
 UNUSUAL_SHARE: Final = 0.25
-"""... by so much more than the median."""
+"""... by this share."""
 BRIGHTNESS: Final = (25.0, 8.0)
 """An unusual mean grey level: so many levels, and so many standard deviations (by the median deviation), off."""
 RARE: Final = 0.05
-"""Share of images of another size or kind below which they are odd ones out."""
+"""Share of images of another size or mode below which they are reported."""
 MOSTLY_MARKED: Final = 0.5
-"""Share of a mask that is marked from which black and white may be mixed up."""
+"""Marked share of a mask from which black and white may be swapped."""
 FEW: Final = 20
-"""Good training images below which thresholds and models are rough."""
+"""Number of good training images below which thresholds and models are imprecise."""
 STRETCHED: Final = 1.1
 """Change of the aspect ratio from which it is reported."""
 

@@ -12,7 +12,7 @@ from discrepancy.data.thread_map import attempt_all
 from discrepancy.errors import InputError
 
 USUAL: Final = (8, 10, 12, 14, 16)
-"""Bits of cameras; 8 of 16 are a mistake of whoever saved them."""
+"""Usual numbers of bits of cameras; 8 of 16 are a mistake made when saving."""
 _SETTLED: Final = 2**14
 _BLOCK: Final = 32  # photographs read at a time, before it is known whether more are needed
 

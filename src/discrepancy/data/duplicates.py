@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 MAX_DISTANCE: Final = 48
 """Most bits of 256 in which the hashes of two candidates differ."""
 MIN_CORRELATION: Final = 0.88
-"""Least correlation of two thumbnails, the mean normal image taken off both."""
+"""Least correlation of two thumbnails after the mean normal image is subtracted."""
 _BLOCK_BYTES: Final = 4 * 2**20
 
 

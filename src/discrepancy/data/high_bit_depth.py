@@ -20,7 +20,7 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _TIFF: Final = (b"II\x2a\0", b"MM\0\x2a")
 _BIG_TIFF: Final = (b"II\x2b\0", b"MM\0\x2b")
 HEAD: Final = 33
-"""Bytes that tell a PNG file's kind, and all others from TIFF."""
+"""Bytes that decide the mode of a PNG file, and identify TIFF files."""
 
 # TIFF's numbers of the tags that are read here.
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION, _SAMPLES = 256, 257, 258, 259, 262, 274, 277
@@ -74,7 +74,7 @@ def read_deep(data: bytes) -> DeepImage | None:
         return None
     try:
         return _png(data) if data.startswith(_PNG) else _tiff(data)
-    except Exception:  # of a damaged file, which the decoder is to name
+    except Exception:  # of a damaged file, which the decoder names
         return None
 
 

@@ -39,7 +39,7 @@ MAX_PIXELS: Final = 89_478_485
 _FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _COMPLETE_IMAGE: Final = "a complete PNG, JPEG, BMP, TIFF or WebP file"
 
-# What Pillow's decoders raise on damaged files.
+# Errors that Pillow's decoders raise on damaged files.
 _DECODER_ERRORS: Final = (
     OSError,
     SyntaxError,

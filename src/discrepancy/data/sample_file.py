@@ -26,7 +26,7 @@ def parse_sample_table(content: bytes, name: str) -> pd.DataFrame:
     try:
         # All as text: a defect may be called 01, NA or 1e3, and numbers are checked below.
         table = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:  # pandas' errors of parsing are of this type, and those of the encoding
+    except ValueError as error:  # pandas' errors of parsing and of the encoding have this type
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"{name}: cannot be read ({reason}); expected a sample table, a CSV file") from error
     return check_samples(table, name)

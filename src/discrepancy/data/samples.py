@@ -51,7 +51,7 @@ class FolderScan:
 
     Attributes:
         found: the images, with their masks.
-        ignored: files that do not belong to the layout, with the reason; the user is told.
+        ignored: files that do not belong to the layout, with the reason; they are logged.
         unneeded: files or whole folders of the data set that are not used here, with the reason.
         unmasked: images of defects whose mask is missing, and where it was expected; found all the same.
         faults: files that cannot be used as they are, and why, a sentence each. With a fault, or an image unmasked,

@@ -14,7 +14,7 @@ from discrepancy.errors import InputError
 
 Result = TypeVar("Result")
 
-_BLOCK: Final = 1024  # files under way at a time: results wait for whoever takes them
+_BLOCK: Final = 1024  # files in progress at a time: results wait for the caller
 
 
 def attempt_all(

@@ -110,13 +110,13 @@ class Method(nn.Module, ABC):
     """
 
     name: ClassVar[str]
-    """In file names, parameters and commands: `dfc`."""
+    """Name in files, parameters and commands: `dfc`."""
     title: ClassVar[str]
-    """As the paper writes it."""
+    """Name as in the paper."""
     Parameters: ClassVar[type[MethodParameters]]
     Card: ClassVar[type[BaseCard]] = BaseCard
     uses_cache: ClassVar[bool] = True
-    """Whether features of the good images are cached for training."""
+    """True if features of the good images are cached for training."""
     preparations: ClassVar[tuple[Preparation, ...]] = ()
 
     def __init__(self, backbone: Backbone, parameters: Any, card: Any) -> None:

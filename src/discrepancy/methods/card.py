@@ -11,7 +11,7 @@ from discrepancy.errors import InputError
 from discrepancy.parameters import shortened
 
 FORMAT = 1
-"""Raised when cards begin to say something that earlier programs would take wrongly; cards without one are of 1."""
+"""Version of cards, raised when earlier programs would misread new ones; cards without one have version 1."""
 
 LARGEST = 1 << 14
 """Longest side of the images, px."""

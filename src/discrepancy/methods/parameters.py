@@ -26,7 +26,7 @@ class MethodParameters(Parameters):
     RUNTIME_FIELDS = frozenset({"device", "weights"})
 
     DEFAULT_LAYERS: ClassVar[Mapping[str, list[str]]] = {}
-    """The layers that the method uses where none are named, by backbone; the backbone's own choice for others."""
+    """The method's default layers, by backbone; the backbone's own choice for others."""
 
     backbone: str = Field("tf_efficientnet_lite0", description="frozen network")
     weights: str = Field("auto", description="auto, a published name, or the path of a weights file")

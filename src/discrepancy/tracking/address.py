@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 VARIABLE: Final = "MLFLOW_TRACKING_URI"
 _EXPORTED: Final = "DISCREPANCY_TRACKING_URI"
-"""What kedro-mlflow has put into `VARIABLE`: no other project, nor a child process, takes it for the user's wish."""
+"""Value that kedro-mlflow has set for `VARIABLE`: no other project, nor a child process, takes it for the user's."""
 _LOCATIONS: Final = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),

@@ -81,7 +81,7 @@ class TrackingHooks:
 
         client = mlflow.MlflowClient(configuration.server.mlflow_tracking_uri)
         tags = self._tags(method, version)
-        given = mlflow.active_run()  # of whoever started this process, to whom it belongs
+        given = mlflow.active_run()  # belongs to the code that started this process
         self._run_id = given.info.run_id if given else configuration.tracking.run.id
         if self._run_id is None:
             experiment = configuration.tracking.experiment._experiment.experiment_id

@@ -21,7 +21,7 @@ from discrepancy.tracking.address import database_uri
 logger = logging.getLogger(__name__)
 
 FOLDER: Final = ".running"
-"""In the project's folder: a folder for each run that is under way, locked by its process."""
+"""Folder in the project with a folder for each run in progress, locked by its process."""
 TAG: Final = "discrepancy.process"
 _NOTE: Final = "run.json"
 

@@ -16,7 +16,7 @@ RESIDENT_SHARE = 0.5
 """Features stay on the GPU for the whole training if they take no more than this share of its free memory."""
 
 COPIED_AT_ONCE = 64
-"""Images whose features are in the host's memory at a time on their way there."""
+"""Number of images whose features are in the host's memory at a time while copying."""
 
 
 class FeatureTask(ABC):

@@ -45,7 +45,7 @@ PATIENCE = timedelta(hours=2)
 """Longest wait of one process for another: the first one validates, and may score test images, meanwhile."""
 
 GRACE = 60
-"""Seconds in which a process that lost another one waits to be ended, so that the lost one is found to be the cause."""
+"""Seconds for which a process that lost another one waits to be ended, so that the lost one is named as the cause."""
 
 THEMSELVES = {kind.__name__: kind for kind in (InputError, DivergedError)}
 """Errors that reach the user unchanged, from any process."""

@@ -25,7 +25,7 @@ EPSILON = 1e-4
 """Added inside the logarithms."""
 
 BLOCK = {"cpu": 1 << 17, "cuda": 1 << 25}
-"""Elements of one block: on a CPU the few arrays of half a MiB stay in the caches, a GPU wants few large launches."""
+"""Elements of one block: on a CPU the few arrays of half a MiB stay in the caches, a GPU needs few large launches."""
 
 
 class LossWeights(NamedTuple):

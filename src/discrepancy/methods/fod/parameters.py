@@ -14,7 +14,7 @@ DEFAULT_LAYERS = {
     "vgg19": ["relu4_4", "relu5_4"],
     "wide_resnet50_2": ["layer2", "layer3"],
 }
-"""The layers used where none are named: strides 8 and 16."""
+"""The layers used by default: strides 8 and 16."""
 
 
 class FODParameters(GradientParameters):
