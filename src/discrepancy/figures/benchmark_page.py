@@ -12,7 +12,7 @@ from discrepancy.figures.benchmark_table import results_table, unfinished_runs
 from discrepancy.figures.comparison import comparison_part
 from discrepancy.figures.heat_map import colour_style, heat_map
 from discrepancy.figures.html import render
-from discrepancy.figures.labels import label, method_label, metrics_of
+from discrepancy.figures.labels import label, metrics_of
 from discrepancy.figures.side_by_side import Galleries, gallery, in_parts, place
 from discrepancy.figures.style import share
 
@@ -74,7 +74,7 @@ def benchmark_page(
 def _intro(results: pd.DataFrame) -> str:
     """Return what was run: methods, data sets, seeds, and how many cells are done."""
     datasets = [_data_set(str(name)) for name in sorted(set(results["dataset"]))]
-    methods = ", ".join(method_label(str(name)) for name in sorted(set(results["method"])))
+    methods = ", ".join(sorted(set(results["method"])))
     categories = results[["dataset", "category"]].drop_duplicates()
     counts = {state: int((results["state"] == state).sum()) for state in ("done", "failed", "missing")}
     seeds = results["seed"].nunique()
@@ -116,7 +116,7 @@ def _published(summary: pd.DataFrame, published: pd.DataFrame) -> list[dict[str,
     columns = ["dataset", "method", "variant", "source"]
     return [
         {
-            "heading": f"{method_label(str(method))} on {_data_set(str(dataset))}, {variant}",
+            "heading": f"{method} on {_data_set(str(dataset))}, {variant}",
             "source": source,
             "numbers": [
                 (f"{label(str(metric))} {share(value)}", compared)

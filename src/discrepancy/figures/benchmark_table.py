@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from discrepancy.figures.html import render
-from discrepancy.figures.labels import costs_of, label, method_label, metrics_of
+from discrepancy.figures.labels import costs_of, label, metrics_of
 from discrepancy.figures.style import number, share
 
 Column = tuple[str, str, Callable[[float], str]]
@@ -53,7 +53,7 @@ def unfinished_runs(results: pd.DataFrame) -> list[tuple[str, str]]:
     for (dataset, category, method, state, reason), cells in rest.groupby(columns, sort=False):
         part = f"{dataset}/{category}" if many else str(category)
         seeds = ("seed " if len(cells) == 1 else "seeds ") + ", ".join(str(seed) for seed in sorted(cells["seed"]))
-        entries.append((f"{method_label(str(method))} on {part}, {seeds}", f"{state}: {reason}" if reason else state))
+        entries.append((f"{method} on {part}, {seeds}", f"{state}: {reason}" if reason else state))
     return entries
 
 
@@ -77,7 +77,7 @@ def _row(row: Mapping[Any, Any], columns: list[Column], links: Mapping[tuple[str
         "category": category,
         "link": links.get((dataset, category)) if single else None,
         "over": "" if single else f"{row['categories']} of {row['categories_of']}" if some else row["categories"],
-        "method": method_label(str(row["method"])),
+        "method": str(row["method"]),
         "dataset": dataset,
         "cells": [*(_cell(row, name, write) for name, _, write in columns), seeds],
     }

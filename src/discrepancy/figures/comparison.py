@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
 from discrepancy.figures.html import html_table, render
-from discrepancy.figures.labels import label, method_label
+from discrepancy.figures.labels import label
 from discrepancy.figures.rank_plot import rank_plot
 
 LEVEL = 0.05
@@ -38,16 +37,9 @@ def _verdicts(comparison: pd.DataFrame) -> list[tuple[str, str]]:
     many = comparison["dataset"].nunique() > 1
     metrics: dict[tuple[str, str], list[str]] = {}
     for (dataset, metric), pairs in comparison.groupby(["dataset", "metric"], sort=False):
-        said = "; ".join(dict.fromkeys(_said(pairs)))
+        said = "; ".join(dict.fromkeys(map(str, pairs["note"])))
         metrics.setdefault((str(dataset), said), []).append(label(str(metric)))
     return [((f"{dataset}, " if many else "") + ", ".join(names), said) for (dataset, said), names in metrics.items()]
-
-
-def _said(rows: pd.DataFrame) -> list[str]:
-    """Return the notes, with the methods' names as readers know them."""
-    names = sorted({str(name) for column in ("method", "other") if column in rows for name in rows[column]})
-    words = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in names))
-    return [words.sub(lambda found: method_label(found[0]), str(note)) for note in rows["note"]]
 
 
 def _plots(ranks: pd.DataFrame) -> list[dict[str, Any]]:
@@ -55,7 +47,7 @@ def _plots(ranks: pd.DataFrame) -> list[dict[str, Any]]:
     plots = []
     for (dataset, metric), part in ranks.groupby(["dataset", "metric"], sort=False):
         heading = (f"{dataset}, " if ranks["dataset"].nunique() > 1 else "") + label(str(metric))
-        names, values = [method_label(str(name)) for name in part["method"]], list(part["mean_rank"])
+        names, values = [str(name) for name in part["method"]], list(part["mean_rank"])
         words = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(names, values, strict=True))
         plots.append(
             {
@@ -75,8 +67,8 @@ def _plots(ranks: pd.DataFrame) -> list[dict[str, Any]]:
 def _pairs(comparison: pd.DataFrame) -> pd.DataFrame:
     columns = {
         "metric": [label(str(name)) for name in comparison["metric"]],
-        "method": [method_label(str(name)) for name in comparison["method"]],
-        "against": [method_label(str(name)) for name in comparison["other"]],
+        "method": [str(name) for name in comparison["method"]],
+        "against": [str(name) for name in comparison["other"]],
         "categories": comparison["categories"],
         "mean difference": [_signed(value) for value in comparison["mean_difference"]],
         "higher in": comparison["wins"],
@@ -90,12 +82,12 @@ def _pairs(comparison: pd.DataFrame) -> pd.DataFrame:
 def _ranks(ranks: pd.DataFrame) -> pd.DataFrame:
     columns = {
         "metric": [label(str(name)) for name in ranks["metric"]],
-        "method": [method_label(str(name)) for name in ranks["method"]],
+        "method": [str(name) for name in ranks["method"]],
         "mean rank": [f"{value:.2f}" for value in ranks["mean_rank"]],
         "categories": ranks["categories"],
         "p (Friedman)": [probability(value) for value in ranks["friedman_p"]],
         "critical difference": ["-" if math.isnan(value) else f"{value:.2f}" for value in ranks["critical_difference"]],
-        "what it says": _said(ranks),
+        "what it says": list(map(str, ranks["note"])),
     }
     return _with_dataset(ranks, columns)
 

@@ -14,7 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from discrepancy.figures.html import render
-from discrepancy.figures.labels import LOWER_IS_BETTER, label, method_label
+from discrepancy.figures.labels import LOWER_IS_BETTER, label
 from discrepancy.figures.style import share
 
 LEVELS = 16
@@ -42,7 +42,7 @@ def heat_map(summary: pd.DataFrame, metric: str, links: Mapping[Key, str]) -> Ma
     methods = list(dict.fromkeys(summary["method"]))
     found = {(row["category"], row["level"], row["method"]): row for row in summary.to_dict("records")}
     low, high = summary[metric].min(), summary[metric].max()
-    rows: list[tuple[str, list[dict[str, Any]]]] = [(method_label(method), []) for method in methods]
+    rows: list[tuple[str, list[dict[str, Any]]]] = [(method, []) for method in methods]
     for column in columns:
         records = [found.get((column["category"], column["level"], method), {}) for method in methods]
         best = _best([record.get(metric, math.nan) for record in records], metric)
@@ -114,7 +114,7 @@ def _cell(row: Mapping[Any, Any], metric: str, ends: tuple[float, float], marks:
         return {"classes": " ".join(["none", *marks]), "title": "", "words": words}
     std = row[f"{metric}_std"]
     spread = "" if math.isnan(std) else f" ± {share(std)}"
-    title = f"{method_label(row['method'])}, {row['category']}: {share(value)}{spread}"
+    title = f"{row['method']}, {row['category']}: {share(value)}{spread}"
     return {"classes": " ".join([f"level-{level(value, *ends)}", *marks]), "title": title, "words": share(value)}
 
 

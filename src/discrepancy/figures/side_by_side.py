@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from discrepancy.figures.labels import label, method_label
+from discrepancy.figures.labels import label
 from discrepancy.figures.style import share
 
 CAPTION = ("image_auroc", "pixel_auroc", "aupro_0.30")
@@ -35,12 +35,12 @@ def gallery(row: Mapping[Any, Any], galleries: Galleries) -> dict[str, str]:
         the address is empty, and `words` say why.
     """
     method, dataset, category = (str(row[name]) for name in ("method", "dataset", "category"))
-    path, name = galleries.get((method, dataset, category)), method_label(method)
+    path = galleries.get((method, dataset, category))
     if path is None:
         words = "failed" if row["seeds_failed"] and not row["seeds_done"] else "no gallery"
     else:
-        words = f"gallery of {name} on {category}"
-    return {"method": name, "numbers": _numbers(row), "address": quote(path or ""), "words": words}
+        words = f"gallery of {method} on {category}"
+    return {"method": method, "numbers": _numbers(row), "address": quote(path or ""), "words": words}
 
 
 def _numbers(row: Mapping[Any, Any]) -> str:
