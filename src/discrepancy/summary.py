@@ -8,7 +8,7 @@ from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.io import AbstractVersionedDataset, DataCatalog
+from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from tqdm import tqdm
@@ -72,7 +72,7 @@ class SummaryHooks:
         """Return where to look next, given the saved results."""
         names = {label: f"{namespace}.{name}" for label, name in _PLACES.items()}
         places = {label: _place(catalog.get(name)) for label, name in names.items() if name in self._saved}
-        lines = [f"{label:<13}{os.path.relpath(place)}" for label, place in places.items() if not _is_empty(place)]
+        lines = [f"{label:<13}{place}" for label, place in places.items() if not _is_empty(place)]
         if f"{namespace}.table" in self._saved:
             address = shown_address(self._project)
             lines.append(f"compare      {address}")
@@ -87,9 +87,13 @@ def _checkpoints(names: list[str], catalog: DataCatalog) -> list[Any]:
     return [dataset for dataset in found if isinstance(dataset, CheckpointDataset)]
 
 
-def _place(dataset: Any) -> Path:
-    return Path(dataset._get_load_path() if isinstance(dataset, AbstractVersionedDataset) else dataset.load())
+def _place(dataset: Any) -> str:
+    """A path from where the user stands, or the address of a store."""
+    from discrepancy.datasets.own import OwnDataset  # imports PyTorch
+
+    place = dataset.address if isinstance(dataset, OwnDataset) else str(dataset.load())
+    return place if "://" in place else os.path.relpath(place)
 
 
-def _is_empty(place: Path) -> bool:
-    return place.is_dir() and not any(place.iterdir())
+def _is_empty(place: str) -> bool:
+    return os.path.isdir(place) and not os.listdir(place)

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from discrepancy.benchmark.store import CellStore
+from discrepancy.benchmark.store import TrialStore
 from discrepancy.benchmark.tables import read_table
 from discrepancy.data.images import image_array, mask_array
 from discrepancy.data.layouts import read_samples
@@ -333,7 +333,7 @@ def _check_features(features):
 
 def _get_features(folder):
     _check_features(FeatureCache(folder).get(_recipe(), progress=False))
-    assert [path.name for path in folder.iterdir()] == [_recipe().fingerprint[:16]]
+    assert {path.name for path in folder.iterdir()} == {_recipe().fingerprint[:16], ".lock"}
 
 
 def _open_features(folder):
@@ -386,15 +386,15 @@ def _read_table_of_samples(folder):
 
 def _benchmark(file):
     def make(folder):
-        store, cells = CellStore(folder), []
+        store, trials = TrialStore(folder), []
         for method in ("dfc", "dfr"):
-            cell = {"dataset": "demo", "category": "gear", "method": method, "seed": 0}
+            trial = {"dataset": "demo", "category": "gear", "method": method, "seed": 0}
             result = {"state": "done", "reason": "", "fingerprint": "f", "seconds": 3.0, "version": "v", "run_id": "r"}
             store.write(
-                f"{method}/demo/gear/seed_0", cell | result | {"metrics": {"image_auroc": 0.9, "best_iou": None}}
+                f"{method}/demo/gear/seed_0", trial | result | {"metrics": {"image_auroc": 0.9, "best_iou": None}}
             )
-            cells.append(cell)
-        store.note(run_id="r", settings={"threads": 1}, cells=cells)
+            trials.append(trial)
+        store.note(run_id="r", settings={"threads": 1}, cells=trials)
         (folder / "table.csv").write_text("dataset,category,method\ndemo,01,dfc\n")
         return folder / file
 
@@ -402,7 +402,7 @@ def _benchmark(file):
 
 
 def _read_benchmark(folder):
-    store = CellStore(folder)
+    store = TrialStore(folder)
     table = store.table()
     assert list(table["method"]).count("dfr") == 1 and set(table["state"]) <= {"done", "missing"}
     assert list(table[table["state"] == "done"]["image_auroc"].dropna()) == [0.9] * int(
@@ -523,7 +523,7 @@ def subjects(workshop):
     found["array of features, opened"] = Subject(_features("a.npy"), _open_features, {**ANY_FILE, **_bytes(values.NPY)})
     found["sample table"] = Subject(_samples, _read_table_of_samples, {**_FILES, **_bytes(values.TABLE)})
     results = _bytes(values.JSON | _values_of(_RESULT))
-    found["result of a cell"] = Subject(
+    found["result of a trial"] = Subject(
         _benchmark("dfc/demo/gear/seed_0/result.json"), _read_benchmark, {**ANY_FILE, **results}
     )
     found["card of a benchmark"] = Subject(

@@ -19,7 +19,11 @@ MAX_CHUNK_BYTES: Final = 64 * 2**20
 
 @dataclass(frozen=True)
 class LazyArray:
-    """An array that need not fit in memory and is computed piece by piece, when it is stored.
+    """An array that is computed when it is saved, piece by piece, so that it need not fit in memory.
+
+    A step returns it in place of the array, as one returns a Dask array or a Polars `LazyFrame`: planning is free,
+    saving computes. `ArrayDataset` saves it and loads a memory-mapped `np.ndarray`; in a notebook, `to_numpy` computes
+    it in memory. Features of several layers have the same form, `features.recipe.LazyFeatures`.
 
     Attributes:
         shape: shape of the whole array, [N, ...].

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from discrepancy.atomic import alone, replacing
+from discrepancy.atomic import replacing
 from discrepancy.download.archives import unpack
 from discrepancy.download.checksums import Expected, Records
 from discrepancy.download.inventory import inventory
 from discrepancy.download.sources import DatasetSource
 from discrepancy.errors import InputError
 from discrepancy.json_files import read_object
+from discrepancy.locks import file_lock
 from discrepancy.transfer import PAUSE, ChecksumError, TransferError, checksum_of, download, part_of
 
 MANIFEST: Final = ".downloaded.json"
@@ -65,7 +66,7 @@ def fetch(request: DownloadRequest, target: Path) -> dict[str, Any]:
     downloads = target.parent / DOWNLOADS
     try:
         downloads.mkdir(parents=True, exist_ok=True)
-        with alone(downloads / f"{source.archive}.lock"):
+        with file_lock(downloads / f"{source.archive}.lock"):
             return _present(source, target) or _fetch(request, target, downloads)
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""

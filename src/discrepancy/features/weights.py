@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from discrepancy.atomic import alone
 from discrepancy.errors import InputError
+from discrepancy.locks import file_lock
 from discrepancy.transfer import ChecksumError, TransferError, download
 
 # Seconds to wait for a server, at the start and for each further piece.
@@ -226,7 +226,7 @@ def _downloaded(published: Published, backbone: str) -> Path:
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with alone(path.with_name(f"{path.name}.lock")):
+        with file_lock(path.with_name(f"{path.name}.lock")):
             if not path.is_file():  # of another process, meanwhile
                 download(published.url, path, checksum=published.checksum, timeout=TIMEOUT, retries=RETRIES)
     except (OSError, TransferError, ChecksumError) as error:

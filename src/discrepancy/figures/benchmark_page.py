@@ -40,7 +40,7 @@ def benchmark_page(
     and all galleries are open.
 
     Args:
-        results: one row per cell: `dataset`, `category`, `method`, `seed`, `state` (`done`, `failed`, `missing`) and
+        results: one row per trial: `dataset`, `category`, `method`, `seed`, `state` (`done`, `failed`, `missing`) and
             `reason`.
         summary: one row per data set, category and method, and means: `dataset`, `category`, `method`, `level`
             (`category` or `mean`), `categories`, `categories_of`, `seeds_done`, `seeds_failed`, `seeds_missing`; for
@@ -72,7 +72,7 @@ def benchmark_page(
 
 
 def _intro(results: pd.DataFrame) -> str:
-    """Return what was run: methods, data sets, seeds, and how many cells are done."""
+    """Return what was run: methods, data sets, seeds, and how many trials are done."""
     datasets = [_data_set(str(name)) for name in sorted(set(results["dataset"]))]
     methods = ", ".join(sorted(set(results["method"])))
     categories = results[["dataset", "category"]].drop_duplicates()

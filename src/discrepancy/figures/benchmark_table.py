@@ -50,9 +50,9 @@ def unfinished_runs(results: pd.DataFrame) -> list[tuple[str, str]]:
     many = results["dataset"].nunique() > 1
     entries = []
     columns = ["dataset", "category", "method", "state", "reason"]
-    for (dataset, category, method, state, reason), cells in rest.groupby(columns, sort=False):
+    for (dataset, category, method, state, reason), trials in rest.groupby(columns, sort=False):
         part = f"{dataset}/{category}" if many else str(category)
-        seeds = ("seed " if len(cells) == 1 else "seeds ") + ", ".join(str(seed) for seed in sorted(cells["seed"]))
+        seeds = ("seed " if len(trials) == 1 else "seeds ") + ", ".join(str(seed) for seed in sorted(trials["seed"]))
         entries.append((f"{method} on {part}, {seeds}", f"{state}: {reason}" if reason else state))
     return entries
 

@@ -19,6 +19,8 @@ BUILT_IN = {
     "dfc": "discrepancy.methods.dfc.model:DFC",
     "dfr": "discrepancy.methods.dfr.model:DFR",
     "fod": "discrepancy.methods.fod.model:FOD",
+    "padim": "discrepancy.methods.padim.model:PaDiM",
+    "patchcore": "discrepancy.methods.patchcore.model:PatchCore",
 }
 
 DEFAULT = "dfc"

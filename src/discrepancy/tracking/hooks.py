@@ -12,8 +12,8 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from discrepancy.atomic import alone
 from discrepancy.errors import InputError
+from discrepancy.locks import file_lock
 from discrepancy.methods.registry import DEFAULT, METHODS
 from discrepancy.parameters import Parameters
 from discrepancy.tracking.address import configured, move_artifacts, note_export, use_project
@@ -45,7 +45,7 @@ class TrackingHooks:
         of_user = use_project(context)
         name, location = configured(context.config_loader["mlflow"])
         # Two processes that make the database, or the experiment, at once would get in each other's way.
-        with alone(project / f".{DATABASE}.lock"):
+        with file_lock(project / f".{DATABASE}.lock"):
             if location == (project / "mlartifacts").as_uri():
                 move_artifacts(project / DATABASE, name, location)
             yield
@@ -131,9 +131,11 @@ class TrackingHooks:
             return
         dataset = self._catalog.get(dataset_name)
         if how["as"] == "figure":
-            log_figure(self._client, self._run_id, Path(dataset._get_load_path()))
+            with dataset.local_copy() as path:
+                log_figure(self._client, self._run_id, path)
         elif how["as"] == "detector":
-            log_detector(self._client, self._run_id, Path(dataset._get_load_path()), data.card)
+            with dataset.local_copy() as folder:
+                log_detector(self._client, self._run_id, folder, data.card)
         else:
             LOGGERS[how["as"]](self._client, self._run_id, data, how.get("file", dataset_name))
 

@@ -19,7 +19,7 @@ from discrepancy.methods.registry import METHODS
 def tabulate_results(
     benchmark: BenchmarkResults,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return tables: one row per cell; per category and method, and means; per pair of methods; ranks of methods."""
+    """Return tables: one row per trial; per category and method, and means; per pair of methods; ranks of methods."""
     results = benchmark.results
     return results, summarise(results, published_numbers()), compare(results), rank_methods(results)
 

@@ -1,0 +1,144 @@
+"""PatchCore (Roth, Pemula, Zepeda, Schoelkopf, Brox and Gehler, CVPR 2022).
+
+A memory keeps features of patches of good images, thinned out to a coreset. A patch is anomalous as far as it is from
+the nearest of these, wherever in the image that was. `docs/methods.md` lists what differs from the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import field_validator
+from torch import Tensor
+
+from discrepancy.devices import resolve_device
+from discrepancy.features.backbones import Backbone
+from discrepancy.methods.base import Method, Scored, TrainingData
+from discrepancy.methods.card import Card
+from discrepancy.methods.patchcore.coreset import greedy_k_center, random_projection
+from discrepancy.methods.patchcore.memory import nearest, reweighted
+from discrepancy.methods.patchcore.parameters import PatchCoreParameters
+from discrepancy.methods.patchcore.patches import patch_features, patch_grid, patch_length
+from discrepancy.methods.smoothing import gaussian_blur
+
+
+class PatchCoreCard(Card):
+    """PatchCore's card: it says how many training images there were, as the size of the memory follows from that."""
+
+    images: dict[str, int]
+
+    @field_validator("images")
+    @classmethod
+    def _with_training_images(cls, value: dict[str, int]) -> dict[str, int]:
+        if value.get("train", 0) < 1:
+            raise ValueError("expected `train`, the number of training images, at least 1")
+        return value
+
+
+class PatchCore(Method):
+    """Compare patches with a memory of patches of good images.
+
+    Attributes:
+        memory: features of the patches in the coreset, [M, d], in the order in which they were chosen.
+
+    Example:
+        >>> detector = load_detector(folder)  # doctest: +SKIP
+        >>> maps, image_scores = detector.score(images)  # uint8 [N, 3, H, W] -> [N, H, W], [N]  # doctest: +SKIP
+    """
+
+    name = "patchcore"
+    title = "PatchCore"
+    Parameters = PatchCoreParameters
+    Card = PatchCoreCard
+    parameters_used: PatchCoreParameters
+    memory: Tensor
+
+    def __init__(self, backbone: Backbone, parameters: PatchCoreParameters, card: PatchCoreCard) -> None:
+        super().__init__(backbone, parameters, card)
+        shapes = backbone.map_shapes(*self.image_size)
+        self.grid = patch_grid(shapes)
+        patches = card.images["train"] * self.grid[0] * self.grid[1]
+        size = max(1, round(parameters.coreset * patches))
+        self.register_buffer("memory", torch.zeros(size, patch_length(shapes, parameters.dimension)))
+
+    @classmethod
+    def card_entries(cls, parameters: PatchCoreParameters, prepared: Mapping[str, Any]) -> dict[str, Any]:
+        """Return how images are scored."""
+        del prepared
+        weighed = (
+            f", weighed by its {parameters.neighbours} neighbours in the memory" if parameters.neighbours > 1 else ""
+        )
+        return {"image_score": {"rule": f"distance of the most anomalous patch{weighed}", "sigma": 0.0}}
+
+    @torch.no_grad()
+    def fit(self, data: TrainingData, checkpoint: Path | None = None) -> None:
+        """Choose the patches to be kept, in two passes over the training images; there is nothing to resume."""
+        del checkpoint
+        self.to(resolve_device(self.parameters_used.device))
+        generator = np.random.RandomState(self.parameters_used.seed % 2**32)
+        points = self._projected(data)
+        chosen = greedy_k_center(points, len(self.memory), first=generator.randint(len(points)))
+        self.memory.copy_(self._chosen(data, chosen))
+
+    def _batches(self, data: TrainingData) -> Iterator[Tensor]:
+        """Patch features of the training images, [n, d] for a few of them at a time."""
+        for maps in data.cached.batches(range(data.examples), self.device):
+            yield self._patches(maps).flatten(0, 2)
+
+    def _projected(self, data: TrainingData) -> NDArray[np.float32]:
+        """All patches [N, k], at random projected to fewer numbers each."""
+        length, components = self.memory.shape[1], self.parameters_used.projection
+        if components is None or components >= length:
+            return np.concatenate([patches.cpu().numpy() for patches in self._batches(data)])
+        matrix = torch.from_numpy(random_projection(length, components, seed=self.parameters_used.seed)).to(self.device)
+        return np.concatenate([(patches @ matrix).cpu().numpy() for patches in self._batches(data)])
+
+    def _chosen(self, data: TrainingData, chosen: NDArray[np.intp]) -> Tensor:
+        """Features [M, d] of the patches with these indices, in their order."""
+        features, first = torch.empty_like(self.memory), 0
+        for patches in self._batches(data):
+            wanted = torch.from_numpy(np.flatnonzero((first <= chosen) & (chosen < first + len(patches))))
+            rows = torch.from_numpy(chosen)[wanted] - first
+            features[wanted.to(self.device)] = patches[rows.to(self.device)]
+            first += len(patches)
+        return features
+
+    def _patches(self, maps: Mapping[str, Tensor]) -> Tensor:
+        """Patch features [N, rows, columns, d] of maps by layer."""
+        used = self.parameters_used
+        layers = [maps[layer.name] for layer in self.backbone.layers]
+        return patch_features(layers, dimension=used.dimension, padding=used.padding)
+
+    def anomaly_maps(self, images: Tensor) -> Tensor:
+        """Return the distance of each patch from the memory, upsampled: [N, 3, H, W] -> [N, H, W]."""
+        return self._upsampled(nearest(self._patches(self.backbone(images)).flatten(0, 2), self.memory)[0])
+
+    def score(self, images: Tensor | NDArray[np.uint8]) -> Scored:
+        """Return smoothed maps, and image scores: of the most anomalous patch, weighed (see `reweighted`).
+
+        Args:
+            images: uint8 [N, 3, H, W], RGB, N > 0, of the size that the method was trained on.
+
+        Raises:
+            InputError: images of another size, type or order of axes, or none.
+        """
+        used = self.parameters_used
+        patches = self._patches(self.backbone(self.checked(images))).flatten(1, 2)
+        distances, indices = nearest(patches.flatten(0, 1), self.memory)
+        maps = gaussian_blur(self._upsampled(distances), used.smoothing)
+        worst = distances.view(len(patches), -1).argmax(1)
+        rows = torch.arange(len(patches), device=worst.device)
+        items = indices.view(len(patches), -1)[rows, worst]
+        return Scored(maps, reweighted(patches[rows, worst], items, self.memory, used.neighbours))
+
+    def _upsampled(self, distances: Tensor) -> Tensor:
+        """Maps [N, H, W] of distances [N * rows * columns]."""
+        maps = distances.view(-1, 1, *self.grid)
+        align = self.parameters_used.align_corners
+        return F.interpolate(maps, self.image_size, mode="bilinear", align_corners=align).squeeze(1)
