@@ -32,7 +32,7 @@ def patch_features(
         maps: of each layer, [N, C, h, w].
         dimension: length to which the features of each layer, and then all of them joined, are adaptively averaged;
             None joins the layers' channels as they are.
-        padding: what lies beyond the border of the maps.
+        padding: values beyond the border of the maps.
 
     Returns:
         float32 [N, rows, columns, length], on the grid of the finest layer.
