@@ -1,4 +1,4 @@
-"""The project's commands: Kedro's `run`, with errors that a user can act on in place of a traceback; `benchmark`."""
+"""Commands of the project: Kedro's `run`, with actionable errors in place of a traceback, and `benchmark`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _params_option(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _read_config(context: click.Context, option: click.Parameter, path: str | None) -> str | None:
-    """Options from the section `run` of a YAML file; those on the command line come first."""
+    """Read options from the section `run` of a YAML file; those on the command line come first."""
     if path is None:
         return None
     try:
@@ -68,7 +68,7 @@ def _read_config(context: click.Context, option: click.Parameter, path: str | No
 
 
 def _typed(name: str, value: Any) -> Any:
-    """A value of a file as it would be typed."""
+    """Return a value of a file as it would be typed."""
     if name == "params":
         return [value]
     if isinstance(value, Mapping) and name == "load_versions":
@@ -77,7 +77,7 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def _run_command() -> click.Command:
-    """Kedro's `run`: other parsers of what is given, names checked before anything is done."""
+    """Return Kedro's `run` with other parsers of its options and a check of names before any work."""
     run_kedro = kedro_run.callback
     assert run_kedro is not None
 

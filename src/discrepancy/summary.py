@@ -1,4 +1,4 @@
-"""A run ends with its short table and where to look next."""
+"""Kedro hooks that end a run with its short table and the next steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PLACES = {
 
 
 class SummaryHooks:
-    """Sums up what this run has saved, and drops the checkpoints it no longer needs."""
+    """Hooks that summarise the saved results of a run, and drop the checkpoints it no longer needs."""
 
     def __init__(self) -> None:
         self._project = Path()
@@ -46,12 +46,12 @@ class SummaryHooks:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
-        """Remember what was saved."""
+        """Remember the saved dataset."""
         self._saved.add(dataset_name)
 
     @hook_impl
     def after_node_run(self, node: Node, catalog: DataCatalog) -> None:
-        """Remember with which state a training has ended."""
+        """Remember the final state of a training."""
         for checkpoint in _checkpoints(node.inputs, catalog):
             checkpoint.finish()
 
@@ -60,7 +60,7 @@ class SummaryHooks:
         """Print the summaries of this run."""
         names = [name for name in sorted(pipeline.datasets()) if f"{name.partition('.')[0]}.detector" in self._saved]
         for checkpoint in _checkpoints(names, catalog):
-            checkpoint.clear()  # what it guarded is saved, and used
+            checkpoint.clear()  # its training is saved, and used
         if not self._saved:
             tqdm.write("Nothing to do: all outputs are there, made from the same data with the same parameters.")
         for name in sorted(self._saved):
@@ -69,7 +69,7 @@ class SummaryHooks:
                 tqdm.write(f"\n{catalog.load(name)}{self._next_steps(catalog, namespace)}")
 
     def _next_steps(self, catalog: DataCatalog, namespace: str) -> str:
-        """Where to look next: at what this run has saved."""
+        """Return where to look next, given the saved results."""
         names = {label: f"{namespace}.{name}" for label, name in _PLACES.items()}
         places = {label: _place(catalog.get(name)) for label, name in names.items() if name in self._saved}
         lines = [f"{label:<13}{place}" for label, place in places.items() if not _is_empty(place)]

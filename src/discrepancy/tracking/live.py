@@ -1,4 +1,4 @@
-"""The MLflow runs of living processes: what is killed does not stay RUNNING."""
+"""MLflow runs of living processes: a killed run does not stay RUNNING."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from discrepancy.tracking.address import database_uri
 logger = logging.getLogger(__name__)
 
 FOLDER: Final = ".running"
-"""In the project's folder: a folder for each run that is under way, locked by its process."""
+"""Folder in the project with a folder for each run in progress, locked by its process."""
 TAG: Final = "discrepancy.process"
 _NOTE: Final = "run.json"
 
@@ -88,7 +88,7 @@ class LiveRun:
         self.end()
 
     def end(self) -> None:
-        """Say that the run has ended, however that is."""
+        """Record that the run has ended, in any state."""
         atexit.unregister(self.kill)
         self._stack.close()
 
@@ -167,7 +167,7 @@ def _end(note: Mapping[str, Any], project: Path) -> int:
 
 @contextmanager
 def _place(project: Path) -> Iterator[Path | None]:
-    """A folder that says that this process lives; None where none can be made: then only a kill -9 goes unnoticed."""
+    """Yield a folder that marks this process as living; None if none can be made: then a kill -9 goes unnoticed."""
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(claimed(project / FOLDER / "run-"))

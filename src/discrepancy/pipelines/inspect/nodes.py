@@ -27,7 +27,7 @@ def tabulate_data_report(report: DataReport) -> tuple[pd.DataFrame, pd.DataFrame
 def draw_contact_sheet(report: DataReport, ingestion: IngestionParameters) -> Figure:
     """Draw a few photographs of every kind, and those with problems."""
     named = report.problems[report.problems["file"] != ""]["file"].nunique()
-    sections = {**report.specimens, f"with problems ({len(report.flagged)} of {named} files)": report.flagged}
+    sections = {**report.thumbnails, f"with problems ({len(report.flagged)} of {named} files)": report.flagged}
     return contact_sheet(sections, title=_title(ingestion), subtitle=_summary(report))
 
 
