@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from discrepancy.methods.parameters import GradientParameters
-from discrepancy.methods.registry import BUILT_IN, METHODS
+from discrepancy.methods.registry import METHODS
 
-NAMES = tuple(BUILT_IN)
+NAMES = ("dfc", "dfr", "fod")
 FIXED: dict[str, dict[str, Any]] = {"dfr": {"latent_dim": 32}}
 """What is not to be chosen from features, whose rounding differs between devices."""
 
