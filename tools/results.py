@@ -12,6 +12,7 @@ import argparse
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import chdir
 from glob import glob
@@ -20,6 +21,10 @@ from typing import Any
 
 import pandas as pd
 from kedro.framework.startup import bootstrap_project
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from gpu_checks import tables as gpu_tables
 
 from discrepancy.benchmark.configuration import catalog_of
 from discrepancy.benchmark.plan import Trial
@@ -236,6 +241,7 @@ TABLES = {
     "cable": lambda: defect_table("demo/cable"),
     "cable by DFR": lambda: defect_table("demo/cable", "dfr"),
     "metrics speed": speed_table,
+    "gpu": lambda: gpu_tables.document(read("gpu_h100")),
 }
 
 
