@@ -23,7 +23,7 @@ LABELS = {
 }
 COSTS = ("train_seconds", "images_per_second", "peak_memory_mib", "peak_gpu_memory_mib")
 LOWER_IS_BETTER = ("false_alarm_rate", "train_seconds", "peak_memory_mib", "peak_gpu_memory_mib")
-SHORT_NAMES = ("dfc", "dfr", "fod")  # written in capitals, as their papers do
+METHODS = {"dfc": "DFC", "dfr": "DFR", "fod": "FOD", "padim": "PaDiM", "patchcore": "PatchCore"}  # as their papers do
 
 
 def label(name: str) -> str:
@@ -33,7 +33,7 @@ def label(name: str) -> str:
 
 def method_label(name: str) -> str:
     """Return a method's name as its paper writes it: `dfr` is DFR; other names stay as they are."""
-    return name.upper() if name in SHORT_NAMES else name
+    return METHODS.get(name, name)
 
 
 def metrics_of(summary: pd.DataFrame) -> list[str]:
