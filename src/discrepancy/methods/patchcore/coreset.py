@@ -42,16 +42,22 @@ def greedy_k_center(points: NDArray[np.float32], count: int, *, first: int = 0) 
     centres = np.empty((count, points.shape[1]), points.dtype)
     chosen[0], centres[0] = first, points[first]
     owner = np.zeros(len(points), np.intp)  # which of the centres is the nearest
-    nearest = np.square(points - centres[0]).sum(1)  # squared distance to it; below 0 once chosen itself
+    nearest = _squared_distances(points, centres[0])  # to it; below 0 once chosen itself
     nearest[first] = -1
     for step in range(1, count):
         chosen[step] = nearest.argmax()
         centres[step] = points[chosen[step]]
-        between = np.square(centres[:step] - centres[step]).sum(1)
-        close = np.flatnonzero(nearest > (between * (0.25 * MARGIN)).take(owner))
-        distance = np.square(points[close] - centres[step]).sum(1)
-        nearer = distance < nearest[close]
+        limit = _squared_distances(centres[:step], centres[step]) * np.float32(0.25 * MARGIN)
+        close = np.flatnonzero(nearest > limit.take(owner))
+        distance = _squared_distances(points.take(close, axis=0), centres[step])
+        nearer = distance < nearest.take(close)
         close = close[nearer]
         nearest[close], owner[close] = distance[nearer], step
         nearest[chosen[step]] = -1
     return chosen
+
+
+def _squared_distances(points: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squared distances [N] of points [N, d] from a centre [d]; `einsum` squares and sums in one pass."""
+    differences = points - centre
+    return np.einsum("nd,nd->n", differences, differences)
