@@ -17,7 +17,7 @@ COSTS = ("train_seconds", "images_per_second", "peak_memory_mib")
 
 
 def made_up_results(dataset="demo", categories=DEMO, methods=("dfc", "dfr", "fod"), seeds=(0, 1), *, failed=()):
-    """One row per cell; those in `failed`, (category, method, seed) each, have a reason in place of numbers."""
+    """One row per trial; those in `failed`, (category, method, seed) each, have a reason in place of numbers."""
     chance = random.Random(0)
     rows = []
     for category in categories:

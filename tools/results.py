@@ -12,30 +12,38 @@ import argparse
 import json
 import re
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import chdir
+from glob import glob
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from kedro.framework.startup import bootstrap_project
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from gpu_checks import tables as gpu_tables
+
+from discrepancy.benchmark.configuration import catalog_of
+from discrepancy.benchmark.plan import Trial
 from discrepancy.benchmark.published import published_numbers
+from discrepancy.benchmark.store import TrialStore
 from discrepancy.benchmark.tables import SHOWN, compact, read_table
 from discrepancy.figures.comparison import probability
 from discrepancy.figures.tables import markdown_table
 
 ROOT = Path(__file__).parents[1]
-DATA = ROOT / "data"
-BENCHMARKS = DATA / "08_reporting/benchmark"
 RESULTS = ROOT / "benchmarks/results"
-PICTURES = {"gallery.png": "{}_{}.png", "correlation.png": "{}_{}_correlations.png"}
+PICTURES = {"gallery_figure": "{}_{}.png", "correlation_figure": "{}_{}_correlations.png"}
+Part = tuple[str, str, str]
+"""Data set, category, method."""
+
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 QUALITY = ["image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_0.30", "aupro_0.05", "best_iou"]
 SHORT = ["image_auroc", "pixel_auroc", "aupro_0.30"]
 COSTS = ["train_seconds", "images_per_second", "peak_memory_mib"]
-
-
-def latest(folder: Path) -> Path:
-    """The newest version of a versioned artifact."""
-    return max(folder.iterdir()) / folder.name
 
 
 def collect() -> None:
@@ -43,34 +51,56 @@ def collect() -> None:
 
     What is not in `data/` keeps the result that it has.
     """
-    folders = [*DATA.glob("08_reporting/*/*/*/"), *BENCHMARKS.glob("*/*/*/*/seed_0/work/08_reporting/*/*/*/")]
-    found = {folder.parts[-3:]: folder for folder in sorted(filter(finished, folders), key=finished)}
-    runs = {(run["dataset"], run["category"], run["method"]): run for run in read("runs")}
-    for part, folder in sorted(found.items()):
-        runs[part] = collect_run(*part, folder)
-    (RESULTS / "runs.json").write_text(json.dumps(list(runs.values()), indent=2) + "\n", encoding="utf-8")
-    for table in BENCHMARKS.glob("*/report/*.csv"):
-        shutil.copy(table, RESULTS / f"benchmark_{table.parts[-3]}_{table.name}")
+    bootstrap_project(ROOT)
+    with chdir(ROOT):
+        latest: dict[Part, tuple[str, str | None]] = {}
+        for part, version, data_folder in [*own_runs(), *benchmark_runs()]:
+            latest[part] = max(latest.get(part, ("", None)), (version, data_folder), key=lambda run: run[0])
+        runs = {(run["dataset"], run["category"], run["method"]): run for run in read("runs")}
+        for part, (_, data_folder) in sorted(latest.items()):
+            runs[part] = collect_run(*part, data_folder)
+        (RESULTS / "runs.json").write_text(json.dumps(list(runs.values()), indent=2) + "\n", encoding="utf-8")
+        for table in glob(catalog(benchmark="*").get("benchmark_report.*_table").address):
+            path = Path(table)
+            shutil.copy(path, RESULTS / f"benchmark_{path.parts[-3]}_{path.name}")
 
 
-def finished(folder: Path) -> str:
-    """The version of the last finished run, which tells when it began; empty if there is none."""
-    metrics = folder / "metrics.json"
-    return max((path.name for path in metrics.iterdir()), default="") if metrics.is_dir() else ""
+def catalog(**params: str | None) -> Any:
+    """The project's catalog with these parameters, those that are None left out; `*` stands for every value."""
+    return catalog_of(ROOT, None, {name: value for name, value in params.items() if value is not None})
 
 
-def collect_run(dataset: str, category: str, method: str, folder: Path) -> dict[str, Any]:
-    """One run's result, from the folder of its report; the demo's pictures, as others' licences differ."""
-    data = folder.parents[3]
-    card = json.loads((latest(data / f"06_models/{dataset}/{category}/{method}/detector") / "card.json").read_text())
-    metrics = json.loads(latest(folder / "metrics.json").read_text())
-    table = pd.read_csv(latest(folder / "table.csv")).to_dict("records")
+def own_runs() -> Iterator[tuple[Part, str, None]]:
+    """Part, version and folder (the project's own) of every run that was not a benchmark's."""
+    metrics = catalog(dataset="*", category="*").get("*.metrics")
+    for path in map(Path, metrics.list_versions()):
+        names = [name for name, star in zip(path.parts, Path(metrics.address).parts, strict=True) if star == "*"]
+        dataset, category, method = names  # the order of the catalog's paths
+        yield (dataset, category, method), path.parent.name, None
+
+
+def benchmark_runs() -> Iterator[tuple[Part, str, str]]:
+    """Part, version and folder of every finished trial with the first seed."""
+    for root in glob(str(catalog(benchmark="*").get("benchmark").path)):
+        store = TrialStore(Path(root))
+        for result in store.results():
+            if result["state"] == "done" and result["seed"] == 0:
+                trial = Trial(result["dataset"], result["category"], result["method"], 0)
+                part = (trial.dataset, trial.category, trial.method)
+                yield part, result["version"], store.work(trial.folder).as_posix()
+
+
+def collect_run(dataset: str, category: str, method: str, data_folder: str | None) -> dict[str, Any]:
+    """The latest run's result in a folder; the demo's pictures, as others' licences differ."""
+    found = catalog(dataset=dataset, category=category, data_folder=data_folder)
+    card, metrics, table = (found.load(f"{method}.{name}") for name in ("card", "metrics", "table"))
     if dataset == "demo":
         for name, target in PICTURES.items():
-            if (folder / name).is_dir():
-                shutil.copy(latest(folder / name), ROOT / "docs/pictures" / target.format(method, category))
-    facts = {"images": card["images"], "image_size": card["image_size"], "epochs": card["parameters"]["epochs"]}
-    return {"dataset": dataset, "category": category, "method": method, **facts, **metrics, "table": table}
+            if (picture := found.get(f"{method}.{name}")).exists():
+                shutil.copy(picture.address, ROOT / "docs/pictures" / target.format(method, category))
+    facts = {"images": card.images, "image_size": card.image_size, "epochs": card.parameters["epochs"]}
+    rows = table.to_dict("records")
+    return {"dataset": dataset, "category": category, "method": method, **facts, **metrics, "table": rows}
 
 
 def read(name: str) -> Any:
@@ -211,6 +241,7 @@ TABLES = {
     "cable": lambda: defect_table("demo/cable"),
     "cable by DFR": lambda: defect_table("demo/cable", "dfr"),
     "metrics speed": speed_table,
+    "gpu": lambda: gpu_tables.document(read("gpu_h100")),
 }
 
 

@@ -1,0 +1,29 @@
+"""Finds defects in photographs of industrial parts after seeing good parts only.
+
+Example:
+    >>> from discrepancy import load_detector
+    >>> detector = load_detector("data/06_models/demo/cable/dfc/detector/...")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from discrepancy.detection.storage import load_detector
+
+__all__ = ["load_detector"]
+
+_HOMES: Final = {"load_detector": "discrepancy.detection.storage"}
+"""The module of each public name. It is imported when the name is first asked for: PyTorch takes seconds."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

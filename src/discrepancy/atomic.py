@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
+
+from discrepancy.locks import native_lock
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +87,7 @@ def _replace_folder(fresh: Path, target: Path, place: Path) -> None:
 @contextmanager
 def abandoned(folder: Path) -> Iterator[Path | None]:
     """Yield a folder that `claimed` made if its process is gone, and None if that lives, or the folder has gone."""
-    lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+    lock = native_lock(folder / LOCK)
     try:
         lock.acquire()
     except (Timeout, OSError):
@@ -103,7 +105,7 @@ def claimed(folder: Path) -> Iterator[Path]:
     while True:
         own = folder.with_name(f"{folder.name}{uuid.uuid4().hex[:8]}")
         own.mkdir(parents=True)
-        lock = FileLock(own / LOCK, timeout=0, thread_local=False)
+        lock = native_lock(own / LOCK)
         try:
             lock.acquire()
         except (Timeout, FileNotFoundError):
@@ -116,20 +118,6 @@ def claimed(folder: Path) -> Iterator[Path]:
             shutil.rmtree(own, ignore_errors=True)
             lock.release()
         return
-
-
-@contextmanager
-def alone(file: Path) -> Iterator[None]:
-    """Hold a lock file until the block, or this process, ends; wait for whoever holds it. Without locks, go on."""
-    lock = FileLock(file)
-    try:
-        lock.acquire()
-    except OSError as error:
-        logger.debug("%s: no lock can be had (%s)", file, error)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _sync(path: Path) -> None:

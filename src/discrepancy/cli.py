@@ -1,4 +1,4 @@
-"""The project's commands: Kedro's `run`, with errors that a user can act on in place of a traceback; `benchmark`."""
+"""Commands of the project: Kedro's `run`, with actionable errors in place of a traceback, and `benchmark`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _params_option(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _read_config(context: click.Context, option: click.Parameter, path: str | None) -> str | None:
-    """Options from the section `run` of a YAML file; those on the command line come first."""
+    """Read options from the section `run` of a YAML file; those on the command line come first."""
     if path is None:
         return None
     try:
@@ -68,7 +68,7 @@ def _read_config(context: click.Context, option: click.Parameter, path: str | No
 
 
 def _typed(name: str, value: Any) -> Any:
-    """A value of a file as it would be typed."""
+    """Return a value of a file as it would be typed."""
     if name == "params":
         return [value]
     if isinstance(value, Mapping) and name == "load_versions":
@@ -77,7 +77,7 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def _run_command() -> click.Command:
-    """Kedro's `run`: other parsers of what is given, names checked before anything is done."""
+    """Return Kedro's `run` with other parsers of its options and a check of names before any work."""
     run_kedro = kedro_run.callback
     assert run_kedro is not None
 
@@ -108,21 +108,21 @@ cli.add_command(run, "run")
 @click.option("--env", "-e", envvar="KEDRO_ENV", help="Kedro environment, `paper` for the papers' settings.")
 @click.option("--name", help="Folder below data/08_reporting/benchmark; the data set's name unless given.")
 @click.option(
-    "--scheduler", default=None, help="Address of a Dask scheduler, tcp://host:port: cells run on its workers."
+    "--scheduler", default=None, help="Address of a Dask scheduler, tcp://host:port: trials run on its workers."
 )
-@click.option("--workers", type=click.IntRange(1), help="Cells at a time on this machine: one per GPU, else one.")
+@click.option("--workers", type=click.IntRange(1), help="Trials at a time on this machine: one per GPU, else one.")
 @click.option(
     "--threads",
     type=click.IntRange(1),
-    help="Threads per cell: unless given as before, or the cores of this machine, shared among --workers.",
+    help="Threads per trial: unless given as before, or the cores of this machine, shared among --workers.",
 )
-@click.option("--keep-arrays", is_flag=True, help="Leave images and anomaly maps of finished cells on disk.")
+@click.option("--keep-arrays", is_flag=True, help="Leave images and anomaly maps of finished trials on disk.")
 @click.option("--dry-run", is_flag=True, help="Say what is done already and what would run, and stop.")
 def benchmark(methods: str, categories: str, seeds: str, params: dict[str, Any], **options: Any) -> None:
     """Run every method on every category with every seed, and compare.
 
     Each combination is a run of its own, below one parent run in MLflow. Started again, it does only what is missing
-    or failed. At the end stand the table and a page that opens from disk; the exit code is 1 if a cell failed.
+    or failed. At the end stand the table and a page that opens from disk; the exit code is 1 if a trial failed.
 
     \b
     kedro benchmark --methods=METHOD,METHOD --categories=cable,gear --seeds=0,1
@@ -142,7 +142,9 @@ def benchmark(methods: str, categories: str, seeds: str, params: dict[str, Any],
             raise InputError(f"--params: {name} is not to be set here; expected --categories=... or --seeds=...")
     asked = Options(chosen, _list("--categories", categories), [int(seed) for seed in numbers], params, **options)
     if not run_benchmark(find_kedro_project(Path.cwd()) or Path.cwd(), asked, say=click.echo):
-        raise InputError("some cells failed: the table says which and why, their run.log more; started again, they run")
+        raise InputError(
+            "some trials failed: the table says which and why, their run.log more; started again, they run"
+        )
 
 
 def _list(option: str, text: str) -> list[str]:

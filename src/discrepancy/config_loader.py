@@ -1,4 +1,4 @@
-"""Kedro's loader of configuration files, with a line for everything in them that cannot be used."""
+"""Kedro's configuration loader, with one line for every value that cannot be used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from discrepancy.parameters import known, suggestion
 from discrepancy.params_option import TEXTS
 
 PATHS: Final = ("data_root", "data_folder", "weights", "blend_folder")
-"""Parameters, at the top or in a group, in which `~` and `$HOME` stand for what they stand for in a shell."""
+"""Parameters, at the top or in a group, in which `~` and `$HOME` are expanded as in a shell."""
 _SUFFIXES: Final = (".yml", ".yaml", ".json")
 _NOTHING: Final = object()
 _FAULTS: Final = (
@@ -35,7 +35,7 @@ _FAULTS: Final = (
 
 
 class CarefulConfigLoader(OmegaConfigLoader):
-    """Finds what is wrong with the configuration before anything else does, whoever opens the session.
+    """Configuration loader that reports every fault of the configuration first, whoever opens the session.
 
     The default environment's folder may be missing: git keeps no empty folders. In paths, `~` and `$HOME` are the home
     folder. Names have to be text: YAML reads `category: 01` as the number 1.
@@ -56,7 +56,7 @@ class CarefulConfigLoader(OmegaConfigLoader):
         _refuse_references(self.runtime_params)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
-        """As Kedro's, with paths expanded."""
+        """Return a configuration as Kedro does, with paths expanded."""
         if not self._checked:
             self._check_folders()
             self._checked = True
@@ -72,7 +72,7 @@ class CarefulConfigLoader(OmegaConfigLoader):
         return _expanded(found)
 
     def _check_folders(self) -> None:
-        """Kedro-mlflow would take a missing folder for a project without a configuration of MLflow."""
+        """Refuse a missing folder, which kedro-mlflow would take for a project without a configuration of MLflow."""
         if self._protocol not in {"file", "tar", "zip"}:
             return
         root = Path(self._get_conf_env_path(self.base_env)).parent
@@ -101,11 +101,11 @@ class CarefulConfigLoader(OmegaConfigLoader):
                 )
 
     def origin(self, name: str, key: str = "parameters") -> str:
-        """Return the file that has the last word on a value, or the option if it is no file's.
+        """Return the file that decides a value, or the option if no file does.
 
         Args:
             name: of the value; of one in a group with dots, `dfc.epochs`.
-            key: what kind of files to look in; what these take from `globals.yml` is looked for there.
+            key: kind of files to search; values that these take from `globals.yml` are searched there.
         """
         if key == "parameters" and OmegaConf.select(OmegaConf.create(self.runtime_params), name) is not None:
             return "--params"
@@ -152,7 +152,7 @@ def _resolvers_own(error: Exception) -> str | None:
 
 
 def _refuse_references(given: Any, name: str = "") -> None:
-    """No text of `--params` may hold `${`, which would be looked up as the name of another value."""
+    """Refuse `${` in the text of `--params`, which would be looked up as the name of another value."""
     if isinstance(given, Mapping):
         for key, value in given.items():
             _refuse_references(value, f"{name}.{key}" if name else str(key))
@@ -161,7 +161,7 @@ def _refuse_references(given: Any, name: str = "") -> None:
 
 
 def _expanded(values: Any, name: str = "") -> Any:
-    """The same values, nested; in those that are paths, `~` and variables of the environment are replaced."""
+    """Return the same values, nested; in paths, `~` and variables of the environment are replaced."""
     if isinstance(values, Mapping):
         return {key: _expanded(value, str(key)) for key, value in values.items()}
     if name in PATHS and isinstance(values, str):
@@ -178,7 +178,7 @@ def _kind(value: Any) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of a message; of YAML's errors what and where, lines counted from 1."""
+    """Return the first line of a message; of YAML's errors problem and position, lines counted from 1."""
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', None) or 'no YAML'}"

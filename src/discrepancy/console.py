@@ -1,4 +1,4 @@
-"""A console without other people's noise. Kedro calls `quiet` first of all (entry point `kedro.init`)."""
+"""A console without messages of other packages. Kedro calls `quiet` first of all (entry point `kedro.init`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _done = False
 
 
 def quiet() -> None:
-    """Silence what no user of this project can act on; telemetry is off unless asked for.
+    """Silence messages on which no user of this project can act; telemetry is off unless enabled.
 
     The warnings are dropped where they are shown, not by a filter: MLflow puts a filter of its own in front.
     """

@@ -1,4 +1,4 @@
-"""Where to compute: the names of devices that users type, and how many processes may share them."""
+"""Names of devices as users type them, and the number of processes that may use them together."""
 
 from __future__ import annotations
 

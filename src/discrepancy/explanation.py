@@ -1,4 +1,4 @@
-"""Messages for errors that a user can mend; errors of the program itself have none."""
+"""Messages for errors that a user can resolve; errors of the program itself have none."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _REFUSED: Final = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errno.EISDIR,
     errno.ENAMETOOLONG,
 )  # fmt: skip
-"""Error numbers of refusals by the file system, without ENOENT: a missing file is the program's matter."""
+"""Error numbers of refusals by the file system, without ENOENT: a missing file is the program's fault."""
 
 _OF_CATALOG: Final = (
     "when parsing config for dataset",
     "not a valid dataset configuration",
     "must only contain arguments",
 )
-"""In Kedro's errors of an entry that cannot be made a dataset."""
+"""Phrases in Kedro's errors for a catalog entry that cannot become a dataset."""
 
 
 def explanation(error: BaseException) -> str | None:
-    """Return what the user can do about an error, found along its causes; None if it is the program's fault."""
+    """Return the user's remedy for an error, searched along its causes; None if it is the program's fault."""
     current: BaseException | None = error
     while current is not None:
         if message := _of_input(current) or _of_files_of_configuration(current):
@@ -49,7 +49,7 @@ def _of_input(error: BaseException) -> str | None:
 
 
 def _of_files_of_configuration(error: BaseException) -> str | None:
-    """Explain what kedro-mlflow and Kedro's catalog refuse in their files."""
+    """Explain faults in files that kedro-mlflow and Kedro's catalog refuse."""
     if isinstance(error, ValidationError) and error.title == "KedroMlflowConfig":
         first = error.errors(include_url=False)[0]
         return f"conf/*/mlflow.yml: {'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
@@ -70,7 +70,7 @@ def _of_mlflow(error: BaseException) -> str | None:
 
 
 def _of_files(error: BaseException, outermost: BaseException) -> str | None:
-    """The file that was refused: the error's, or else, as writing does not say it, of the dataset to be saved."""
+    """Return the refused file: the error's, or, as writing does not name it, that of the dataset to be saved."""
     in_text = re.search(r"\(os error (\d+)\)", str(error))  # of safetensors, which is written in Rust
     code = error.errno if isinstance(error, OSError) else int(in_text[1]) if in_text else 0
     if code not in _REFUSED:
@@ -81,13 +81,13 @@ def _of_files(error: BaseException, outermost: BaseException) -> str | None:
 
 
 def _diverged_error() -> tuple[type[BaseException], ...]:
-    """The error of a training that diverged, if anything was trained: the module imports PyTorch."""
+    """Return the error of a diverged training, if anything was trained: the module imports PyTorch."""
     module = sys.modules.get("discrepancy.training.loop")
     return (module.DivergedError,) if module else ()
 
 
 def _mlflow_error() -> tuple[type[BaseException], ...]:
-    """MLflow's own error, if MLflow was imported: seconds that no error of another kind should have to wait."""
+    """Return MLflow's own error, if MLflow was imported: importing it here would take seconds."""
     module = sys.modules.get("mlflow.exceptions")
     return (module.MlflowException,) if module else ()
 

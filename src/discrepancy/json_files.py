@@ -1,4 +1,4 @@
-"""JSON that lies in a file which anyone may have touched: an object, or one error that says what it is instead."""
+"""JSON objects read from files that users may have edited; every fault is an error that names the file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object from a file of UTF-8 text, with or without a byte order mark.
 
     Raises:
-        InputError: the file is missing or no plain file, not such text, not JSON, nested too deeply, names a key
-            twice (which of the two counts differs from program to program), or holds something else than an object.
+        InputError: the file is missing, no plain file, not UTF-8, not JSON, nested too deeply, or not an object; or it
+            names a key twice, which programs interpret differently.
     """
     try:
         if path.exists() and not path.is_file():  # reading a pipe would wait for ever

@@ -1,4 +1,4 @@
-"""What every dataset of a pipeline is made from, and what an earlier run left on disk that this run may use."""
+"""Origin of every dataset of a pipeline, and choice of the earlier results on disk that this run may use."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from discrepancy.parameters import Parameters
 
 _PARAMETERS: Final = "params:"
 _ROOTS: Final = {"photographs": "data_root"}
-"""The parameter that says where a raw dataset lies."""
+"""The parameter with the location of a raw dataset."""
 _UNKNOWN: Final = "?"
-"""In place of a raw dataset that has no identity: what is made of it is made by each run anew."""
+"""Stands for a raw dataset without identity: everything made of it is made by each run anew."""
 _TOP: Final = ("dataset", "category", "image_size", "crop", "bit_depth", "seed", "backbone")
 """Parameters of groups that users set at the top."""
 
 
 class Lineage:
-    """The graph of a whole pipeline with the parameters of this run, also where the run is only a part of it.
+    """The graph of a whole pipeline with the parameters of this run, even if the run is only a part of it.
 
     Args:
         pipeline: the whole pipeline.
@@ -55,15 +55,15 @@ class Lineage:
         return found
 
     def choose(self, name: str, known: dict[str, str], *, version: str | None = None) -> None:
-        """Have a dataset load what is on disk, the latest that fits this run and what was chosen before.
+        """Have a dataset load the latest version on disk that fits this run and the earlier choices.
 
         Args:
             name: of a dataset.
-            known: the identities of datasets that were chosen, and of all that they were made from; added to.
+            known: identities of the chosen datasets and of all their inputs; extended in place.
             version: the only one that may be chosen.
 
         Raises:
-            InputError: nothing fits: why the latest does not, and where to start instead.
+            InputError: nothing fits; the message gives the reason and the node to start from instead.
         """
         dataset = self._catalog.get(name)
         start = self._start(self._maker(name))
@@ -89,7 +89,7 @@ class Lineage:
         raise InputError(refusals[0] if refusals else refusal)
 
     def _note(self, chosen: Mapping[str, str], known: dict[str, str]) -> None:
-        """Versions that one step has saved belong together, also where none is made of the other."""
+        """Note that versions saved by one step belong together, even if none is made of the other."""
         known.update(chosen)
         for name, identity in chosen.items():
             for sibling in self._siblings.get(name, ()):
@@ -97,7 +97,7 @@ class Lineage:
                     known.setdefault(sibling, identity)
 
     def _problem(self, name: str, origin: Origin | None, known: Mapping[str, str]) -> str | None:
-        """Say why what is on disk does not fit, and where to start instead; None if it fits."""
+        """Return why a dataset on disk does not fit, and where to start instead; None if it fits."""
         if origin is None:
             return (
                 f"{name} on disk: what it was made from is not known, or it was changed since; expected what this "
@@ -126,7 +126,7 @@ class Lineage:
         return next(node.name for node in self._pipeline.nodes if name in node.outputs)
 
     def _groups_of_datasets(self) -> dict[str, set[str]]:
-        """The parameter groups, and the raw datasets, that each dataset depends on."""
+        """Return the parameter groups, and the raw datasets, that each dataset depends on."""
         found: dict[str, set[str]] = {name: {_UNKNOWN} for name in self._raw()} | {name: {name} for name in _ROOTS}
         for node in self._pipeline.nodes:
             own = {name.removeprefix(_PARAMETERS) for name in node.inputs if name.startswith(_PARAMETERS)}
@@ -135,7 +135,7 @@ class Lineage:
         return found
 
     def _raw(self) -> list[str]:
-        """What no step makes and no parameter says, but for what decides nothing."""
+        """Return the inputs that no step makes and no parameter sets, without those that decide nothing."""
         from discrepancy.datasets import CheckpointDataset  # imports PyTorch
 
         names = [name for name in self._pipeline.inputs() if not name.startswith(_PARAMETERS)]
@@ -143,7 +143,7 @@ class Lineage:
 
 
 def has_versions(dataset: Any) -> bool:
-    """Return whether a dataset of the catalog keeps what each run has saved."""
+    """Return whether a dataset of the catalog keeps the versions of each run."""
     return getattr(dataset, "_version", None) is not None
 
 

@@ -1,4 +1,4 @@
-"""A run uses what it made itself, or what fits it on disk; everything else is refused before any work."""
+"""Kedro hooks that let a run use its own results, or fitting ones on disk; others are refused before any work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from discrepancy.pipelines.ingestion.nodes import decode_masks
 
 
 class LineageHooks:
-    """Chooses what a run that starts in the middle loads, and notes the origin of all that is saved."""
+    """Hooks that choose the inputs of a run that starts in the middle, and note the origin of all that is saved."""
 
     def __init__(self) -> None:
         self._lineage: Lineage | None = None
@@ -29,10 +29,10 @@ class LineageHooks:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Find what this run takes from earlier ones.
+        """Choose the earlier results that this run uses.
 
         Raises:
-            InputError: it is not there, or was made from something else.
+            InputError: a result is missing, or was made from something else.
         """
         whole = sum((pipelines[name] for name in run_params["pipeline_names"] or ["__default__"]), Pipeline([]))
         self._lineage, self._catalog = Lineage(whole, catalog), catalog
@@ -45,7 +45,7 @@ class LineageHooks:
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        """Tell the dataset what it was made from."""
+        """Tell the dataset its origin."""
         if self._lineage is None:
             return
         ancestors: dict[str, str] = {}
@@ -70,12 +70,12 @@ class LineageHooks:
                 raise InputError(f"--load-versions: this run loads no version of {name}; expected {expected}")
 
     def _origin(self, name: str) -> Origin | None:
-        """The origin of a dataset that this run has loaded or saved."""
+        """Return the origin of a dataset that this run has loaded or saved."""
         dataset = self._catalog.get(name)
         return dataset.origin if isinstance(dataset, Traced) else self._origins.get(name)
 
     def _choose(self, names: list[str], versions: dict[str, str]) -> dict[str, str]:
-        """Choose what is loaded: first where there is only one version to choose from, then results before causes."""
+        """Choose the versions to load: first where there is only one version, then results before causes."""
         assert self._lineage is not None
         known: dict[str, str] = {}
         versioned = [name for name in names if has_versions(self._catalog.get(name))]
@@ -84,7 +84,7 @@ class LineageHooks:
         return known
 
     def _keep_what_fits(self, pipeline: Pipeline, known: dict[str, str]) -> None:
-        """With `--only-missing-outputs`: what does not fit counts as missing, and so does all that was made of it."""
+        """Under `--only-missing-outputs`, treat outputs that do not fit, and all made of them, as missing."""
         if "samples" in pipeline.inputs():
             self._check_data("samples")
         for node in pipeline.nodes:
@@ -104,7 +104,7 @@ class LineageHooks:
         self._check_data(name)
 
     def _check_data(self, name: str) -> None:
-        """Compare what was made of the photographs with these, as they are now.
+        """Refuse results that were made of other photographs than those on disk.
 
         Raises:
             InputError: they were changed.

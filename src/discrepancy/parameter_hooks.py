@@ -1,4 +1,4 @@
-"""Parameters are checked when a session opens, before anything is read or written."""
+"""Kedro hooks that check parameters when a session opens, before anything is read or written."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SHARED = (
     "dataset", "data_root", "data_folder", "category", "benchmark", "image_size", "crop", "bit_depth", "accept_license",
     "seed", "device", "backbone", "weights",
 )  # fmt: skip
-"""Parameters that stand at the top, because more than one step, or the catalog's paths, are made of them."""
+"""Parameters at the top, because more than one step, or the catalog's paths, use them."""
 NOT_IN_GROUPS = ("dataset", "data_root", "category", "image_size", "crop", "bit_depth")
-"""Those that `ingestion` and `download` have too, but not to be set there."""
+"""Those that `ingestion` and `download` have too, but that must not be set there."""
 
 
 class Context(KedroContext):
-    """Kedro's, whose errors of parameters say which file, or option, a wrong one comes from."""
+    """Kedro's context; its errors of parameters name the file, or option, of a wrong value."""
 
     def _get_validated_params(self) -> dict[str, Any]:
         try:
@@ -37,18 +37,18 @@ class Context(KedroContext):
             raise ParameterValidationError("\n".join(lines)) from error
 
     def _origin(self, line: str) -> str:
-        """` (conf/local/parameters.yml)`, of a line such as `- Parameter 'dfc': ...: 'epochs': ...`."""
+        """Return ` (conf/local/parameters.yml)`, of a line such as `- Parameter 'dfc': ...: 'epochs': ...`."""
         names = re.findall(r"'(\w+)'", re.sub(r"Failed to instantiate .*?: ", "", line))
         loader: Any = self.config_loader
         return f" ({loader.origin('.'.join(names[:2]))})" if names else ""
 
 
 class ParameterHooks:
-    """Refuses parameters that no one reads, and names that no folder can have. Groups are checked by their models."""
+    """Hooks that refuse unused parameters, and names that no folder can have. Groups are checked by their models."""
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
-        """Compare the names given with those of the configuration files; look at those that become folders."""
+        """Compare the given names with those of the configuration files; check those that become folders."""
         loader: Any = context.config_loader
         given = loader.runtime_params or {}
         saved, loader.runtime_params = loader.runtime_params, {}
@@ -74,7 +74,7 @@ def _check_groups(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> No
 
 
 def _check_files(loader: Any) -> None:
-    """What all share has one place, globals.yml: set in a file of parameters, it would reach some steps only.
+    """Refuse a shared value outside globals.yml: in a file of parameters, it would reach some steps only.
 
     Raises:
         InputError: a file of parameters sets it.

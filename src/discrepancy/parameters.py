@@ -15,7 +15,7 @@ class Parameters(BaseModel):
     """Base of every parameter group. Values are converted where that is safe (`"5"` to 5) and cannot be changed.
 
     Raises:
-        InputError: from `model_validate`, one line per wrong key: what was given, and what was expected.
+        InputError: from `model_validate`, one line per wrong key: given and expected value.
     """
 
     model_config = ConfigDict(
@@ -28,10 +28,10 @@ class Parameters(BaseModel):
     )
 
     RUNTIME_FIELDS: ClassVar[frozenset[str]] = frozenset()
-    """Say how something is computed, and change nothing but the rounding of results."""
+    """Names of fields that decide the way of computing, and change nothing but the rounding of results."""
 
     FINAL_FIELDS: ClassVar[frozenset[str]] = frozenset()
-    """Decide nothing that another step goes on with, as of a figure."""
+    """Names of fields that decide no input of another step, as of a figure."""
 
     def deciding(self, *, final: bool) -> dict[str, Any]:
         """Return the values that decide a result, as JSON values.
@@ -42,7 +42,7 @@ class Parameters(BaseModel):
         return self.model_dump(mode="json", exclude={*self.RUNTIME_FIELDS, *(() if final else self.FINAL_FIELDS)})
 
     def __str__(self) -> str:
-        """Short, for listings that have the single values too."""
+        """Return a short text, for listings that have the single values too."""
         return f"{type(self).__name__} of {len(type(self).model_fields)} values"
 
     @classmethod
@@ -66,25 +66,25 @@ class Parameters(BaseModel):
 
 
 def suggestion(name: str, names: list[str]) -> str:
-    """` (did you mean 'epochs'?)` where a similar name exists, else nothing."""
+    """Return ` (did you mean 'epochs'?)` if a similar name exists, else nothing."""
     close = get_close_matches(name, names, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def known(names: Iterable[str]) -> str:
-    """The names that exist, for an error message."""
+    """Return the existing names, for an error message."""
     return f"known are {', '.join(sorted(names))}"
 
 
 def _line(entry: Any) -> str:
     place = ".".join(str(part) for part in entry["loc"])
     said = str(entry["msg"]).removeprefix("Value error, ")
-    if not place or said.startswith(f"{entry['loc'][-1]} is "):  # the message names what it is about
+    if not place or said.startswith(f"{entry['loc'][-1]} is "):  # the message names its subject
         return said
     return f"'{place}': {entry['msg'][0].lower()}{entry['msg'][1:]}, got {shortened(entry['input'])}"
 
 
 def shortened(value: object, most: int = 200) -> str:
-    """A value as it is written in Python, its end left out if it is long."""
+    """Return a value as written in Python, its end left out if it is long."""
     text = repr(value)
     return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -1,4 +1,4 @@
-"""What `--params` gives: names and values, commas between them, in any number of options."""
+"""Parser of `--params`: names and values, commas between them, in any number of options."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NAME: Final = re.compile(r"[\s,]*(?P<name>[^=,]*)(?P<equals>=?)")
 
 
 def parse_params(given: Iterable[str | Mapping[str, Any]], *, option: str = "--params") -> dict[str, Any]:
-    """Return the parameters that an option gave, nested; where a name is given twice, the later value.
+    """Return the parameters that an option gave, nested; of a repeated name, the later value.
 
     Args:
         given: for each time that the option was given `name=value,group.name=value`, or a mapping from a file.
@@ -90,7 +90,7 @@ def _read(name: str, found: re.Match[str], option: str) -> Any:
 
 
 def _as_value(name: str, text: str, option: str) -> Any:
-    """A number, boolean, null, list or text, as in a configuration file."""
+    """Parse a number, boolean, null, list or text, as in a configuration file."""
     try:
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]
     except (YAMLError, OmegaConfBaseException) as error:
@@ -98,7 +98,7 @@ def _as_value(name: str, text: str, option: str) -> Any:
 
 
 def _refuse_two_kinds(name: str, given: Any, option: str) -> None:
-    """`dfc=5,dfc.epochs=3`: a group, or a value, but not both."""
+    """Refuse `dfc=5,dfc.epochs=3`: a group, or a value, but not both."""
     *groups, _ = name.split(".")
     for depth, group in enumerate(groups, start=1):
         given = given.get(group) if isinstance(given, dict) else None

@@ -1,4 +1,4 @@
-"""The pipelines that `kedro run --pipelines=...` knows."""
+"""The pipelines of `kedro run --pipelines=...`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from discrepancy.pipelines import benchmark_report, download, ingestion, inspect
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """One pipeline per method, from photographs to report; `ingestion` alone; three of other uses; and a default."""
+    """Return a pipeline per method, from photographs to report, and those of ingestion and other uses.
+
+    `__default__` is the pipeline of the default method.
+    """
     methods = {name: _whole(method) for name, method in METHODS.items()}
     others = {
         "ingestion": _stage("ingestion", ingestion.create_pipeline()),
@@ -22,7 +25,7 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 
 def _whole(method: type[Method]) -> Pipeline:
-    """From photographs to report."""
+    """Return the pipeline from photographs to report."""
     return (
         _stage("ingestion", ingestion.create_pipeline())
         + _stage("training", training.create_pipeline(method))
@@ -32,5 +35,5 @@ def _whole(method: type[Method]) -> Pipeline:
 
 
 def _stage(name: str, pipeline: Pipeline) -> Pipeline:
-    """The same pipeline as one box of the graph, and `kedro run --namespaces=name`; its datasets keep their names."""
+    """Return the pipeline as one box of the graph, for `kedro run --namespaces=name`; datasets keep their names."""
     return Pipeline(pipeline, namespace=name, prefix_datasets_with_namespace=False)

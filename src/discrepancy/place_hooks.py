@@ -1,4 +1,4 @@
-"""Before a run: what it makes can be written."""
+"""Kedro hooks that check, before a run, that its outputs can be written."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _SQLITE: Final = "sqlite:///"
 
 
 class PlaceHooks:
-    """Refuses a run that could not end, as its results could not be written."""
+    """Hooks that refuse a run whose results could not be written."""
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
-        """Look at MLflow's database before MLflow does, which makes one, and logs much where it cannot."""
+        """Check MLflow's database before MLflow does, which creates one, and logs much if it cannot."""
         server = context.config_loader["mlflow"].get("server") or {}
         if (file := _database(server.get("mlflow_tracking_uri") or "")) is not None:
             check_database(file)
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: Mapping[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Look at every folder, before MLflow opens a run."""
+        """Check every folder, before MLflow opens a run."""
         check_folders(_folders(pipeline, catalog))
         _check_tracking(run_params.get("pipeline_names") or ["__default__"])
 
 
 def _folders(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Path]:
-    """Where the outputs of a pipeline, and what training keeps on the way, will lie."""
+    """Yield the folders of a pipeline's outputs and of the training's checkpoints."""
     for name in sorted(pipeline.all_outputs()) + [name for name in pipeline.inputs() if name.endswith("checkpoint")]:
         dataset: Any = catalog.get(name)
         if isinstance(dataset, CachedDataset):
@@ -51,7 +51,10 @@ def _folders(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[Path]:
 
 
 def _check_tracking(names: list[str]) -> None:
-    """Raises `InputError`: MLflow's database or the folder of its files cannot be written, and the run is tracked."""
+    """Check that a tracked run can write MLflow's database and the folder of its files.
+
+    Raises `InputError` if it cannot.
+    """
     import mlflow
     from kedro_mlflow.framework.hooks.mlflow_hook import mlflow_hook
 
@@ -66,7 +69,7 @@ def _check_tracking(names: list[str]) -> None:
 
 
 def _database(address: str) -> Path | None:
-    """The file of an address `sqlite:///...`; None for any other."""
+    """Return the file of an address `sqlite:///...`; None for any other."""
     if not address.startswith(_SQLITE):
         return None
     return Path(unquote(address.removeprefix(_SQLITE).partition("?")[0]))

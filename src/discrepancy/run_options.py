@@ -1,4 +1,4 @@
-"""Options of `kedro run` that name what a pipeline has: a wrong name is refused with those that exist."""
+"""Options of `kedro run` that name parts of a pipeline: a wrong name is refused with those that exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUNNERS = ("SequentialRunner", "ThreadRunner")
 
 
 def check_run_options(options: Mapping[str, Any]) -> None:
-    """Make sure that pipelines, steps, tags, data sets and runner of a run exist, and that some step is left to run.
+    """Check that pipelines, steps, tags, data sets and runner of a run exist, and that some step is left to run.
 
     Args:
         options: those of Kedro's `run`, by the names of its arguments.

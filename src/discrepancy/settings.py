@@ -16,14 +16,14 @@ from discrepancy.tracking.hooks import TrackingHooks
 
 
 class ConfigLoader(CarefulConfigLoader):
-    """Knows one more resolver, `one_of`. The hooks that track runs add those that need the project's folder."""
+    """Configuration loader with one more resolver, `one_of`. Tracking hooks add those of the project's folder."""
 
     def __init__(self, conf_source: str | Path, *args: Any, **options: Any) -> None:
         super().__init__(conf_source, *args, custom_resolvers={"one_of": one_of}, **options)
 
 
 def one_of(name: str, value: str, *known: str) -> str:
-    """`${one_of:NAME,VALUE,A,B}`: the value, if it is A or B.
+    """Resolve `${one_of:NAME,VALUE,A,B}` to the value, if it is A or B.
 
     Raises:
         InputError: it is another one.
@@ -36,8 +36,7 @@ def one_of(name: str, value: str, *known: str) -> str:
 quiet()
 
 HOOKS = (ParameterHooks(), TrackingHooks(), SummaryHooks(), PlaceHooks(), LineageHooks())
-"""Of two that want to be first, Kedro calls the later one first: what a run may not use is refused before MLflow hears
-of the run."""
+"""Kedro calls the later of two hooks with `tryfirst` first: unusable inputs are refused before MLflow begins a run."""
 
 CONFIG_LOADER_CLASS = ConfigLoader
 CONTEXT_CLASS = Context

@@ -1,4 +1,4 @@
-"""A run ends with its short table and where to look next."""
+"""Kedro hooks that end a run with its short table and the next steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.io import AbstractVersionedDataset, DataCatalog
+from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from tqdm import tqdm
@@ -28,7 +28,7 @@ _PLACES = {
 
 
 class SummaryHooks:
-    """Sums up what this run has saved, and drops the checkpoints it no longer needs."""
+    """Hooks that summarise the saved results of a run, and drop the checkpoints it no longer needs."""
 
     def __init__(self) -> None:
         self._project = Path()
@@ -46,12 +46,12 @@ class SummaryHooks:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
-        """Remember what was saved."""
+        """Remember the saved dataset."""
         self._saved.add(dataset_name)
 
     @hook_impl
     def after_node_run(self, node: Node, catalog: DataCatalog) -> None:
-        """Remember with which state a training has ended."""
+        """Remember the final state of a training."""
         for checkpoint in _checkpoints(node.inputs, catalog):
             checkpoint.finish()
 
@@ -60,7 +60,7 @@ class SummaryHooks:
         """Print the summaries of this run."""
         names = [name for name in sorted(pipeline.datasets()) if f"{name.partition('.')[0]}.detector" in self._saved]
         for checkpoint in _checkpoints(names, catalog):
-            checkpoint.clear()  # what it guarded is saved, and used
+            checkpoint.clear()  # its training is saved, and used
         if not self._saved:
             tqdm.write("Nothing to do: all outputs are there, made from the same data with the same parameters.")
         for name in sorted(self._saved):
@@ -69,10 +69,10 @@ class SummaryHooks:
                 tqdm.write(f"\n{catalog.load(name)}{self._next_steps(catalog, namespace)}")
 
     def _next_steps(self, catalog: DataCatalog, namespace: str) -> str:
-        """Where to look next: at what this run has saved."""
+        """Return where to look next, given the saved results."""
         names = {label: f"{namespace}.{name}" for label, name in _PLACES.items()}
         places = {label: _place(catalog.get(name)) for label, name in names.items() if name in self._saved}
-        lines = [f"{label:<13}{os.path.relpath(place)}" for label, place in places.items() if not _is_empty(place)]
+        lines = [f"{label:<13}{place}" for label, place in places.items() if not _is_empty(place)]
         if f"{namespace}.table" in self._saved:
             address = shown_address(self._project)
             lines.append(f"compare      {address}")
@@ -87,9 +87,13 @@ def _checkpoints(names: list[str], catalog: DataCatalog) -> list[Any]:
     return [dataset for dataset in found if isinstance(dataset, CheckpointDataset)]
 
 
-def _place(dataset: Any) -> Path:
-    return Path(dataset._get_load_path() if isinstance(dataset, AbstractVersionedDataset) else dataset.load())
+def _place(dataset: Any) -> str:
+    """A path from where the user stands, or the address of a store."""
+    from discrepancy.datasets.own import OwnDataset  # imports PyTorch
+
+    place = dataset.address if isinstance(dataset, OwnDataset) else str(dataset.load())
+    return place if "://" in place else os.path.relpath(place)
 
 
-def _is_empty(place: Path) -> bool:
-    return place.is_dir() and not any(place.iterdir())
+def _is_empty(place: str) -> bool:
+    return os.path.isdir(place) and not os.listdir(place)

@@ -1,4 +1,4 @@
-"""`kedro benchmark` as a user types it: what it does, leaves, says and skips; a crash; a cell that fails."""
+"""`kedro benchmark` as a user types it: what it does, leaves, says and skips; a crash; a trial that fails."""
 
 import json
 import os
@@ -17,10 +17,10 @@ from kedro.framework.startup import bootstrap_project
 from mlflow.utils.validation import _validate_metric_name
 
 from discrepancy.benchmark.configuration import resolved
-from discrepancy.benchmark.lock import alone
-from discrepancy.benchmark.store import CellStore
+from discrepancy.benchmark.store import TrialStore
 from discrepancy.benchmark.tracking import headline
 from discrepancy.cli import benchmark
+from discrepancy.locks import file_lock
 from tests.conftest import kedro, make_project, write_part
 
 FOLDER = "data/08_reporting/benchmark/b"
@@ -63,12 +63,12 @@ def finished(tmp_path_factory, photographs):
     return project, kedro(project, "benchmark", *command(photographs, categories="all"))
 
 
-def test_a_failed_cell_stays_in_the_table_and_the_exit_code_says_so(finished):
+def test_a_failed_trial_stays_in_the_table_and_the_exit_code_says_so(finished):
     project, result = finished
     assert result.returncode == 1 and result.stderr.count("Error:") == 1 and "Traceback" not in result.stderr
-    assert "0 of 2 cells are done" in result.stdout and "dfr         0 done     2 to run" in result.stdout
+    assert "0 of 2 trials are done" in result.stdout and "dfr         0 done     2 to run" in result.stdout
     assert "benchmark b: 1 done, 1 failed" in result.stdout
-    table = CellStore(project / FOLDER).table().set_index("category")
+    table = TrialStore(project / FOLDER).table().set_index("category")
     assert table["state"].to_dict() == {"disc": "done", "torn": "failed"}
     assert "000.png" in table.loc["torn", "reason"] and "no mask" in table.loc["torn", "reason"]
     page = (project / FOLDER / "page/index.html").read_text()
@@ -109,7 +109,7 @@ def test_mlflow_shows_one_group(finished):
 def test_started_again_only_what_is_missing_runs(finished, photographs, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(finished[0], project)
-    store = CellStore(project / FOLDER)
+    store = TrialStore(project / FOLDER)
     before = store.read("dfr/folder/disc/seed_0")
     fixed = tmp_path / "photographs"
     shutil.copytree(photographs, fixed)
@@ -164,8 +164,8 @@ def test_what_was_planned_and_never_run_is_forgotten(finished, photographs, tmp_
         patch.setattr("discrepancy.benchmark.command.run_locally", interrupted)
         broken = invoke(project, command(photographs, "--seeds=0,1,2"))
     assert broken.exit_code != 0
-    store = CellStore(project / FOLDER)
-    assert [cell["seed"] for cell in store.card()["cells"] if cell["category"] == "disc"] == [0, 1, 2]
+    store = TrialStore(project / FOLDER)
+    assert [trial["seed"] for trial in store.card()["cells"] if trial["category"] == "disc"] == [0, 1, 2]
     parents, _ = runs(project)
     assert [run.info.status for run in parents] == ["KILLED"]
     assert invoke(project, command(photographs)).exit_code == 0
@@ -175,15 +175,24 @@ def test_what_was_planned_and_never_run_is_forgotten(finished, photographs, tmp_
 def test_one_benchmark_of_a_name_at_a_time(finished, photographs, tmp_path, monkeypatch):
     project = tmp_path / "project"
     shutil.copytree(finished[0], project)
-    with alone(project / FOLDER, wait=False):
+    with file_lock(project / FOLDER / ".lock"):
         refused = invoke(project, command(photographs))
-    assert refused.exit_code == 1 and "is running already" in refused.output
+    assert refused.exit_code == 1 and f"is running already (process {os.getpid()} on " in refused.output
 
     def without_locks(*_):
         raise OSError("No locks available")
 
     monkeypatch.setattr("fcntl.flock", without_locks)  # as on some network's file systems
     assert invoke(project, command(photographs)).exit_code == 0
+
+
+def test_the_catalog_says_where_a_benchmark_lies(project, photographs):
+    (project / "conf/local").mkdir(exist_ok=True)
+    entry = "benchmark: {type: discrepancy.datasets.BenchmarkDataset, path: elsewhere}\n"
+    (project / "conf/local/catalog.yml").write_text(entry)
+    with file_lock(project / "elsewhere/.lock"):
+        refused = invoke(project, command(photographs))
+    assert refused.exit_code == 1 and f"the benchmark in {project}/elsewhere is running already" in refused.output
 
 
 def test_what_breaks_a_benchmark_off_is_shown_even_if_mlflow_is_gone_too(finished, photographs, tmp_path, monkeypatch):
@@ -226,7 +235,7 @@ def test_from_a_folder_inside_the_project(project):
     bootstrap_project(project)
     with chdir(project / "notebooks"):
         result = CliRunner().invoke(benchmark, ["--dry-run"])
-    assert result.exit_code == 0 and "benchmark demo: 0 of 9 cells are done" in result.output, result.output
+    assert result.exit_code == 0 and "benchmark demo: 0 of 9 trials are done" in result.output, result.output
 
 
 def test_a_run_that_mlflow_does_not_know_is_opened_again_but_not_for_a_passing_failure(
@@ -234,7 +243,7 @@ def test_a_run_that_mlflow_does_not_know_is_opened_again_but_not_for_a_passing_f
 ):
     project = tmp_path / "project"
     shutil.copytree(finished[0], project)
-    card = CellStore(project / FOLDER).card()
+    card = TrialStore(project / FOLDER).card()
 
     def unwell(*_):
         raise mlflow.exceptions.MlflowException("API request to http://head:5000 failed with error code 503")
@@ -242,11 +251,11 @@ def test_a_run_that_mlflow_does_not_know_is_opened_again_but_not_for_a_passing_f
     with monkeypatch.context() as patch:
         patch.setattr("mlflow.MlflowClient.get_run", unwell)
         assert "error code 503" in invoke(project, command(photographs)).output
-    assert CellStore(project / FOLDER).card()["run_id"] == card["run_id"]
-    CellStore(project / FOLDER).note(run_id="0" * 32)  # as where the database was removed
+    assert TrialStore(project / FOLDER).card()["run_id"] == card["run_id"]
+    TrialStore(project / FOLDER).note(run_id="0" * 32)  # as where the database was removed
     result = invoke(project, command(photographs))
     assert result.exit_code == 0, result.output
-    assert CellStore(project / FOLDER).card()["run_id"] in {run.info.run_id for run in runs(project)[0]}
+    assert TrialStore(project / FOLDER).card()["run_id"] in {run.info.run_id for run in runs(project)[0]}
 
 
 def test_the_page_is_made_again_from_what_is_on_disk(finished, tmp_path):

@@ -54,12 +54,12 @@ def test_the_signed_rank_test_has_no_favourite(differences):
 
 def test_a_single_large_loss_does_not_turn_the_verdict_round():
     gaps = [0.010 + 0.001 * i for i in range(14)] + [-0.5]  # higher in 14 of 15, lower on average
-    cells = [
+    trials = [
         {"dataset": "d", "category": f"c{i}", "method": method, "seed": 0, "state": "done", "image_auroc": value}
         for i, gap in enumerate(gaps)
         for method, value in (("dfc", 0.6 + gap / 2), ("dfr", 0.6 - gap / 2))
     ]
-    (row,) = compare(pd.DataFrame(cells), ["image_auroc"]).to_dict("records")
+    (row,) = compare(pd.DataFrame(trials), ["image_auroc"]).to_dict("records")
     assert row["p_holm"] < 0.05 and row["mean_difference"] < 0
     assert row["note"] == "dfc is higher than dfr"
 

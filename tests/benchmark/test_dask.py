@@ -1,4 +1,4 @@
-"""A real scheduler and two workers, one of them killed in the middle of a cell: nothing lost, nothing twice."""
+"""A real scheduler and two workers, one of them killed in the middle of a trial: nothing lost, nothing twice."""
 
 import os
 import signal
@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
 
-from discrepancy.benchmark.cell import Task
-from discrepancy.benchmark.remote import Sight, _check_workers, _key, run_on_dask
-from discrepancy.benchmark.store import CellStore
+from discrepancy.benchmark.remote import WorkerInfo, _check_workers, _key, run_on_dask
+from discrepancy.benchmark.store import TrialStore
+from discrepancy.benchmark.trial import TrialSpec
 from discrepancy.cli import benchmark
 from discrepancy.errors import InputError
 from tests.conftest import make_project, write_part
@@ -88,27 +88,27 @@ def arguments(photographs, *more, epochs):
 def descendants(root):
     listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
-    found, cells = {root}, []
+    found, trials = {root}, []
     for _ in range(4):
         found |= {int(pid) for pid, parent, _ in rows if int(parent) in found}
     for pid, _, command in rows:
-        if int(pid) in found and "discrepancy.benchmark.cell" in command:
-            cells.append(int(pid))
-    return cells
+        if int(pid) in found and "discrepancy.benchmark.trial" in command:
+            trials.append(int(pid))
+    return trials
 
 
 def test_a_worker_is_killed_in_the_middle(project, photographs, cluster, tmp_path):
     address, workers = cluster
-    store = CellStore(project / "data/08_reporting/benchmark/b")
+    store = TrialStore(project / "data/08_reporting/benchmark/b")
     command = [sys.executable, "-m", "kedro", "benchmark", *arguments(photographs, f"--scheduler={address}", epochs=60)]
     running = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     seed = next(part for part in wait_for_a_checkpoint(store, running).parts if part.startswith("seed_"))
     (victim,) = [worker for worker in workers if any(_runs(pid, seed) for pid in descendants(worker.pid))]
-    cells = descendants(victim.pid)
+    trials = descendants(victim.pid)
     end(victim)
     output = running.communicate(timeout=400)[0]
     assert running.returncode == 0, output
-    assert not any(_alive(pid) for pid in cells)
+    assert not any(_alive(pid) for pid in trials)
 
     table = store.table()
     assert table["state"].tolist() == ["done"] * 2 and sorted(table["seed"]) == list(SEEDS)
@@ -120,7 +120,7 @@ def test_a_worker_is_killed_in_the_middle(project, photographs, cluster, tmp_pat
     statuses = sorted(run.info.status for run in children)
     assert statuses == ["FINISHED"] * 2 + ["KILLED"] and not any(run.info.status == "RUNNING" for run in runs)
 
-    # A cell alone, on this machine, ends with the very same numbers.
+    # A trial alone, on this machine, ends with the very same numbers.
     other = make_project(tmp_path / "other")
     bootstrap_project(other)
     alone = arguments(photographs, epochs=60)
@@ -128,14 +128,14 @@ def test_a_worker_is_killed_in_the_middle(project, photographs, cluster, tmp_pat
     with chdir(other):
         result = CliRunner().invoke(benchmark, alone)
     assert result.exit_code == 0, result.output
-    (expected,) = CellStore(other / "data/08_reporting/benchmark/b").results()
+    (expected,) = TrialStore(other / "data/08_reporting/benchmark/b").results()
     found = store.read(f"dfr/folder/disc/{seed}")
     for name, value in expected["metrics"].items():
         assert name in TIMED or found["metrics"][name] == value, name
 
 
 def start(project, photographs, address, *, seeds):
-    """A benchmark of cells that do not end, in a process of its own."""
+    """A benchmark of trials that do not end, in a process of its own."""
     given = arguments(photographs, f"--scheduler={address}", epochs=40000)
     given[1] = f"--seeds={seeds}"
     command = [sys.executable, "-m", "kedro", "benchmark", *given]
@@ -155,7 +155,7 @@ def _heed_interrupts():
 
 
 def wait_for_a_checkpoint(store, running):
-    """Path of the first cell's checkpoint, once there is one."""
+    """Path of the first trial's checkpoint, once there is one."""
     deadline = time.monotonic() + 240
     while not (there := list(store.root.glob("*/*/*/*/work/06_models/folder/disc/dfr/checkpoint.pt"))):
         assert running.poll() is None and time.monotonic() < deadline, running.stdout.read()
@@ -165,7 +165,7 @@ def wait_for_a_checkpoint(store, running):
 
 def test_an_interrupted_benchmark_stops_its_cells(project, photographs, cluster):
     address, workers = cluster
-    store = CellStore(project / "data/08_reporting/benchmark/b")
+    store = TrialStore(project / "data/08_reporting/benchmark/b")
     running = start(project, photographs, address, seeds="0,1,2")
     wait_for_a_checkpoint(store, running)
     running.send_signal(signal.SIGINT)
@@ -179,9 +179,9 @@ def test_an_interrupted_benchmark_stops_its_cells(project, photographs, cluster)
 
 
 @pytest.mark.parametrize("cluster", [0], indirect=True)
-def test_a_cell_whose_workers_died_too_often_is_failed(project, photographs, cluster):
+def test_a_trial_whose_workers_died_too_often_is_failed(project, photographs, cluster):
     address, workers = cluster
-    store = CellStore(project / "data/08_reporting/benchmark/b")
+    store = TrialStore(project / "data/08_reporting/benchmark/b")
     running = start(project, photographs, address, seeds="0")
     wait_for_a_checkpoint(store, running)
     (victim,) = [worker for worker in workers if descendants(worker.pid)]
@@ -211,27 +211,27 @@ class Workers:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (Sight("a", False, version("discrepancy")), "worker tcp://a:1 on a does not see"),
-        (Sight("a", True, "0.0.0"), "on a has discrepancy 0.0.0, this machine"),
-        (ModuleNotFoundError("No module named 'discrepancy'"), "cannot run cells: No module named 'discrepancy'"),
+        (WorkerInfo("a", False, version("discrepancy")), "worker tcp://a:1 on a does not see"),
+        (WorkerInfo("a", True, "0.0.0"), "on a has discrepancy 0.0.0, this machine"),
+        (ModuleNotFoundError("No module named 'discrepancy'"), "cannot run trials: No module named 'discrepancy'"),
     ],
 )
-def test_workers_that_cannot_run_cells_are_refused(tmp_path, answer, said):
-    task = Task(str(tmp_path), "data/b", "dfr/f/disc/seed_0", "f", "disc", "dfr", 0, {}, None, 1, "print", "run")
+def test_workers_that_cannot_run_trials_are_refused(tmp_path, answer, said):
+    spec = TrialSpec(str(tmp_path), "data/b", "dfr/f/disc/seed_0", "f", "disc", "dfr", 0, {}, None, 1, "print", "run")
     with pytest.raises(InputError, match=said):
-        _check_workers(Workers(answer), [task], timeout=1)
-    _check_workers(Workers(Sight("a", True, version("discrepancy"))), [task], timeout=1)
+        _check_workers(Workers(answer), [spec], timeout=1)
+    _check_workers(Workers(WorkerInfo("a", True, version("discrepancy"))), [spec], timeout=1)
     assert not list((tmp_path / "data/b").iterdir())
 
 
 def test_projects_and_benchmarks_do_not_get_each_others_results():
-    task = Task("/p", "data/b", "dfr/f/disc/seed_0", "f", "disc", "dfr", 0, {}, None, 1, "print", "run")
-    others = [replace(task, project="/q"), replace(task, store="data/c"), replace(task, parent="other")]
-    assert len({_key(one) for one in (task, *others)}) == 4 and _key(task) == _key(replace(task))
+    spec = TrialSpec("/p", "data/b", "dfr/f/disc/seed_0", "f", "disc", "dfr", 0, {}, None, 1, "print", "run")
+    others = [replace(spec, project="/q"), replace(spec, store="data/c"), replace(spec, parent="other")]
+    assert len({_key(one) for one in (spec, *others)}) == 4 and _key(spec) == _key(replace(spec))
 
 
 def _runs(pid, seed):
-    """Whether this process works on the cell of this seed: its log is open."""
+    """Whether this process works on the trial of this seed: its log is open."""
     try:
         return any(f"/{seed}/" in os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd"))
     except OSError:

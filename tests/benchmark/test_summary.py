@@ -27,7 +27,7 @@ def row_of(summary, category, method, level="category"):
 
 
 def values(results, category, method, metric):
-    """A cell's values by seed, of those done."""
+    """A trial's values by seed, of those done."""
     rows = results.to_dict("records")
     return {
         r["seed"]: r[metric] for r in rows if (r["category"], r["method"], r["state"]) == (category, method, "done")
@@ -126,7 +126,7 @@ THREE_SEEDS = made_up_results(seeds=(0, 1, 2), failed=FAILED)
 
 @settings(max_examples=30, deadline=None)
 @given(st.permutations(range(len(THREE_SEEDS))))
-def test_the_order_of_the_cells_does_not_matter(order):
+def test_the_order_of_the_trials_does_not_matter(order):
     """Not even by the last bit, as sums in another order would."""
     expected = summarise(THREE_SEEDS, PUBLISHED)
     pd.testing.assert_frame_equal(summarise(THREE_SEEDS.iloc[order], PUBLISHED), expected, check_exact=True)
@@ -135,7 +135,7 @@ def test_the_order_of_the_cells_does_not_matter(order):
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=5), st.integers(1, 3))
 def test_a_mean_of_equal_categories_is_that_of_one(seeds, copies):
-    cells = [
+    trials = [
         {
             "dataset": "d",
             "category": f"c{i}",
@@ -148,12 +148,12 @@ def test_a_mean_of_equal_categories_is_that_of_one(seeds, copies):
         for i in range(copies)
         for s, value in enumerate(seeds)
     ]
-    row = row_of(summarise(pd.DataFrame(cells), PUBLISHED), "all", "m", "mean")
+    row = row_of(summarise(pd.DataFrame(trials), PUBLISHED), "all", "m", "mean")
     assert row["image_ap"] == pytest.approx(mean(seeds), abs=1e-12)
     assert row["image_ap_std"] == pytest.approx(stdev(seeds), abs=1e-12)
 
 
-def test_missing_cells_count_as_missing():
+def test_missing_trials_count_as_missing():
     results = RESULTS.copy()
     which = (results["category"] == "cable") & (results["seed"] == 1)
     results.loc[which, "state"] = "missing"
@@ -161,16 +161,16 @@ def test_missing_cells_count_as_missing():
     summary = summarise(results, PUBLISHED)
     assert row_of(summary, "cable", "dfc")["seeds_missing"] == 1
     assert row_of(summary, "all", "dfc", "mean")["seeds_missing"] == 1
-    absent = results[~which]  # a cell that is not even in the table is missing too, in a mean
+    absent = results[~which]  # a trial that is not even in the table is missing too, in a mean
     assert row_of(summarise(absent, PUBLISHED), "all", "dfc", "mean")["seeds_missing"] == 1
 
 
 def test_the_readable_table():
     table = compact(SUMMARY)
     assert list(table.columns[:4]) == ["category", "method", "seeds", "image_auroc"]
-    cells = table[(table["category"] == "cable") & (table["method"] == "dfc")].iloc[0]
+    row = table[(table["category"] == "cable") & (table["method"] == "dfc")].iloc[0]
     seeds = list(values(RESULTS, "cable", "dfc", "image_auroc").values())
-    assert cells["image_auroc"] == f"{mean(seeds):.3f} ± {stdev(seeds):.3f}" and cells["seeds"] == "2"
+    assert row["image_auroc"] == f"{mean(seeds):.3f} ± {stdev(seeds):.3f}" and row["seeds"] == "2"
     single = table[(table["category"] == "gear") & (table["method"] == "fod")].iloc[0]
     assert single["image_auroc"] == f"{values(RESULTS, 'gear', 'fod', 'image_auroc')[0]:.3f}"
     assert single["seeds"] == "1 of 2"
@@ -190,12 +190,10 @@ def test_the_readable_table_has_published_numbers_where_there_are_any():
     both = summarise(pd.concat([RESULTS, made_up_results("mvtec_ad", MVTEC)]), PUBLISHED)
     table = compact(both)
     assert list(table.columns[:2]) == ["dataset", "category"]
-    cells = table[(table["dataset"] == "mvtec_ad") & (table["category"] == "cable") & (table["method"] == "dfr")].iloc[
-        0
-    ]
+    row = table[(table["dataset"] == "mvtec_ad") & (table["category"] == "cable") & (table["method"] == "dfr")].iloc[0]
     ours = both[(both["dataset"] == "mvtec_ad") & (both["category"] == "cable") & (both["method"] == "dfr")].iloc[0]
-    assert cells["pixel_auroc published"] == "0.920"
-    assert cells["pixel_auroc difference"] == f"{ours['pixel_auroc'] - 0.92:+.3f}"
+    assert row["pixel_auroc published"] == "0.920"
+    assert row["pixel_auroc difference"] == f"{ours['pixel_auroc'] - 0.92:+.3f}"
     assert table.iloc[0]["pixel_auroc published"] == table.iloc[0]["pixel_auroc difference"] == "-"
 
 

@@ -50,8 +50,8 @@ def test_nothing_is_amiss_with_sound_photographs(weave):
     found = build_report("folder", weave, "weave", SMALL)
     assert found.problems.empty and found.left_out.empty and not found.flagged
     assert set(found.files["image"]) == set(read_samples("folder", weave, "weave")["image"])
-    assert list(found.specimens)[:2] == ["train good", "test good"] and len(found.specimens["train good"]) == EACH
-    shown = found.specimens["test hole"][0]
+    assert list(found.thumbnails)[:2] == ["train good", "test good"] and len(found.thumbnails["train good"]) == EACH
+    shown = found.thumbnails["test hole"][0]
     assert shown.picture.shape == (96, 96, 3) and shown.mask is not None and shown.mask.any()
 
 
@@ -226,11 +226,11 @@ def test_folders_of_no_layout_are_refused(tmp_path):
 def test_facts_of_an_image(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (30, 50), dtype=np.uint8)
     Image.fromarray(pixels.astype(np.uint16) * 257).save(tmp_path / "a.png")
-    facts = image_stats(tmp_path / "a.png")
-    assert (facts.width, facts.height, facts.mode) == (50, 30, "I;16")
-    assert facts.mean == pytest.approx(pixels.mean()) and facts.deviation == pytest.approx(pixels.std())
-    assert facts.dark == pytest.approx((pixels <= 1).mean()) and facts.bright == pytest.approx((pixels >= 254).mean())
-    assert facts.kilobytes == (tmp_path / "a.png").stat().st_size / 1024
+    stats = image_stats(tmp_path / "a.png")
+    assert (stats.width, stats.height, stats.mode) == (50, 30, "I;16")
+    assert stats.mean == pytest.approx(pixels.mean()) and stats.deviation == pytest.approx(pixels.std())
+    assert stats.dark == pytest.approx((pixels <= 1).mean()) and stats.bright == pytest.approx((pixels >= 254).mean())
+    assert stats.kilobytes == (tmp_path / "a.png").stat().st_size / 1024
 
 
 def test_facts_of_a_mask(tmp_path):

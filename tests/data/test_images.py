@@ -165,7 +165,7 @@ def test_arrays_of_a_table_follow_its_rows(tmp_path, empty):
     assert not found[[0, 2]].any()
 
 
-def test_the_fingerprint_is_that_of_bytes_framing_filter_and_decoder(tmp_path, monkeypatch):
+def test_the_fingerprint_is_that_of_bytes_crop_filter_and_decoder(tmp_path, monkeypatch):
     table = pd.DataFrame({"image": ["a.png", "b.png"], "sha256": ["00", "01"]})
 
     def fingerprint(rows=table, resize_crop=(6, 5), **options):

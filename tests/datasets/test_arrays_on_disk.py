@@ -12,8 +12,8 @@ from kedro.io import DatasetError
 
 from discrepancy.data.lazy_array import LazyArray, computed_chunks
 from discrepancy.datasets import ArrayDataset
-from discrepancy.datasets.npy import same_file
 from discrepancy.errors import InputError
+from discrepancy.npy import same_file
 
 FLOAT = np.dtype(np.float32)
 

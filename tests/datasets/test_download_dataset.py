@@ -1,4 +1,4 @@
-"""A download as a Kedro dataset: an order goes in, what was downloaded comes out."""
+"""A download as a Kedro dataset: a request goes in, what was downloaded comes out."""
 
 import json
 
@@ -9,7 +9,7 @@ from discrepancy.datasets import DownloadDataset
 from discrepancy.download import SOURCES, DownloadRequest
 from discrepancy.errors import InputError
 
-STAMP = {
+MANIFEST = {
     "title": "BTAD",
     "citation": "theirs",
     "licence": {"name": "free"},
@@ -32,22 +32,22 @@ def test_what_was_not_downloaded_does_not_exist(root):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '"btad"', "\x00"])
-def test_an_unreadable_stamp_counts_as_none(root, text):
+def test_an_unreadable_manifest_counts_as_none(root, text):
     (root / ".downloaded.json").write_text(text)
     assert not DownloadDataset(path=str(root), dataset="btad").exists()
 
 
 def test_what_was_downloaded_is_told_with_its_folder(root, monkeypatch):
-    (root / ".downloaded.json").write_text(json.dumps(STAMP))
+    (root / ".downloaded.json").write_text(json.dumps(MANIFEST))
     dataset = DownloadDataset(path=str(root), dataset="btad")
-    assert dataset.exists() and dataset.load() == {**STAMP, "folder": root.as_posix()}
-    assert json.loads(dataset.preview()) == STAMP
+    assert dataset.exists() and dataset.load() == {**MANIFEST, "folder": root.as_posix()}
+    assert json.loads(dataset.preview()) == MANIFEST
     monkeypatch.chdir(root.parent)
     assert dataset.load()["folder"] == "btad"
     dataset.save(DownloadRequest(SOURCES["btad"]))  # it is there: nothing happens
 
 
-def test_an_order_for_another_data_set_is_refused(root):
-    with pytest.raises(DatasetError, match="an order for visa: expected one for btad") as caught:
+def test_a_request_for_another_data_set_is_refused(root):
+    with pytest.raises(DatasetError, match="a request for visa: expected one for btad") as caught:
         DownloadDataset(path=str(root), dataset="btad").save(DownloadRequest(SOURCES["visa"]))
     assert isinstance(caught.value.__cause__, InputError) and list(root.parent.iterdir()) == [root]

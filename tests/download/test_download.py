@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from discrepancy.download import SOURCES, DownloadRequest, fetch, find_source, read_stamp
+from discrepancy.download import SOURCES, DownloadRequest, fetch, find_source, read_manifest
 from discrepancy.download import fetch as fetch_function
 from discrepancy.download.checksums import parse_checksum
 from discrepancy.errors import InputError
@@ -48,7 +48,7 @@ def digest(data):
     return f"sha256:{sha256(data).hexdigest()}"
 
 
-def order(url, data=None, **options):
+def request(url, data=None, **options):
     source = replace(SOURCES["mvtec_ad"], url=url, archive_bytes=None, checksum=data and digest(data))
     return DownloadRequest(source, timeout=5, retries=2, pause=0, **options)
 
@@ -71,11 +71,11 @@ def failed(what, target, *said, remains=()):
 def test_a_data_set_comes_whole_and_says_what_it_is(archive, target):
     served = Served(archive)
     with serving(**{NAME: served}) as url:
-        stamp = fetch(order(url(NAME), archive), target)
-        assert stamp == read_stamp(target) == json.loads((target / ".downloaded.json").read_text())
-        assert stamp["url"] == url(NAME) and stamp["checksum"] == digest(archive)
-    assert stamp["categories"] == {"disc": {"train": 4, "test": 3}, "ring": {"train": 3, "test": 3}}
-    assert stamp["licence"]["name"] == LICENCE and stamp["downloaded"].endswith("+00:00")
+        manifest = fetch(request(url(NAME), archive), target)
+        assert manifest == read_manifest(target) == json.loads((target / ".downloaded.json").read_text())
+        assert manifest["url"] == url(NAME) and manifest["checksum"] == digest(archive)
+    assert manifest["categories"] == {"disc": {"train": 4, "test": 3}, "ring": {"train": 3, "test": 3}}
+    assert manifest["licence"]["name"] == LICENCE and manifest["downloaded"].endswith("+00:00")
     assert (target / "license.txt").read_text() == LICENCE and len(list(target.rglob("*.png"))) == 16
     assert served.sent == [len(archive)] and left(target) == []
 
@@ -83,9 +83,9 @@ def test_a_data_set_comes_whole_and_says_what_it_is(archive, target):
 def test_started_again_it_does_nothing(archive, target):
     served = Served(archive)
     with serving(**{NAME: served}) as url:
-        first = fetch(order(url(NAME), archive), target)
+        first = fetch(request(url(NAME), archive), target)
         (target / "disc/train/good/000.png").unlink()
-        assert fetch(order(url(NAME), archive), target) == first
+        assert fetch(request(url(NAME), archive), target) == first
     assert served.sent == [len(archive)] and not (target / "disc/train/good/000.png").exists()
 
 
@@ -101,7 +101,7 @@ def test_a_place_that_is_taken_is_never_touched(archive, target, what):
     before = {path: path.read_bytes() for path in target.parent.rglob("*") if path.is_file()}
     served = Served(archive)
     with serving(**{NAME: served}) as url, pytest.raises(InputError, match="expected a free place") as caught:
-        fetch(order(url(NAME), archive), target)
+        fetch(request(url(NAME), archive), target)
     assert str(target) in str(caught.value)
     assert {path: path.read_bytes() for path in target.parent.rglob("*") if path.is_file()} == before
     assert served.sent == []
@@ -110,23 +110,23 @@ def test_a_place_that_is_taken_is_never_touched(archive, target, what):
 def test_an_empty_place_is_taken(archive, target):
     target.mkdir(parents=True)
     with serving(**{NAME: Served(archive)}) as url:
-        assert fetch(order(url(NAME), archive), target)["dataset"] == "mvtec_ad"
+        assert fetch(request(url(NAME), archive), target)["dataset"] == "mvtec_ad"
 
 
 def test_an_archive_put_there_by_hand_needs_no_network(archive, target):
     (target.parent / ".downloads").mkdir(parents=True)
     (target.parent / ".downloads/disc.tar.xz").write_bytes(archive)
-    stamp = fetch(order("http://127.0.0.1:9/disc.tar.xz", archive, keep_archive=True), target)
-    assert set(stamp["categories"]) == {"disc", "ring"} and left(target) == [".downloads/disc.tar.xz"]
+    manifest = fetch(request("http://127.0.0.1:9/disc.tar.xz", archive, keep_archive=True), target)
+    assert set(manifest["categories"]) == {"disc", "ring"} and left(target) == [".downloads/disc.tar.xz"]
 
 
 def test_an_archive_put_there_by_hand_is_checked_and_stays(archive, target):
     (target.parent / ".downloads").mkdir(parents=True)
     (target.parent / ".downloads/disc.tar.xz").write_bytes(archive[:-1])
     remains = [".downloads/disc.tar.xz"]
-    what = order("http://127.0.0.1:9/disc.tar.xz", archive)
+    what = request("http://127.0.0.1:9/disc.tar.xz", archive)
     failed(what, target, digest(archive), digest(archive[:-1]), "as published", "checksum=none", remains=remains)
-    what = order("http://127.0.0.1:9/disc.tar.xz")
+    what = request("http://127.0.0.1:9/disc.tar.xz")
     failed(what, target, "disc.tar.xz", "damaged", "Remove", remains=remains)
 
 
@@ -134,7 +134,7 @@ def test_an_archive_put_there_by_hand_is_checked_and_stays(archive, target):
 def test_another_file_than_the_published_one_is_removed_and_both_digests_shown(archive, target, algorithm):
     wanted, found = algorithm(archive).hexdigest(), algorithm(archive[:-9]).hexdigest()
     with serving(**{NAME: Served(archive[:-9])}) as url:
-        what = order(url(NAME))
+        what = request(url(NAME))
         checksum = f"{algorithm().name}:{wanted}"
         what = replace(what, source=replace(what.source, checksum=checksum))
         failed(what, target, f"{algorithm().name}:{found}", checksum, "as published")
@@ -142,27 +142,27 @@ def test_another_file_than_the_published_one_is_removed_and_both_digests_shown(a
 
 def test_less_announced_than_the_archive_has_is_noticed(archive, target):
     with serving(**{NAME: Served(archive, announce=len(archive) // 2, ranges=False)}) as url:
-        failed(order(url(NAME), archive), target, digest(archive))
-        failed(order(url(NAME)), target, "damaged", "It was removed")
+        failed(request(url(NAME), archive), target, digest(archive))
+        failed(request(url(NAME)), target, "damaged", "It was removed")
 
 
 def test_without_a_published_digest_the_first_one_counts_from_then_on(archive, target):
     served = Served(archive)
     with serving(**{NAME: served}) as url:
-        fetch(order(url(NAME)), target)
+        fetch(request(url(NAME)), target)
         records = target.parent / ".downloads/checksums.json"
         assert json.loads(records.read_text()) == {url(NAME): digest(archive)}
         shutil.rmtree(target)
-        fetch(order(url(NAME)), target)
+        fetch(request(url(NAME)), target)
         shutil.rmtree(target)
         served.change(archive + b"\0", '"2"')
         said = (digest(archive), digest(archive + b"\0"), "at its first download", str(records))
-        failed(order(url(NAME)), target, *said, remains=[".downloads/checksums.json"])
+        failed(request(url(NAME)), target, *said, remains=[".downloads/checksums.json"])
 
 
 def test_a_digest_is_not_recorded_before_the_archive_proved_good(archive, target):
     with serving(**{NAME: Served(archive[:5000])}) as url:
-        failed(order(url(NAME)), target, "damaged")
+        failed(request(url(NAME)), target, "damaged")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_without_the_file_it_says_how_to_go_on_by_hand(archive, target, status, 
     served.kind = "text/html" if status == "html" else served.kind
     with serving(**{NAME: served}) as url:
         address = url(NAME) if status else "http://127.0.0.1:9/disc.tar.xz"
-        what = order(address, archive)
+        what = request(address, archive)
         by_hand = (address, what.source.home, str(target.parent / ".downloads/disc.tar.xz"), "same command")
         failed(what, target, said, *by_hand)
 
@@ -183,9 +183,9 @@ def test_no_byte_is_transferred_to_a_disk_that_is_too_full(archive, target, monk
     usage = shutil.disk_usage("/")
     with serving(**{NAME: served}) as url:
         monkeypatch.setattr(MODULE.shutil, "disk_usage", lambda path: usage._replace(free=2 * len(archive)))
-        failed(order(url(NAME), archive), target, "GB are free", "data_root=...")  # by the length the server gave
+        failed(request(url(NAME), archive), target, "GB are free", "data_root=...")  # by the length the server gave
         assert served.sent[0] <= len(archive) and not (target.parent / ".downloads/disc.tar.xz.part").exists()
-        known = order(url(NAME), archive)
+        known = request(url(NAME), archive)
         known = replace(known, source=replace(known.source, archive_bytes=len(archive)))
         failed(known, target, "GB are free")  # by the published one: not even asked
         assert len(served.sent) == 1
@@ -209,13 +209,13 @@ def test_a_hostile_archive_leaves_nothing(tmp_path, target, kind):
     data = (tmp_path / "evil.tar").read_bytes()
     (tmp_path / "evil.tar").unlink()
     with serving(**{NAME: Served(data)}) as url:
-        failed(order(url(NAME), data), target, "disc.tar.xz", "It was removed")
+        failed(request(url(NAME), data), target, "disc.tar.xz", "It was removed")
     assert not list(tmp_path.rglob("evil")) and not os.path.exists("/tmp/discrepancy-evil")
 
 
 def test_a_bomb_is_stopped_at_twice_the_size_of_the_data_set(archive, target):
     with serving(**{NAME: Served(archive)}) as url:
-        what = order(url(NAME), archive)
+        what = request(url(NAME), archive)
         what = replace(what, source=replace(what.source, extracted_bytes=len(archive) // 8))
         failed(what, target, "unpacks to more than")
 
@@ -227,7 +227,7 @@ def test_an_archive_of_something_else_is_not_put_in_place(tmp_path, target):
         tar.add(tmp_path / "cats", "cats")
     data = (tmp_path / "cats.tar").read_bytes()
     with serving(**{NAME: Served(data)}) as url:
-        failed(order(url(NAME), data), target, "no folder in it holds train/good")
+        failed(request(url(NAME), data), target, "no folder in it holds train/good")
 
 
 def test_the_folder_around_the_data_set_is_left_out(tmp_path, target):
@@ -236,7 +236,7 @@ def test_the_folder_around_the_data_set_is_left_out(tmp_path, target):
         tar.add(tmp_path / "disc", "mvtec_anomaly_detection/disc")
     data = (tmp_path / "a.tar").read_bytes()
     with serving(**{NAME: Served(data)}) as url:
-        fetch(order(url(NAME), data), target)
+        fetch(request(url(NAME), data), target)
     assert (target / "disc/train/good/000.png").is_file()
 
 
@@ -267,15 +267,24 @@ def test_kill_9_in_the_middle_then_again_transfers_the_rest_only(archive, target
         process = started(url(NAME), archive, target)
         part = target.parent / ".downloads/disc.tar.xz.part"
         wait_for(lambda: part.exists() and part.stat().st_size > len(archive) // 3, process)
-        with pytest.raises(InputError, match="another process is downloading"):
-            fetch(order(url(NAME), archive), target)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not target.exists() and not (target.parent / ".downloads/disc.tar.xz").exists()
         here, served.pause = part.stat().st_size, 0
-        fetch(order(url(NAME), archive), target)
+        fetch(request(url(NAME), archive), target)
     assert served.ranges_asked == [None, f"bytes={here}-"] and served.sent[1] == len(archive) - here
-    assert left(target) == [] and len(read_stamp(target)["categories"]) == 2
+    assert left(target) == [] and len(read_manifest(target)["categories"]) == 2
+
+
+def test_a_second_one_at_the_same_time_waits_for_the_first(archive, target, caplog):
+    served = Served(archive, piece=len(archive) // 8, pause=0.1)
+    with serving(**{NAME: served}) as url, caplog.at_level("INFO"):
+        process = started(url(NAME), archive, target)
+        wait_for((target.parent / ".downloads/disc.tar.xz.part").exists, process)
+        manifest = fetch(request(url(NAME), archive), target)
+        process.communicate()
+    assert process.returncode == 0 and len(served.sent) == 1 and manifest == read_manifest(target)
+    assert "waiting for another process" in caplog.text
 
 
 def test_kill_9_while_unpacking_leaves_nothing_that_a_second_run_does_not_remove(archive, target):
@@ -287,8 +296,8 @@ def test_kill_9_while_unpacking_leaves_nothing_that_a_second_run_does_not_remove
         )  # fmt: skip
         command = [sys.executable, "-c", program, url(NAME), digest(archive), str(target)]
         assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-        assert not target.exists() and list(target.parent.glob(".mvtec_ad.unpacking-*/new/disc"))
-        fetch(order(url(NAME), archive), target)
+        assert not target.exists() and list(target.parent.glob(".unfinished-*/mvtec_ad unpacked/disc"))
+        fetch(request(url(NAME), archive), target)
     assert [path.name for path in target.parent.iterdir() if path.name != ".downloads"] == ["mvtec_ad"]
     assert left(target) == []
 
@@ -296,14 +305,14 @@ def test_kill_9_while_unpacking_leaves_nothing_that_a_second_run_does_not_remove
 def test_a_place_that_cannot_be_written_is_an_error_of_the_user(archive, tmp_path):
     (tmp_path / "file").write_text("")
     with serving(**{NAME: Served(archive)}) as url, pytest.raises(InputError, match="could not be written below"):
-        fetch(order(url(NAME), archive), tmp_path / "file/mvtec_ad")
+        fetch(request(url(NAME), archive), tmp_path / "file/mvtec_ad")
 
 
 def test_damaged_records_are_named(archive, target):
     (target.parent / ".downloads").mkdir(parents=True)
     (target.parent / ".downloads/checksums.json").write_text("[")
     with serving(**{NAME: Served(archive)}) as url:
-        failed(order(url(NAME)), target, "checksums.json", remains=[".downloads/checksums.json"])
+        failed(request(url(NAME)), target, "checksums.json", remains=[".downloads/checksums.json"])
 
 
 @pytest.mark.parametrize("name", ["demo", "folder", "kolektor_sdd", "bottlecap", "mvtec"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from discrepancy.download import archives, members
-from discrepancy.download.archives import unpack
+from discrepancy.download.archives import safe_target, unpack
 from discrepancy.errors import InputError
 
 FORMATS = {"a.tar": "w", "a.tar.gz": "w:gz", "a.tar.xz": "w:xz", "a.zip": "zip"}
@@ -120,6 +120,17 @@ def test_names_that_lead_out_are_refused(tmp_path, kind, name, said):
 def test_links_that_lead_out_and_devices_are_refused(tmp_path, entry, said):
     folder = special("folder", tarfile.DIRTYPE)
     refused(tar_of(tmp_path / "a.tar", ("good.txt", b"1"), folder, entry), repr(entry.name), said)
+
+
+@pytest.mark.parametrize("link", ["/etc/passwd", "//etc", "..", "../x", "a/../../x", "a/../../a/x", "a\\b"])
+def test_links_are_refused_by_their_names_too(link):
+    with pytest.raises(InputError, match="leads out of its folder") as caught:
+        safe_target("name", link)
+    assert "'name'" in str(caught.value) and repr(link) in str(caught.value)
+
+
+def test_links_are_resolved_by_their_names():
+    assert [safe_target("n", link).as_posix() for link in ("a/../b", "./a//b", "a")] == ["b", "a/b", "a"]
 
 
 def test_nothing_is_written_through_a_link(tmp_path):

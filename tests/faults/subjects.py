@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from discrepancy.benchmark.store import CellStore
+from discrepancy.benchmark.store import TrialStore
 from discrepancy.benchmark.tables import read_table
 from discrepancy.data.images import image_array, mask_array
 from discrepancy.data.layouts import read_samples
@@ -27,7 +27,7 @@ from discrepancy.data.sample_file import parse_sample_table
 from discrepancy.detection import load_detector, save_detector
 from discrepancy.download.archives import unpack
 from discrepancy.download.checksums import Records
-from discrepancy.download.fetch import STAMP, read_stamp
+from discrepancy.download.fetch import MANIFEST, read_manifest
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import LazyFeatures
@@ -335,7 +335,7 @@ def _check_features(features):
 
 def _get_features(folder):
     _check_features(FeatureCache(folder).get(_recipe(), progress=False))
-    assert [path.name for path in folder.iterdir()] == [_recipe().fingerprint[:16]]
+    assert {path.name for path in folder.iterdir()} == {_recipe().fingerprint[:16], ".lock"}
 
 
 def _open_features(folder):
@@ -388,15 +388,15 @@ def _read_table_of_samples(folder):
 
 def _benchmark(file):
     def make(folder):
-        store, cells = CellStore(folder), []
+        store, trials = TrialStore(folder), []
         for method in ("dfc", "dfr"):
-            cell = {"dataset": "demo", "category": "gear", "method": method, "seed": 0}
+            trial = {"dataset": "demo", "category": "gear", "method": method, "seed": 0}
             result = {"state": "done", "reason": "", "fingerprint": "f", "seconds": 3.0, "version": "v", "run_id": "r"}
             store.write(
-                f"{method}/demo/gear/seed_0", cell | result | {"metrics": {"image_auroc": 0.9, "best_iou": None}}
+                f"{method}/demo/gear/seed_0", trial | result | {"metrics": {"image_auroc": 0.9, "best_iou": None}}
             )
-            cells.append(cell)
-        store.note(run_id="r", settings={"threads": 1}, cells=cells)
+            trials.append(trial)
+        store.note(run_id="r", settings={"threads": 1}, cells=trials)
         (folder / "table.csv").write_text("dataset,category,method\ndemo,01,dfc\n")
         return folder / file
 
@@ -404,7 +404,7 @@ def _benchmark(file):
 
 
 def _read_benchmark(folder):
-    store = CellStore(folder)
+    store = TrialStore(folder)
     table = store.table()
     assert list(table["method"]).count("dfr") == 1 and set(table["state"]) <= {"done", "missing"}
     assert list(table[table["state"] == "done"]["image_auroc"].dropna()) == [0.9] * int(
@@ -465,15 +465,22 @@ def _records(folder):
     return folder / "checksums.json"
 
 
-def _stamp(folder):
-    stamp = {"dataset": "set", "title": "A set", "citation": "None", "licence": {"name": "x"}, "categories": {"a": {}}}
-    (folder / STAMP).write_text(json.dumps(stamp))
-    return folder / STAMP
+def _manifest(folder):
+    manifest = {
+        "dataset": "set",
+        "title": "A set",
+        "citation": "None",
+        "licence": {"name": "x"},
+        "categories": {"a": {}},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return folder / MANIFEST
 
 
-def _read_stamp(folder):
-    stamp = read_stamp(folder)
-    assert stamp is None or (stamp["licence"].keys() <= {"name"} and stamp["categories"].keys() <= {"a"}) or stamp
+def _read_manifest(folder):
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        assert isinstance(manifest["licence"], dict) and isinstance(manifest["categories"], dict)
 
 
 _FILES = {name: change for name, change in ANY_FILE.items() if name not in PLACES}
@@ -518,7 +525,7 @@ def subjects(workshop):
     found["array of features, opened"] = Subject(_features("a.npy"), _open_features, {**ANY_FILE, **_bytes(values.NPY)})
     found["sample table"] = Subject(_samples, _read_table_of_samples, {**_FILES, **_bytes(values.TABLE)})
     results = _bytes(values.JSON | _values_of(_RESULT))
-    found["result of a cell"] = Subject(
+    found["result of a trial"] = Subject(
         _benchmark("dfc/demo/gear/seed_0/result.json"), _read_benchmark, {**ANY_FILE, **results}
     )
     found["card of a benchmark"] = Subject(
@@ -534,5 +541,5 @@ def subjects(workshop):
         lambda folder: Records(folder).expected("https://example.org/set.zip", None),
         {**ANY_FILE, **_bytes(values.JSON)},
     )
-    found["stamp of a download"] = Subject(_stamp, _read_stamp, {**ANY_FILE, **_bytes(values.JSON)})
+    found["manifest of a download"] = Subject(_manifest, _read_manifest, {**ANY_FILE, **_bytes(values.JSON)})
     return found

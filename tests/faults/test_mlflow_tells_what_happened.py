@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -131,6 +131,34 @@ def test_a_run_that_was_interrupted_in_a_notebook_is_not_gone_on_with(finished, 
         start(project, part, options={"namespaces": ["scoring"]})
     start(project, part, "ingestion")
     assert sorted(run.info.status for run in runs(project)) == ["FINISHED", "FINISHED", "KILLED"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("swallowed", ["into an error", "altogether"])
+def test_an_interruption_that_compiled_code_swallows_is_one(finished, part, monkeypatch, number, swallowed):
+    """pybind11 tries the next signature when a conversion raises, whatever it raises."""
+    from discrepancy.pipelines.scoring import nodes
+
+    project, _ = finished
+    threshold = nodes.threshold_at_fpr
+    sent = []
+
+    def compiled(*given, **options):
+        if not sent:
+            sent.append(number)
+            with suppress(KeyboardInterrupt, SystemExit):
+                os.kill(os.getpid(), number)
+                time.sleep(5)
+            if swallowed == "into an error":
+                raise TypeError("incompatible function arguments")
+        return threshold(*given, **options)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, SystemExit)):
+        patch.setattr(nodes, "threshold_at_fpr", compiled)
+        start(project, part, options={"namespaces": ["scoring"]})
+    assert sorted(run.info.status for run in runs(project)) == ["FINISHED", "KILLED"]
+    assert not list((project / FOLDER).iterdir()) and signal.getsignal(number) == before
 
 
 def test_a_refused_run_and_one_with_nothing_to_do_leave_no_trace(finished, part):

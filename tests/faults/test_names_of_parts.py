@@ -2,7 +2,7 @@
 
 import pytest
 
-from discrepancy.benchmark.plan import make_cells
+from discrepancy.benchmark.plan import make_trials
 from discrepancy.data.layouts import find_category
 from discrepancy.errors import InputError
 from discrepancy.names import check_name, check_path
@@ -54,10 +54,10 @@ def test_paths_are_taken_but_for_patterns():
             check_path("data_folder", path)
 
 
-def test_a_benchmark_refuses_such_a_category_before_any_cell(tmp_path):
+def test_a_benchmark_refuses_such_a_category_before_any_trial(tmp_path):
     for name in ("bolt", "bolt[M8]"):
         (tmp_path / name / "train/good").mkdir(parents=True)
         (tmp_path / name / "train/good/0.png").touch()
-    assert len(make_cells(["dfc"], "folder", ["bolt"], [0], tmp_path)) == 1
+    assert len(make_trials(["dfc"], "folder", ["bolt"], [0], tmp_path)) == 1
     with pytest.raises(InputError, match=r"^category is 'bolt\[M8\]'"):
-        make_cells(["dfc"], "folder", ["all"], [0], tmp_path)
+        make_trials(["dfc"], "folder", ["all"], [0], tmp_path)

@@ -21,6 +21,7 @@ from discrepancy.features import cache as module
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import LazyFeatures, lazy_features
+from discrepancy.locks import file_lock
 
 DIGESTS = ["aa", "bb", "cc", "dd", "ee"]
 
@@ -68,6 +69,11 @@ def made(rng_seed: int = 0, count: int = 5, fail: BaseException | None = None, *
 def values(recipe: LazyFeatures) -> dict[str, np.ndarray]:
     parts = list(recipe.batches())
     return {layer: np.concatenate([part[layer] for part in parts]) for layer in recipe.shapes}
+
+
+def names(root):
+    """What lies in the cache's folder besides the lock file."""
+    return [path.name for path in root.iterdir() if path.name != ".lock"]
 
 
 # What is cached
@@ -231,7 +237,7 @@ def test_leftovers_of_a_killed_process_are_cleared(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
     assert not FeatureCache(tmp_path).has(made())
     FeatureCache(tmp_path).get(made(1))
-    assert [path.name for path in tmp_path.iterdir()] == [made(1).fingerprint[:16]]
+    assert names(tmp_path) == [made(1).fingerprint[:16]]
 
 
 def cut(path):
@@ -265,7 +271,7 @@ def test_a_damaged_cache_is_written_anew(tmp_path, caplog, damage):
     assert caplog.text == ""
     np.testing.assert_array_equal(cache.get(made())["b"], values(made())["b"])
     assert caplog.text.count("is damaged") == 1
-    assert [path.name for path in tmp_path.iterdir()] == [made().fingerprint[:16]]
+    assert names(tmp_path) == [made().fingerprint[:16]]
 
 
 def test_of_two_writers_the_slower_discards(tmp_path):
@@ -284,15 +290,15 @@ def test_of_two_writers_the_slower_discards(tmp_path):
     assert [os.stat(features.path).st_ino] == inodes
     np.testing.assert_array_equal(features["a"], values(recipe)["a"])
     np.testing.assert_array_equal(faster[0]["a"], values(recipe)["a"])
-    assert [path.name for path in tmp_path.iterdir()] == [recipe.fingerprint[:16]]
+    assert names(tmp_path) == [recipe.fingerprint[:16]]
 
 
 def test_finished_features_wait_while_another_publishes(tmp_path):
     cache, recipe = FeatureCache(tmp_path), made()
     writer = threading.Thread(target=cache.get, args=(recipe,))
-    with module._locked(tmp_path, wait=True):
+    with file_lock(tmp_path / ".lock"):
         writer.start()
-        while not list(tmp_path.glob(".writing-*/card.json")):
+        while not list(tmp_path.glob(".unfinished-*/*/card.json")):
             time.sleep(0.01)
         writer.join(timeout=0.2)
         assert writer.is_alive()
@@ -316,7 +322,7 @@ def test_many_writers_at_once(tmp_path):
     assert len(found) == 6
     for seed, features in found:
         np.testing.assert_array_equal(features["a"], values(made(seed))["a"])
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(names(tmp_path)) == 2
 
 
 def test_a_full_disk_is_told_before_the_work(tmp_path, monkeypatch):

@@ -2,16 +2,18 @@
 
 import base64
 import io
-import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
+from markupsafe import Markup
 from PIL import Image
 
-from discrepancy.figures.html import html_page, html_picture, html_table
+from discrepancy.figures.html import html_page, html_picture, html_table, render
 
 
 class Reader(HTMLParser):
@@ -53,19 +55,35 @@ def test_numbers_stand_on_the_right_and_severities_have_their_colour():
 def test_long_tables_are_cut_and_empty_ones_say_so():
     frame = pd.DataFrame({"a": range(30)})
     assert html_table(frame, most=10).count("<tr>") == 11 and "and 20 more" in html_table(frame, most=10)
-    assert html_table(frame.head(0), empty="none <found>") == '<p class="quiet">none &lt;found&gt;</p>'
+    assert "more</p>" not in html_table(frame, most=30)
+    assert html_table(frame.head(0), empty="none <found>").strip() == '<p class="quiet">none &lt;found&gt;</p>'
 
 
 def test_pictures_are_inside_the_page():
     picture = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
-    shown = html_picture(picture, 'a "sheet"')
-    data = base64.b64decode(re.search(r"base64,([^\"]+)", shown)[1])
+    [(tag, attributes)] = Reader(html_picture(picture, 'a "sheet"')).tags
+    assert tag == "img" and attributes["alt"] == 'a "sheet"'
+    data = base64.b64decode(attributes["src"].removeprefix("data:image/png;base64,"))
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), picture)
-    assert 'alt="a &quot;sheet&quot;"' in shown
 
 
 def test_the_page():
-    page = html_page("a <b>", [("One & two", "<p>content</p>")], intro="5 > 3")
+    page = html_page("a <b>", [("One & two", Markup("<p>content</p>"))], intro="5 > 3")
     assert "<title>a &lt;b&gt;</title>" in page and "<h2>One &amp; two</h2>\n<p>content</p>" in page
     assert "<p>5 &gt; 3</p>" in page and "viewport" in page and "prefers-color-scheme: dark" in page
     assert "http" not in page  # nothing is fetched
+
+
+def test_text_is_no_markup_wherever_it_is_put():
+    assert "&lt;i&gt;content" in html_page("t", [("h", "<i>content")])
+
+
+@given(st.text(st.sampled_from("<>&\"'[]{}%#\n x"), max_size=12))
+def test_words_in_attributes_come_back_as_they_were(words):
+    [(_, attributes)] = Reader(html_picture(np.zeros((1, 1, 3), np.uint8), words)).tags
+    assert attributes["alt"] == words and set(attributes) == {"alt", "src"}
+
+
+def test_a_value_that_a_template_lacks_is_an_error():
+    with pytest.raises(UndefinedError, match="png"):
+        render("picture.html", words="a sheet")

@@ -115,7 +115,7 @@ def test_pixels_of_one_image_count_once():
     maps = np.random.default_rng(0).normal(size=(3, 50, 50))
     threshold = threshold_at_fpr(maps, fpr=0.01)
     assert (threshold.images, threshold.count, threshold.above) == (3, 7500, 75)
-    for images in (1, 2, 200):  # neither are they the same: the wished rate stays possible
+    for images in (1, 2, 200):  # neither are they the same: the target rate stays possible
         low, high = threshold_at_fpr(maps, images=images).interval
         assert low < 0.01 < high and high == threshold_at_fpr(np.arange(images), fpr=0.01).interval[1]
     flat = threshold_at_fpr(maps.ravel(), fpr=0.01, images=3)

@@ -13,7 +13,7 @@ from kedro.framework.startup import bootstrap_project
 from discrepancy.cli import run
 from discrepancy.download import ELSEWHERE, SOURCES
 from discrepancy.errors import InputError
-from discrepancy.pipelines.download.nodes import place_order, summarise
+from discrepancy.pipelines.download.nodes import request_download, summarise
 from discrepancy.pipelines.download.parameters import DownloadParameters
 from tests.conftest import kedro, make_project, write_part
 from tests.loopback import Served, serving
@@ -143,19 +143,19 @@ def test_without_a_network_there_is_one_message_with_the_steps(shared_project):
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_other_data_sets_say_where_they_are(name):
     with pytest.raises(InputError, match=f"dataset={name} cannot be downloaded"):
-        place_order(DownloadParameters(dataset=name, accept_license=True))
+        request_download(DownloadParameters(dataset=name, accept_license=True))
 
 
-def test_an_order_takes_over_what_was_given():
-    order = place_order(
+def test_a_request_takes_over_what_was_given():
+    request = request_download(
         DownloadParameters(dataset="visa", accept_license=True, url="http://a/b.zip", checksum="none", retries=1)
     )
-    assert order.source.url == "http://a/b.zip" and order.source.checksum is None and order.retries == 1
-    assert place_order(DownloadParameters(dataset="visa", accept_license=True)).source == SOURCES["visa"]
+    assert request.source.url == "http://a/b.zip" and request.source.checksum is None and request.retries == 1
+    assert request_download(DownloadParameters(dataset="visa", accept_license=True)).source == SOURCES["visa"]
 
 
 def test_the_summary_lists_categories_in_line():
-    stamp = {"title": "T", "folder": "f", "licence": {"name": "L"}, "citation": "c"}
-    stamp["categories"] = {"a": {"train": 3, "validation": 1, "test": 2}, "long": {"test": 1}}
-    lines = summarise(stamp, DownloadParameters(dataset="btad")).splitlines()
+    manifest = {"title": "T", "folder": "f", "licence": {"name": "L"}, "citation": "c"}
+    manifest["categories"] = {"a": {"train": 3, "validation": 1, "test": 2}, "long": {"test": 1}}
+    lines = summarise(manifest, DownloadParameters(dataset="btad")).splitlines()
     assert lines[1:3] == ["  a     3 train, 1 validation, 2 test", "  long  1 test"]

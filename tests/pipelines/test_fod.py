@@ -167,7 +167,7 @@ def test_training_refuses_another_runs_reference(finished, tmp_path):
     features = FeatureCache(project / "data/04_feature/cache").open(entry["fingerprint"])
     parameters = FODParameters.model_validate(load(project, version, "card.json")["parameters"])
     ingestion = IngestionParameters(dataset="folder", category="disc", image_size=96)
-    with pytest.raises(InputError, match=r"mean good image on disk .*--from-nodes"):
+    with pytest.raises(InputError, match=r"mean normal image on disk .*--from-nodes"):
         train(samples, features, features, tmp_path / "c.pt", parameters, ingestion)
 
 

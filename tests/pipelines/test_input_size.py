@@ -62,7 +62,7 @@ def test_maps_are_written_at_the_photographs_size(cropped):
         np.testing.assert_array_equal(written, expected)
 
 
-def test_features_of_another_framing_are_others(cropped, part, caplog):
+def test_features_of_another_crop_are_others(cropped, part, caplog):
     """The same photographs at the same final size, but resized otherwise before the crop."""
     project, _ = cropped
     caplog.set_level("INFO")

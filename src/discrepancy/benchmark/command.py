@@ -1,4 +1,4 @@
-"""A benchmark from plan to page: what is missing is run, a cell that fails stays in the table, the others go on."""
+"""A benchmark from plan to page: what is missing is run, a trial that fails stays in the table, the others go on."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tqdm import tqdm
 
-from discrepancy.benchmark.cell import Task
-from discrepancy.benchmark.configuration import flat, resolved
+from discrepancy.benchmark.configuration import catalog_of, flat, relative, resolved
 from discrepancy.benchmark.local import default_threads, default_workers, run_locally, visible_gpus
-from discrepancy.benchmark.lock import alone
-from discrepancy.benchmark.plan import Cell, Plan, Settings, make_cells
-from discrepancy.benchmark.store import CellStore, Result
+from discrepancy.benchmark.plan import Plan, SharedSettings, Trial, make_trials
+from discrepancy.benchmark.store import LOCK, Result, TrialStore
 from discrepancy.benchmark.tables import read_table
 from discrepancy.benchmark.tracking import ParentRun
+from discrepancy.benchmark.trial import TrialSpec
 from discrepancy.data.photographs import DEMO
 from discrepancy.demo import check_root
 from discrepancy.errors import InputError
+from discrepancy.locks import file_lock
 
 logger = logging.getLogger(__name__)
-
-FOLDER: Final = "data/08_reporting/benchmark"
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,9 @@ class Options:
         env: Kedro's environment.
         name: of the benchmark: its folder, and MLflow's run; None for the data set's.
         scheduler: address of a Dask scheduler; None runs here.
-        workers: cells at a time; None for one per GPU, or one.
-        threads: per cell; None for as many as before, or this machine's cores, shared.
-        keep_arrays: leave images and anomaly maps of finished cells on disk.
+        workers: trials at a time; None for one per GPU, or one.
+        threads: per trial; None for as many as before, or this machine's cores, shared.
+        keep_arrays: leave images and anomaly maps of finished trials on disk.
         dry_run: only say what would be done.
     """
 
@@ -66,7 +64,7 @@ class Options:
 
 
 def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]) -> bool:
-    """Plan, run what is missing, and write tables and page; whether every cell is done.
+    """Plan, run what is missing, and write tables and page; whether every trial is done.
 
     Args:
         project: the project's folder.
@@ -85,30 +83,32 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
     data_root = project / str(parameters["data_root"])
     if dataset == DEMO:
         check_root(data_root)
-    cells = make_cells(options.methods, dataset, options.categories, options.seeds, data_root)
-    _check_parameters(project, options, cells[0])
-    store = CellStore(project / FOLDER / str(options.name))
+    trials = make_trials(options.methods, dataset, options.categories, options.seeds, data_root)
+    _check_parameters(project, options, trials[0])
+    catalog: Any = catalog_of(project, options.env, {"benchmark": options.name})
+    store = TrialStore(project / catalog.get("benchmark").path)
     gpus = [] if options.scheduler else visible_gpus()
     workers = options.workers or default_workers(
         gpus, max(parameters[name].get("processes", 1) for name in options.methods)
     )
-    settings = Settings(parameters, _threads(options, store, workers))
+    settings = SharedSettings(parameters, _threads(options, store, workers))
     _refuse_other_settings(settings, store)
     if options.dry_run:
-        _show(Plan.of(cells, settings, store), options, workers, say)
+        _show(Plan.of(trials, settings, store), options, workers, say)
         return True
-    with alone(store.root, wait=False):
-        _note(cells, settings, store)
-        plan = Plan.of(cells, settings, store)
+    busy = f"the benchmark in {store.root} is running already"
+    with file_lock(store.root / LOCK, wait=False, busy=busy, advice="wait for it to end, or give another --name"):
+        _note(trials, settings, store)
+        plan = Plan.of(trials, settings, store)
         _show(plan, options, workers, say)
         parent = _open_parent(project, options, dataset, store)
         try:
-            tasks = [_task(cell, project, settings, store, parent.run_id, options) for cell in plan.waiting]
-            with closing(_watched(_execute(tasks, options, workers, gpus), len(tasks))) as results:
-                for task, result in results:
-                    tqdm.write(_line(task, result))
-            failed = [cell for cell in cells if (store.read(cell.folder) or {}).get("state") != "done"]
-            _report(project, options, store, parent)
+            specs = [_spec(trial, project, settings, store, parent.run_id, options) for trial in plan.waiting]
+            with closing(_watched(_execute(specs, options, workers, gpus), len(specs))) as results:
+                for spec, result in results:
+                    tqdm.write(_line(spec, result))
+            failed = [trial for trial in trials if (store.read(trial.folder) or {}).get("state") != "done"]
+            _report(project, options, store, parent, catalog)
             parent.close("FAILED" if failed else "FINISHED")
         except BaseException as error:
             _end(parent, killed=not isinstance(error, Exception))
@@ -116,7 +116,7 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
     return not failed
 
 
-def _threads(options: Options, store: CellStore, workers: int) -> int:
+def _threads(options: Options, store: TrialStore, workers: int) -> int:
     """As asked for, or as before: with another number PyTorch rounds otherwise. Else the cores, shared."""
     before = (store.card().get("settings") or {}).get("threads")
     return options.threads or before or default_threads(1 if options.scheduler else workers)
@@ -130,61 +130,63 @@ def _end(parent: ParentRun, *, killed: bool) -> None:
         logger.exception("MLflow could not be told that the benchmark was broken off")
 
 
-def _check_parameters(project: Path, options: Options, cell: Cell) -> None:
-    """Have Kedro check names and values once, so that a slip does not make every cell fail, hours later."""
+def _check_parameters(project: Path, options: Options, trial: Trial) -> None:
+    """Have Kedro check names and values once, so that a slip does not make every trial fail, hours later."""
     from kedro.framework.session import KedroSession
 
-    given = {**options.params, "category": cell.category, "seed": cell.seed}
+    given = {**options.params, "category": trial.category, "seed": trial.seed}
     session: Any = KedroSession.create(project_path=project, env=options.env, runtime_params=given)
     with session:
         _ = session.load_context().params
 
 
 def _show(plan: Plan, options: Options, workers: int, say: Callable[[str], None]) -> None:
-    say(f"benchmark {options.name}: {len(plan.done)} of {len(plan.done) + len(plan.waiting)} cells are done")
+    say(f"benchmark {options.name}: {len(plan.done)} of {len(plan.done) + len(plan.waiting)} trials are done")
     for line in plan.lines(None if options.scheduler else workers):
         say(line)
 
 
-def _task(
-    cell: Cell, project: Path, settings: Settings, store: CellStore, parent: str | None, options: Options
-) -> Task:
-    return Task(
+def _spec(
+    trial: Trial, project: Path, settings: SharedSettings, store: TrialStore, parent: str | None, options: Options
+) -> TrialSpec:
+    return TrialSpec(
         project=str(project),
-        store=store.root.relative_to(project).as_posix(),
-        folder=cell.folder,
-        dataset=cell.dataset,
-        category=cell.category,
-        method=cell.method,
-        seed=cell.seed,
+        store=relative(store.root, project),
+        folder=trial.folder,
+        dataset=trial.dataset,
+        category=trial.category,
+        method=trial.method,
+        seed=trial.seed,
         params=dict(options.params),
         env=options.env,
         threads=settings.threads,
-        fingerprint=settings.fingerprint(cell),
+        fingerprint=settings.fingerprint(trial),
         parent=parent,
         keep_arrays=options.keep_arrays,
     )
 
 
-def _execute(tasks: list[Task], options: Options, workers: int, gpus: Sequence[str]) -> Iterator[tuple[Task, Result]]:
-    if not tasks:
+def _execute(
+    specs: list[TrialSpec], options: Options, workers: int, gpus: Sequence[str]
+) -> Iterator[tuple[TrialSpec, Result]]:
+    if not specs:
         return iter(())
     if options.scheduler:
         from discrepancy.benchmark.remote import run_on_dask
 
-        return run_on_dask(tasks, options.scheduler)
-    return run_locally(tasks, workers=workers, gpus=gpus)
+        return run_on_dask(specs, options.scheduler)
+    return run_locally(specs, workers=workers, gpus=gpus)
 
 
-def _watched(results: Iterator[tuple[Task, Result]], total: int) -> Generator[tuple[Task, Result]]:
-    with tqdm(total=total, desc="cells", unit="cell", disable=None) as bar:
+def _watched(results: Iterator[tuple[TrialSpec, Result]], total: int) -> Generator[tuple[TrialSpec, Result]]:
+    with tqdm(total=total, desc="trials", unit="trial", disable=None) as bar:
         for pair in results:
             bar.update()
             yield pair
 
 
-def _line(task: Task, result: Result) -> str:
-    what = f"{task.method:<6}{task.dataset}/{task.category}, seed {task.seed}"
+def _line(spec: TrialSpec, result: Result) -> str:
+    what = f"{spec.method:<6}{spec.dataset}/{spec.category}, seed {spec.seed}"
     if result["state"] != "done":
         return f"{what}: failed: {result['reason']}"
     auroc = result["metrics"].get("image_auroc")
@@ -192,7 +194,7 @@ def _line(task: Task, result: Result) -> str:
     return f"{what}: {shown}{result['seconds']:.0f} s"
 
 
-def _open_parent(project: Path, options: Options, dataset: str, store: CellStore) -> ParentRun:
+def _open_parent(project: Path, options: Options, dataset: str, store: TrialStore) -> ParentRun:
     """MLflow's run of this benchmark; its id is kept on disk, for the next start."""
     tags = {"dataset": dataset, "method": "+".join(options.methods)}
     parent = ParentRun(project, options.env, str(options.name), store.card().get("run_id"), tags)
@@ -200,22 +202,24 @@ def _open_parent(project: Path, options: Options, dataset: str, store: CellStore
     return parent
 
 
-def _report(project: Path, options: Options, store: CellStore, parent: ParentRun) -> None:
+def _report(project: Path, options: Options, store: TrialStore, parent: ParentRun, catalog: Any) -> None:
     """Tables and page, by the pipeline that makes them again at any time; MLflow gets them too."""
     from kedro.framework.session import KedroSession
     from kedro.runner import SequentialRunner
 
-    session: Any = KedroSession.create(project_path=project, runtime_params={"benchmark": options.name})
+    given = {"benchmark": options.name}
+    session: Any = KedroSession.create(project_path=project, env=options.env, runtime_params=given)
     with session:
         session.run(pipeline_names=["benchmark_report"], runner=SequentialRunner())
-    summary = read_table(store.root / "report/summary.csv")
-    results = store.table()
-    folders = {"benchmark": store.root / "report", "benchmark/page": store.root / "page"}
+    table = project / catalog.get("benchmark_report.summary_table").address
+    summary, results = read_table(table), store.table()
+    page = project / catalog.load("benchmark_report.page")
+    folders = {"benchmark": table.parent, "benchmark/page": page.parent}
     parent.log(results, {"results.json": results, "summary.json": summary}, folders)
 
 
-def _refuse_other_settings(settings: Settings, store: CellStore) -> None:
-    """Cells of different parameters are not mixed in one table.
+def _refuse_other_settings(settings: SharedSettings, store: TrialStore) -> None:
+    """Trials of different parameters are not mixed in one table.
 
     Raises:
         InputError: the benchmark of this name was made with other settings.
@@ -236,13 +240,15 @@ def _refuse_other_settings(settings: Settings, store: CellStore) -> None:
     )
 
 
-def _as_json(settings: Settings) -> dict[str, Any]:
+def _as_json(settings: SharedSettings) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(settings), default=str))
 
 
-def _note(cells: Sequence[Cell], settings: Settings, store: CellStore) -> None:
-    """Keep what is planned now; of what was planned before, the cells that were run."""
-    planned = [asdict(cell) for cell in cells]
+def _note(trials: Sequence[Trial], settings: SharedSettings, store: TrialStore) -> None:
+    """Keep what is planned now; of what was planned before, the trials that were run."""
+    planned = [asdict(trial) for trial in trials]
     run = {(found["dataset"], found["category"], found["method"], found["seed"]) for found in store.results()}
-    earlier = [cell for cell in store.card().get("cells", []) if tuple(cell.values()) in run and cell not in planned]
+    earlier = [
+        trial for trial in store.card().get("cells", []) if tuple(trial.values()) in run and trial not in planned
+    ]
     store.note(settings=_as_json(settings), cells=[*earlier, *planned])

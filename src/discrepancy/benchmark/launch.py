@@ -1,4 +1,4 @@
-"""Starting the process of one cell, stopping it, and what to say when it does not come back."""
+"""Starting the process of one trial, stopping it, and what to say when it does not come back."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from discrepancy.benchmark.cell import Task
-from discrepancy.benchmark.lock import alone
-from discrepancy.benchmark.store import RESULT, CellStore, Result
+from discrepancy.benchmark.store import LOCK, RESULT, Result, TrialStore
+from discrepancy.benchmark.trial import TrialSpec
+from discrepancy.locks import file_lock
 
 LOG: Final = "run.log"
 _THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -25,43 +25,43 @@ _stopped: set[Path] = set()
 _registry = threading.Lock()
 
 
-def launch(task: Task, environment: Mapping[str, str] | None = None) -> Result:
-    """Run a cell in a process of its own; its result, which lies on disk too. Never raises for a cell that fails.
+def launch(spec: TrialSpec, environment: Mapping[str, str] | None = None) -> Result:
+    """Run a trial in a process of its own; its result, which lies on disk too. Never raises for a trial that fails.
 
-    Where another process, perhaps on another machine, is at this cell, this one waits and takes its result.
+    Where another process, perhaps on another machine, is at this trial, this one waits and takes its result.
 
     Args:
-        task: the cell.
+        spec: of the trial.
         environment: variables besides this process's.
     """
-    store = CellStore(Path(task.project) / task.store)
-    folder = store.root / task.folder
+    store = TrialStore(Path(spec.project) / spec.store)
+    folder = store.root / spec.folder
     try:
-        with alone(folder, wait=True):
-            found = store.read(task.folder)
-            if found and found["state"] == "done" and found["fingerprint"] == task.fingerprint:
+        with file_lock(folder / LOCK):
+            found = store.read(spec.folder)
+            if found and found["state"] == "done" and found["fingerprint"] == spec.fingerprint:
                 return found
             (folder / RESULT).unlink(missing_ok=True)  # what is read below is this run's
-            code = _run(task, folder, environment or {})
-            if (result := store.read(task.folder)) is not None:
+            code = _run(spec, folder, environment or {})
+            if (result := store.read(spec.folder)) is not None:
                 return result
     except OSError as error:
-        return lost(task, f"{type(error).__name__}: {error}")
+        return lost(spec, f"{type(error).__name__}: {error}")
     if _was_stopped(folder):
-        return task.result("failed", reason="stopped with the benchmark")  # not kept: the next start runs it
-    return lost(task, f"{_ending(code)}; see {folder / LOG}")
+        return spec.result("failed", reason="stopped with the benchmark")  # not kept: the next start runs it
+    return lost(spec, f"{_ending(code)}; see {folder / LOG}")
 
 
-def lost(task: Task, reason: str) -> Result:
-    """The result of a cell that left none; kept on disk, if that can be written."""
-    result = task.result("failed", reason=reason)
+def lost(spec: TrialSpec, reason: str) -> Result:
+    """The result of a trial that left none; kept on disk, if that can be written."""
+    result = spec.result("failed", reason=reason)
     with suppress(OSError):
-        CellStore(Path(task.project) / task.store).write(task.folder, result)
+        TrialStore(Path(spec.project) / spec.store).write(spec.folder, result)
     return result
 
 
 def stop(root: str) -> int:
-    """Kill the cells of a benchmark that this process has started, by its folder; how many there were."""
+    """Kill the trials of a benchmark that this process has started, by its folder; how many there were."""
     with _registry:
         mine = {folder: process for folder, process in _running.items() if folder.is_relative_to(root)}
         _stopped.update(mine)
@@ -70,10 +70,10 @@ def stop(root: str) -> int:
     return len(mine)
 
 
-def _run(task: Task, folder: Path, environment: Mapping[str, str]) -> int:
+def _run(spec: TrialSpec, folder: Path, environment: Mapping[str, str]) -> int:
     """Run the process to its end; its exit code."""
-    variables = {**os.environ, **dict.fromkeys(_THREADS, str(task.threads)), **environment}
-    command = [sys.executable, "-m", "discrepancy.benchmark.cell", str(os.getpid())]
+    variables = {**os.environ, **dict.fromkeys(_THREADS, str(spec.threads)), **environment}
+    command = [sys.executable, "-m", "discrepancy.benchmark.trial", str(os.getpid())]
     with (folder / LOG).open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, text=True, env=variables
@@ -82,7 +82,7 @@ def _run(task: Task, folder: Path, environment: Mapping[str, str]) -> int:
             _stopped.discard(folder)  # of an earlier time, when the process had just ended by itself
             _running[folder] = process
         try:
-            process.communicate(task.to_json())
+            process.communicate(spec.to_json())
         finally:
             with _registry:
                 del _running[folder]

@@ -1,4 +1,4 @@
-"""Cells on this machine, some at a time, each on GPUs of its own where there are any."""
+"""Trials on this machine, some at a time, each on GPUs of its own where there are any."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Final
 
-from discrepancy.benchmark.cell import Task
 from discrepancy.benchmark.launch import launch, stop
 from discrepancy.benchmark.store import Result
+from discrepancy.benchmark.trial import TrialSpec
 from discrepancy.data.lazy_array import usable_cores
 
 _VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
@@ -28,17 +28,17 @@ def visible_gpus() -> list[str]:
 
 
 def default_workers(gpus: Sequence[str], processes: int = 1) -> int:
-    """One cell at a time for each GPU, or for as many as share one training; without any one, which uses all cores."""
+    """One trial at a time for each GPU, or for as many as share one training; without any one, which uses all cores."""
     return max(1, len(gpus) // processes)
 
 
 def default_threads(workers: int) -> int:
-    """The cores of this machine, shared among the cells that run at a time."""
+    """The cores of this machine, shared among the trials that run at a time."""
     return max(1, usable_cores() // workers)
 
 
 def places_of(workers: int, gpus: Sequence[str]) -> list[dict[str, str]]:
-    """What each worker's cells see: an equal share of the GPUs, or one that they share, where there are any."""
+    """What each worker's trials see: an equal share of the GPUs, or one that they share, where there are any."""
     if not gpus:
         return [{} for _ in range(workers)]
     share = max(1, len(gpus) // workers)
@@ -46,8 +46,10 @@ def places_of(workers: int, gpus: Sequence[str]) -> list[dict[str, str]]:
     return [{_VISIBLE: ",".join(gpus[start : start + share])} for start in starts]
 
 
-def run_locally(tasks: Sequence[Task], *, workers: int, gpus: Sequence[str] = ()) -> Iterator[tuple[Task, Result]]:
-    """Run tasks, `workers` at a time; gives each with its result as it ends.
+def run_locally(
+    specs: Sequence[TrialSpec], *, workers: int, gpus: Sequence[str] = ()
+) -> Iterator[tuple[TrialSpec, Result]]:
+    """Run trials, `workers` at a time; gives each spec with its result as it ends.
 
     Where the caller stops early, those that run are stopped and those that wait never begin.
     """
@@ -55,21 +57,21 @@ def run_locally(tasks: Sequence[Task], *, workers: int, gpus: Sequence[str] = ()
     for place in places_of(workers, gpus):
         places.put(place)
 
-    def run(task: Task) -> Result:
+    def run(spec: TrialSpec) -> Result:
         place = places.get()
         try:
-            return launch(task, place)
+            return launch(spec, place)
         finally:
             places.put(place)
 
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="cell")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="trial")
     try:
-        waiting = {pool.submit(run, task): task for task in tasks}
+        waiting = {pool.submit(run, spec): spec for spec in specs}
         for future in as_completed(waiting):
             yield waiting[future], future.result()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        stop(str(Path(tasks[0].project) / tasks[0].store))
+        stop(str(Path(specs[0].project) / specs[0].store))
         raise
     finally:
         pool.shutdown(wait=True)

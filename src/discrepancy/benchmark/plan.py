@@ -1,4 +1,4 @@
-"""What a benchmark consists of: one cell per method, category and seed; which are done, and what the rest will take."""
+"""The plan of a benchmark: one trial per method, category and seed; which are done, and what the rest will take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, Self
 
-from discrepancy.benchmark.store import CellStore
+from discrepancy.benchmark.store import TrialStore
 from discrepancy.data.layouts import known_categories
 from discrepancy.data.photographs import DEMO
 from discrepancy.demo import CATEGORIES
@@ -22,7 +22,7 @@ ALL: Final = "all"
 
 
 @dataclass(frozen=True, order=True)
-class Cell:
+class Trial:
     """One run of one method: the smallest thing that is planned, run, done or failed."""
 
     dataset: str
@@ -40,73 +40,74 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What all cells of a benchmark have in common.
+class SharedSettings:
+    """What all trials of a benchmark have in common.
 
     Attributes:
         parameters: of every run, nested, as `configuration.resolved` gives them.
-        threads: per cell, for PyTorch's products: with another number they round otherwise.
+        threads: per trial, for PyTorch's products: with another number they round otherwise.
     """
 
     parameters: Mapping[str, Any]
     threads: int
 
-    def fingerprint(self, cell: Cell) -> str:
-        """Digest of all that decides a cell's numbers but the photographs; a result with another one is not its own."""
-        what = {"cell": asdict(cell), **asdict(self), "version": version("discrepancy")}
+    def fingerprint(self, trial: Trial) -> str:
+        """Digest all that decides a trial's numbers but the photographs; a result with another one is not its own."""
+        # "cell" is what a trial is called in the results that are on disk already, here and in the benchmark's card.
+        what = {"cell": asdict(trial), **asdict(self), "version": version("discrepancy")}
         return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a benchmark, in the order in which they run.
+    """The trials of a benchmark, in the order in which they run.
 
     Attributes:
-        done: cells whose result is there.
-        waiting: cells that will run: missing, failed before, or made with other parameters.
-        seconds: what the waiting ones will take, one after the other; None where no cell of a method has been run yet.
+        done: trials whose result is there.
+        waiting: trials that will run: missing, failed before, or made with other parameters.
+        seconds: what the waiting ones will take, one after the other; None where no trial of a method has been run yet.
     """
 
-    done: list[Cell]
-    waiting: list[Cell]
+    done: list[Trial]
+    waiting: list[Trial]
     seconds: float | None
 
     @classmethod
-    def of(cls, cells: Sequence[Cell], settings: Settings, store: CellStore) -> Self:
-        """Compare the cells wanted with the results on disk."""
-        results = {cell: store.read(cell.folder) for cell in cells}
+    def of(cls, trials: Sequence[Trial], settings: SharedSettings, store: TrialStore) -> Self:
+        """Compare the trials wanted with the results on disk."""
+        results = {trial: store.read(trial.folder) for trial in trials}
         done = [
-            cell
-            for cell, result in results.items()
-            if result and result["state"] == "done" and result["fingerprint"] == settings.fingerprint(cell)
+            trial
+            for trial, result in results.items()
+            if result and result["state"] == "done" and result["fingerprint"] == settings.fingerprint(trial)
         ]
-        waiting = [cell for cell in cells if cell not in set(done)]
+        waiting = [trial for trial in trials if trial not in set(done)]
         return cls(done, waiting, _estimate(waiting, store))
 
     def lines(self, workers: int | None) -> list[str]:
         """What is done already, what will run, and how long that may take: so many at a time, None for not known."""
-        methods = list(dict.fromkeys(cell.method for cell in [*self.done, *self.waiting]))
+        methods = list(dict.fromkeys(trial.method for trial in [*self.done, *self.waiting]))
         lines = []
         for method in methods:
-            counts = [sum(cell.method == method for cell in cells) for cells in (self.done, self.waiting)]
+            counts = [sum(trial.method == method for trial in trials) for trials in (self.done, self.waiting)]
             lines.append(f"{method:<8}{counts[0]:>5} done {counts[1]:>5} to run")
         if self.waiting:
             seconds = None if self.seconds is None else self.seconds / (workers or 1)
-            taking = "unknown before a first cell is done" if seconds is None else duration(seconds)
+            taking = "unknown before a first trial is done" if seconds is None else duration(seconds)
             lines.append(f"time    {taking}, {f'with {workers} at a time' if workers else 'one after the other'}")
         return lines
 
 
-def _estimate(waiting: Iterable[Cell], store: CellStore) -> float | None:
-    """Seconds by the usual cell of the same method on the same part, or else of the same method."""
+def _estimate(waiting: Iterable[Trial], store: TrialStore) -> float | None:
+    """Seconds by the usual trial of the same method on the same part, or else of the same method."""
     known: dict[tuple[str, ...], list[float]] = {}
     for result in store.results():
         if result["state"] == "done":
             for key in ((result["method"],), (result["method"], result["dataset"], result["category"])):
                 known.setdefault(key, []).append(float(result["seconds"]))
     total = 0.0
-    for cell in waiting:
-        seconds = known.get((cell.method, cell.dataset, cell.category)) or known.get((cell.method,))
+    for trial in waiting:
+        seconds = known.get((trial.method, trial.dataset, trial.category)) or known.get((trial.method,))
         if seconds is None:
             return None
         total += median(seconds)
@@ -120,9 +121,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def make_cells(
+def make_trials(
     methods: Sequence[str], dataset: str, categories: Sequence[str], seeds: Sequence[int], data_root: Path
-) -> list[Cell]:
+) -> list[Trial]:
     """All combinations, the methods of a category one after the other, so that a table fills line by line.
 
     Args:
@@ -145,7 +146,7 @@ def make_cells(
         check_name("category", name)
     order = dict.fromkeys(methods)
     return [
-        Cell(dataset, category, method, seed)
+        Trial(dataset, category, method, seed)
         for category in chosen
         for seed in dict.fromkeys(seeds)
         for method in order

@@ -17,7 +17,7 @@ class BenchmarkResults:
 
     Attributes:
         name: the benchmark's.
-        results: one row per cell, see `store.CellStore.table`.
+        results: one row per trial, see `store.TrialStore.table`.
         galleries: the first finished seed's gallery of each method and part, PNG files.
     """
 

@@ -1,15 +1,15 @@
-"""Results of cells on disk: a small JSON file each, written whole or not at all, by whichever machine ran the cell."""
+"""Results of trials on disk: a small JSON file each, written whole or not at all, by whichever machine ran it."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from discrepancy.atomic import replacing
 from discrepancy.errors import InputError
@@ -19,20 +19,30 @@ logger = logging.getLogger(__name__)
 
 CARD: Final = "benchmark.json"
 RESULT: Final = "result.json"
+LOCK: Final = ".lock"
+"""In the folder of a benchmark or a trial: held by the process that works on it."""
 WORK: Final = "work"
-_CELL: Final = ("dataset", "category", "method", "seed")
-_INDEX: Final = (*_CELL, "state", "reason")
+_TRIAL: Final = ("dataset", "category", "method", "seed")
+_INDEX: Final = (*_TRIAL, "state", "reason")
 
 Result = dict[str, Any]
 """`dataset`, `category`, `method`, `seed`, `state` (`done` or `failed`), `reason` (of a failure), `fingerprint`,
-`seconds` (wall time), `metrics` (by name; None where not defined), `run_id` (MLflow's), `version` (Kedro's)."""
+`seconds` (wall time), `metrics` (by name; None where not defined), `gallery` (its path below the benchmark's folder;
+None where there is none), `run_id` (MLflow's), `version` (Kedro's)."""
 
 
 _Name = Annotated[str, Field(min_length=1, pattern=r"^[^/\\]+$")]  # of one folder
 
 
-class _CellForm(BaseModel):
-    """What names a cell. Its values become folders, so they must not lead out of the benchmark's."""
+def _below(path: str | None) -> str | None:
+    """A path that leads out of the benchmark's folder would be copied to its page."""
+    if path is not None and (PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts):
+        raise ValueError("leads out of the benchmark's folder")
+    return path
+
+
+class _TrialForm(BaseModel):
+    """What names a trial. Its values become folders, so they must not lead out of the benchmark's."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -46,13 +56,13 @@ class _CellForm(BaseModel):
         return f"{self.method}/{self.dataset}/{self.category}/seed_{self.seed}"
 
 
-class _ResultForm(_CellForm):
+class _ResultForm(_TrialForm):
     state: Literal["done", "failed"]
     reason: str = ""
     fingerprint: str
     seconds: Annotated[float, Field(ge=0)]
     metrics: dict[str, float | None] | None = None
-    version: _Name = "none"
+    gallery: Annotated[str | None, AfterValidator(_below)] = None
 
 
 class _CardForm(BaseModel):
@@ -60,11 +70,12 @@ class _CardForm(BaseModel):
 
     run_id: str | None = None
     settings: dict[str, Any] | None = None
-    cells: list[_CellForm] = []
+    cells: list[_TrialForm] = []
+    """The trials that were planned."""
 
 
-class CellStore:
-    """The folder of a benchmark: `<cell>/result.json`, and what the cell's run wrote in `<cell>/work`.
+class TrialStore:
+    """The folder of a benchmark: `<trial>/result.json`, and what the trial's run wrote in `<trial>/work`.
 
     Args:
         root: the folder.
@@ -74,14 +85,16 @@ class CellStore:
         self.root = root
 
     def work(self, folder: str) -> Path:
-        """Where a cell's run writes, in place of the project's `data`."""
+        """Where a trial's run writes, in place of the project's `data`."""
         return self.root / folder / WORK
 
     def card(self) -> dict[str, Any]:
-        """What the benchmark as a whole has noted: `run_id`, `settings`, `cells`; empty before its first start.
+        """Return what the benchmark as a whole has noted; empty before its first start.
+
+        `run_id` is MLflow's, `settings` those of `plan.SharedSettings`, `cells` the trials that were planned.
 
         Raises:
-            InputError: it is damaged. Without it, cells of other parameters would count as of this benchmark.
+            InputError: it is damaged. Without it, trials of other parameters would count as of this benchmark.
         """
         path = self.root / CARD
         if not path.exists():
@@ -97,20 +110,15 @@ class CellStore:
         """Add to the benchmark's card."""
         _replace(self.root / CARD, {**self.card(), **values})
 
-    def report(self, folder: str, result: Mapping[str, Any], name: str) -> Path:
-        """A file of the report that a cell's run wrote, by the version that its result names."""
-        part = Path("08_reporting") / result["dataset"] / result["category"] / result["method"]
-        return self.work(folder) / part / name / str(result["version"]) / name
-
     def read(self, folder: str) -> Result | None:
-        """A cell's result; None if there is none, or (with a warning) a damaged one: the cell then runs again."""
+        """A trial's result; None if there is none, or (with a warning) a damaged one: the trial then runs again."""
         path = self.root / folder / RESULT
         if not path.exists():
             return None
         try:
             result = read_object(path)
             form = _ResultForm.model_validate(result)
-            if form.folder != folder or form.version == "..":
+            if form.folder != folder:
                 raise InputError(f"{path}: is of {form.folder}; expected a result of {folder}")
         except (InputError, ValidationError) as error:
             reason = f"{path}: {_first(error)}" if isinstance(error, ValidationError) else error
@@ -119,7 +127,7 @@ class CellStore:
         return result
 
     def write(self, folder: str, result: Result) -> None:
-        """Keep a cell's result in place of an earlier one."""
+        """Keep a trial's result in place of an earlier one."""
         _replace(self.root / folder / RESULT, result)
 
     def results(self) -> Iterator[Result]:
@@ -134,25 +142,25 @@ class CellStore:
         for path in sorted(self.root.glob(f"*/*/*/*/{RESULT}"), key=_seed):
             folder = path.parent.relative_to(self.root).as_posix()
             result = self.read(folder)
-            if result and result["state"] == "done" and "version" in result:
-                picture = self.report(folder, result, "gallery.png")
+            if result and result["state"] == "done" and result.get("gallery"):
+                picture = self.root / result["gallery"]
                 if picture.is_file():
                     found.setdefault((result["method"], result["dataset"], result["category"]), picture)
         return found
 
     def table(self) -> pd.DataFrame:
-        """One row per cell: `dataset`, `category`, `method`, `seed`, `state`, `reason`, `seconds`, its metrics.
+        """One row per trial: `dataset`, `category`, `method`, `seed`, `state`, `reason`, `seconds`, its metrics.
 
-        Cells that the benchmark's card names and that have no result are `missing`.
+        Trials that the benchmark's card names and that have no result are `missing`.
         """
         rows = [
             {name: result.get(name, "") for name in _INDEX} | {"seconds": result.get("seconds")} | _numbers(result)
             for result in self.results()
         ]
-        there = {tuple(row[name] for name in _CELL) for row in rows}
-        planned = [tuple(cell[name] for name in _CELL) for cell in self.card().get("cells", [])]
-        missing = [dict(zip(_CELL, cell, strict=True)) for cell in planned if cell not in there]
-        rows += [{**cell, "state": "missing", "reason": "", "seconds": None} for cell in missing]
+        there = {tuple(row[name] for name in _TRIAL) for row in rows}
+        planned = [tuple(trial[name] for name in _TRIAL) for trial in self.card().get("cells", [])]
+        missing = [dict(zip(_TRIAL, trial, strict=True)) for trial in planned if trial not in there]
+        rows += [{**trial, "state": "missing", "reason": "", "seconds": None} for trial in missing]
         return pd.DataFrame(rows, columns=None if rows else [*_INDEX, "seconds"])
 
 

@@ -45,7 +45,7 @@ def summarise(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     that has finished none is not compared), so that all methods' means are over the same ones.
 
     Args:
-        results: one row per cell: `dataset`, `category`, `method`, `seed`, `state` (`done`, `failed`, `missing`), and
+        results: one row per trial: `dataset`, `category`, `method`, `seed`, `state` (`done`, `failed`, `missing`), and
             any of `METRICS` and `COSTS`, NaN where not defined.
         published: as `published_numbers` gives them.
 
@@ -58,7 +58,7 @@ def summarise(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         the metrics of `COMPARED`. The order of the results does not matter.
 
     Raises:
-        ValueError: a column or a state that is not expected, or a cell that is there twice.
+        ValueError: a column or a state that is not expected, or a trial that is there twice.
     """
     table = check_results(results)
     numbers = [name for name in (*METRICS, *COSTS) if name in table]
@@ -66,8 +66,8 @@ def summarise(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for dataset, part in table.groupby("dataset", sort=True):
         for category in in_order(str(dataset), part["category"]):
-            for method, cells in part[part["category"] == category].groupby("method", sort=True):
-                rows.append(_category_row(str(dataset), category, str(method), cells, numbers, theirs))
+            for method, trials in part[part["category"] == category].groupby("method", sort=True):
+                rows.append(_category_row(str(dataset), category, str(method), trials, numbers, theirs))
         rows += _mean_rows(str(dataset), part, numbers, theirs)
     return pd.DataFrame(rows, columns=None if rows else _columns(numbers))
 
@@ -90,10 +90,10 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def check_results(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the results sorted by cell, with numbers as floats.
+    """Return the results sorted by trial, with numbers as floats.
 
     Raises:
-        ValueError: a column or a state that is not expected, or a cell that is there twice.
+        ValueError: a column or a state that is not expected, or a trial that is there twice.
     """
     if absent := [name for name in (*KEYS, "state") if name not in results]:
         raise ValueError(f"Results lack the columns {', '.join(absent)}; found {', '.join(map(str, results.columns))}.")
@@ -101,7 +101,7 @@ def check_results(results: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"Results hold the state {strange[0]!r}; expected {', '.join(STATES)}.")
     if results.duplicated(list(KEYS)).any():
         twice = results[results.duplicated(list(KEYS))].iloc[0]
-        raise ValueError(f"Results hold {', '.join(str(twice[key]) for key in KEYS)} twice; expected each cell once.")
+        raise ValueError(f"Results hold {', '.join(str(twice[key]) for key in KEYS)} twice; expected each trial once.")
     numbers = {name: results[name].astype(float) for name in (*METRICS, *COSTS) if name in results}
     return results.assign(**numbers).sort_values(list(KEYS)).reset_index(drop=True)
 
@@ -109,7 +109,7 @@ def check_results(results: pd.DataFrame) -> pd.DataFrame:
 def common_categories(table: pd.DataFrame) -> list[str]:
     """Return the categories, by name, that every method which finished any has finished with at least one seed."""
     done = table[table["state"] == "done"]
-    finished = [set(cells["category"]) for _, cells in done.groupby("method")]
+    finished = [set(trials["category"]) for _, trials in done.groupby("method")]
     return sorted(set.intersection(*finished)) if finished else []
 
 
@@ -152,11 +152,11 @@ def _columns(numbers: Sequence[str]) -> list[str]:
 
 
 def _category_row(
-    dataset: str, category: str, method: str, cells: pd.DataFrame, numbers: Sequence[str], theirs: Published
+    dataset: str, category: str, method: str, trials: pd.DataFrame, numbers: Sequence[str], theirs: Published
 ) -> dict[str, Any]:
-    done = cells.loc[cells["state"] == "done", numbers]
+    done = trials.loc[trials["state"] == "done", numbers]
     published = {name: theirs.get((dataset, category, method, name), math.nan) for name in COMPARED}
-    row = _row(dataset, category, method, "category", [category], 1, cells.set_index("seed")["state"])
+    row = _row(dataset, category, method, "category", [category], 1, trials.set_index("seed")["state"])
     return row | _values(done.mean(), done.std(ddof=1), numbers, published)
 
 
@@ -164,10 +164,10 @@ def _mean_rows(dataset: str, part: pd.DataFrame, numbers: Sequence[str], theirs:
     rows = []
     common = common_categories(part)
     for group, members in groups(dataset, part["category"]).items():
-        for method, cells in part[part["category"].isin(members)].groupby("method", sort=True):
-            finished = set(cells.loc[cells["state"] == "done", "category"])
+        for method, trials in part[part["category"].isin(members)].groupby("method", sort=True):
+            finished = set(trials.loc[trials["state"] == "done", "category"])
             counted = [category for category in members if category in common and category in finished]
-            of_these = cells[cells["category"].isin(counted)]
+            of_these = trials[trials["category"].isin(counted)]
             states = _seed_states(of_these, counted)
             row = _row(dataset, group, str(method), "mean", counted, len(members), states)
             published = {name: _published_mean(theirs, dataset, group, str(method), name, counted) for name in COMPARED}
@@ -175,20 +175,20 @@ def _mean_rows(dataset: str, part: pd.DataFrame, numbers: Sequence[str], theirs:
     return rows
 
 
-def _seed_states(cells: pd.DataFrame, categories: Sequence[str]) -> pd.Series:
+def _seed_states(trials: pd.DataFrame, categories: Sequence[str]) -> pd.Series:
     """State of each seed over several categories: failed or missing in any of them, or else done."""
-    if cells.empty:
+    if trials.empty:
         return pd.Series(dtype=str)
-    table = cells.pivot(index="seed", columns="category", values="state").reindex(columns=categories)
+    table = trials.pivot(index="seed", columns="category", values="state").reindex(columns=categories)
     return table.fillna("missing").apply(_worst, axis=1)
 
 
-def _means(cells: pd.DataFrame, states: pd.Series, numbers: Sequence[str]) -> tuple[pd.Series, pd.Series]:
+def _means(trials: pd.DataFrame, states: pd.Series, numbers: Sequence[str]) -> tuple[pd.Series, pd.Series]:
     """Mean over the categories' means, and deviation over the seeds that all categories have done.
 
     Not defined in one category is not defined as a mean: a mean over fewer would say something else.
     """
-    done = cells[cells["state"] == "done"]
+    done = trials[trials["state"] == "done"]
     of_categories = done.groupby("category")[list(numbers)].mean()
     whole = done[done["seed"].isin(states.index[states == "done"])]
     of_seeds = whole.groupby("seed")[list(numbers)].mean()

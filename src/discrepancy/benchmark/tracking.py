@@ -1,4 +1,4 @@
-"""MLflow's run of a whole benchmark: parent of every cell's run, with the tables and a metric for each category."""
+"""MLflow's run of a whole benchmark: parent of every trial's run, with the tables and a metric for each category."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HEADLINE: Final = ("image_auroc", "pixel_auroc", "aupro_0.30")
 
 
 class ParentRun:
-    """The run under which MLflow's UI shows all cells; one for a benchmark, however often it is started again.
+    """The run under which MLflow's UI shows all trials; one for a benchmark, however often it is started again.
 
     Args:
         project: the project's folder.
@@ -49,7 +49,7 @@ class ParentRun:
             return False
 
     def sweep(self) -> int:
-        """End the runs of cells that were killed: nobody else would, and MLflow would show them running for ever."""
+        """End the runs of trials that were killed: nobody else would, and MLflow would show them running for ever."""
         where = f"tags.`mlflow.parentRunId` = '{self.run_id}' and attributes.status = '{_RUNNING}'"
         stale = self._client.search_runs([self._experiment], where, max_results=1000)
         for run in stale:
@@ -60,7 +60,7 @@ class ParentRun:
         """Metrics per category, tables and files, in place of those of an earlier start.
 
         Args:
-            results: one row per cell.
+            results: one row per trial.
             tables: by the name of the artifact, `summary.json`.
             folders: further artifacts, by the folder to put them into.
         """
@@ -74,7 +74,7 @@ class ParentRun:
             self._client.log_artifacts(self.run_id, str(folder), name)
 
     def close(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """End the run; cells that are still marked as running were killed."""
+        """End the run; trials that are still marked as running were killed."""
         self.sweep()
         self._client.set_terminated(self.run_id, status=status)
         self._live.end()

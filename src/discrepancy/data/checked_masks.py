@@ -1,4 +1,4 @@
-"""Masks that are looked at while they are decoded: what `inspect` would warn of, a run warns of as well."""
+"""Masks that are checked while they are decoded: a run warns of the same things as the data report."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ _SAID_BEFORE = "lossy mask"  # by the sample table
 
 
 def checked_mask_array(samples: pd.DataFrame, root: Path, resize_crop: ResizeCrop) -> LazyArray:
-    """`images.mask_array`, which logs a warning for each kind of doubtful masks once its last piece is made."""
-    facts: dict[Path, MaskStats] = {}
+    """Return `images.mask_array`; a warning for each kind of doubtful mask is logged after its last piece."""
+    stats: dict[Path, MaskStats] = {}
 
     def look(path: Path, mask: np.ndarray) -> None:
-        facts[path] = stats_of_mask(mask, resize_crop)
+        stats[path] = stats_of_mask(mask, resize_crop)
 
     array = mask_array(samples, root, resize_crop, seen=look)
 
     def chunks() -> Iterator[np.ndarray]:
         yield from array.chunks()
         _warn(
-            _problems(samples, {name: facts[root / name] for name in samples["mask"].fillna("") if name}, resize_crop)
+            _problems(samples, {name: stats[root / name] for name in samples["mask"].fillna("") if name}, resize_crop)
         )
 
     return LazyArray(array.shape, array.dtype, chunks)
 
 
-def _problems(samples: pd.DataFrame, facts: dict[str, MaskStats], resize_crop: ResizeCrop) -> list[Issue]:
-    masked = samples[samples["mask"].isin(list(facts))]
+def _problems(samples: pd.DataFrame, stats: dict[str, MaskStats], resize_crop: ResizeCrop) -> list[Issue]:
+    masked = samples[samples["mask"].isin(list(stats))]
     columns = {
-        f"mask_{name}": [float(getattr(facts[mask], name)) for mask in masked["mask"]]
+        f"mask_{name}": [float(getattr(stats[mask], name)) for mask in masked["mask"]]
         for name in ("width", "height", "coverage", "kept")
     }
-    digests = {name: mask.digest for name, mask in facts.items()}
+    digests = {name: mask.digest for name, mask in stats.items()}
     return [*mask_problems(masked.assign(**columns), resize_crop), *mask_copies(digests)]
 
 

@@ -1,6 +1,6 @@
-"""What may be wrong with a category's photographs, each problem with its file.
+"""Checks of a category's photographs and masks; every issue names its file.
 
-An `error` is what no run accepts; a `warning` is worth a look; a `note` is about the whole category.
+An `error` stops a run, a `warning` deserves attention, a `note` concerns the whole category.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ WARNING: Final = "warning"
 NOTE: Final = "note"
 
 BLANK_DEVIATION: Final = 2.0
-"""Standard deviation of the grey levels below which an image shows nothing."""
+"""Standard deviation of the grey levels below which an image counts as blank."""
 SATURATED: Final = 0.5
-"""Share of pixels at one end of the scale from which an image is saturated, if it is unusual in its category:"""
+"""Share of pixels at one end of the scale from which an image is saturated, if it also exceeds the median:"""
 UNUSUAL_SHARE: Final = 0.25
-"""... by so much more than the median."""
+"""... by this share."""
 BRIGHTNESS: Final = (25.0, 8.0)
 """An unusual mean grey level: so many levels, and so many standard deviations (by the median deviation), off."""
 RARE: Final = 0.05
-"""Share of images of another size or kind below which they are odd ones out."""
+"""Share of images of another size or mode below which they are reported."""
 MOSTLY_MARKED: Final = 0.5
-"""Share of a mask that is marked from which black and white may be mixed up."""
+"""Marked share of a mask from which black and white may be swapped."""
 FEW: Final = 20
-"""Good training images below which thresholds and models are rough."""
+"""Number of good training images below which thresholds and models are imprecise."""
 STRETCHED: Final = 1.1
-"""Change of the aspect ratio from which it is worth a word."""
+"""Change of the aspect ratio from which it is reported."""
 
 
 class Issue(NamedTuple):
-    """What is wrong with which file; the file is empty where it is about the category."""
+    """An issue and the file concerned; the file is empty if the issue concerns the whole category."""
 
     severity: str
     file: str
@@ -46,14 +46,14 @@ class Issue(NamedTuple):
 
 
 def image_problems(files: pd.DataFrame) -> Iterator[Issue]:
-    """Images that show nothing, are saturated or unlike the others in brightness, size or kind of pixels.
+    """Yield issues of images: empty, saturated, or unlike the others in brightness, size or mode.
 
-    `files` has one row per image, see `data_report.DataReport`; rows of images that cannot be read are passed over.
+    `files` has one row per image, see `data_report.DataReport`; rows of unreadable images are skipped.
     """
     readable = files[files["mean"].notna()]
     if readable.empty:
         return
-    named = blank = readable["deviation"] < BLANK_DEVIATION  # the first thing to say of an image is enough
+    named = blank = readable["deviation"] < BLANK_DEVIATION  # one issue per image is enough
     for image in readable[blank].to_dict("records"):
         levels = f"grey level {image['mean']:.0f}, standard deviation {image['deviation']:.1f}"
         yield Issue(WARNING, image["image"], "blank", f"{levels}: expected a photograph of a part")
@@ -76,7 +76,7 @@ def image_problems(files: pd.DataFrame) -> Iterator[Issue]:
 
 
 def _odd_ones(names: pd.Series, values: pd.Series, problem: str) -> Iterator[Issue]:
-    """The few whose value is not that of most."""
+    """Yield issues of the few rows whose value differs from that of most."""
     counts = values.value_counts()
     if counts.iloc[0] < len(values) / 2:
         return
@@ -86,7 +86,7 @@ def _odd_ones(names: pd.Series, values: pd.Series, problem: str) -> Iterator[Iss
 
 
 def mask_problems(files: pd.DataFrame, resize_crop: ResizeCrop) -> Iterator[Issue]:
-    """Masks of another size than their image, that mark nothing, nearly all, or nothing that is left when resized."""
+    """Yield issues of masks: of another size than the image, empty, nearly full, or empty after resizing."""
     height, width = resize_crop.size
     masked = files[files["mask_coverage"].notna()]
     for mask, image in zip(masked["mask"], masked.to_dict("records"), strict=True):
@@ -109,7 +109,10 @@ def mask_problems(files: pd.DataFrame, resize_crop: ResizeCrop) -> Iterator[Issu
 
 
 def mask_copies(digests: Mapping[str, str]) -> Iterator[Issue]:
-    """Masks that mark the same pixels as several others: `digests` (see `image_stats.MaskStats`) by the mask's name."""
+    """Yield issues of masks that mark the same pixels as several others.
+
+    `digests` (see `image_stats.MaskStats`) are given by the mask's name.
+    """
     alike: dict[str, list[str]] = {}
     for name, digest in digests.items():
         if digest:
@@ -121,13 +124,13 @@ def mask_copies(digests: Mapping[str, str]) -> Iterator[Issue]:
 
 
 def depth_problems(depth: Depth) -> Iterator[Issue]:
-    """Values that look like a camera's of fewer bits than they are taken for."""
+    """Yield issues of values that look as if fewer bits are used than assumed."""
     if depth.doubt:
         yield Issue(WARNING, "", f"{depth.used} bits in {depth.bits}", depth.doubt)
 
 
 def copies(files: pd.DataFrame) -> Iterator[Issue]:
-    """Images that stand there twice, byte for byte."""
+    """Yield issues of images that occur twice, byte for byte."""
     known = files[files["sha256"] != ""]
     for _, group in known[known.duplicated("sha256", keep=False)].groupby("sha256", sort=False):
         # An image that is trained on comes first, so that the test's is the one that is named as the copy.
@@ -140,7 +143,7 @@ def copies(files: pd.DataFrame) -> Iterator[Issue]:
 
 
 def category_notes(files: pd.DataFrame, resize_crop: ResizeCrop) -> Iterator[Issue]:
-    """What is to be known of the category as a whole."""
+    """Yield notes on the category as a whole."""
     good = int(((files["split"] == "train") & (files["label"] == 0)).sum())
     if good < FEW:
         yield Issue(NOTE, "", "few good images", f"{good} to train on: expected {FEW} at least, better hundreds")

@@ -1,4 +1,4 @@
-"""A look at a category before any training: every file with what it is like, or with the reason why it is left out."""
+"""Report on a category before training: properties of every file, or the reason why it is left out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _OF_MASKS: Final = ("width", "height", "coverage", "kept")
 
 
 class Thumbnail(NamedTuple):
-    """A photograph to be shown: its path, a few words, itself as uint8 [h, w, 3], and what is marked, bool [h, w]."""
+    """A photograph to be shown: path, short caption, pixels uint8 [h, w, 3], and marked pixels bool [h, w]."""
 
     name: str
     words: str
@@ -48,7 +48,7 @@ class Thumbnail(NamedTuple):
 
 @dataclass(frozen=True)
 class DataReport:
-    """What lies in a category's folder. Paths are POSIX, relative to the data root.
+    """Contents of a category's folder. Paths are POSIX, relative to the data root.
 
     Attributes:
         files: one row per image: `image`, `mask`, `split`, `label`, `defect` as in the sample table; `width`,
@@ -57,8 +57,8 @@ class DataReport:
             `image_stats.MaskStats`), missing without a mask.
         problems: `severity` (`error`, `warning`, `note`), `file`, `problem`, `detail`; errors first.
         left_out: `file` (or a whole folder), `reason`: all that is not an image or a mask of the table.
-        resize_crop: what the networks would be shown of each photograph.
-        specimens: a few photographs of each `<split> <defect>`.
+        resize_crop: geometry of the network's input.
+        thumbnails: a few photographs of each `<split> <defect>`.
         flagged: photographs with problems, the first of them.
     """
 
@@ -66,7 +66,7 @@ class DataReport:
     problems: pd.DataFrame
     left_out: pd.DataFrame
     resize_crop: ResizeCrop
-    specimens: dict[str, list[Thumbnail]]
+    thumbnails: dict[str, list[Thumbnail]]
     flagged: list[Thumbnail]
 
 
@@ -80,17 +80,17 @@ def build_report(
     bits: int | None = None,
     workers: int | None = None,
 ) -> DataReport:
-    """Look at every file of a category: nothing is refused, all that a run would refuse is named.
+    """Examine every file of a category; list what a run would refuse instead of raising an error.
 
-    Every photograph and mask is decoded once, those that are shown or nearly the same as others once more; the memory
-    needed is a few kilobytes per file.
+    Every photograph and mask is decoded once; shown photographs and candidates for near-duplicates once more. The
+    memory needed is a few kilobytes per file.
 
     Args:
-        dataset: how the photographs are laid out.
+        dataset: name of the layout.
         data_root: the folder that holds the categories.
-        category: the part.
-        resize_crop: what the networks would be shown of each photograph.
-        bits: of 16, that the photographs use; by default as they say of themselves.
+        category: name of the part.
+        resize_crop: geometry of the network's input.
+        bits: number of bits of 16 that the photographs use; by default as their files declare.
         workers: threads; by default one per usable core.
 
     Raises:
@@ -106,7 +106,7 @@ def build_report(
         *_scan_problems(scan, data_root),
         *_unreadable(found, stats.errors, masks, data_root),
         *checks.mask_problems(files, resize_crop),
-        *checks.mask_copies({shown(path, data_root): facts.digest for path, facts in _measured(masks)}),
+        *checks.mask_copies({shown(path, data_root): mask.digest for path, mask in _measured(masks)}),
         *checks.depth_problems(depth),
         *checks.copies(files),
         *checks.image_problems(files),
@@ -118,8 +118,8 @@ def build_report(
         problems=_ordered(listed),
         left_out=_left_out(scan, data_root),
         resize_crop=resize_crop,
-        specimens=_specimens(found, data_root, depth.bits),
-        flagged=_suspects(found, listed, data_root, depth.bits),
+        thumbnails=_thumbnails(found, data_root, depth.bits),
+        flagged=_flagged(found, listed, data_root, depth.bits),
     )
 
 
@@ -131,7 +131,7 @@ def _depth(found: list[ImageRecord], bits: int | None, workers: int | None) -> D
 
 
 class _AllStats:
-    """What is known of every photograph, in the order of `found`: columns, for objects would fill the memory.
+    """Properties of every photograph, in the order of `found`: columns, because objects would fill the memory.
 
     Attributes:
         numbers: [N, ...] of `_NUMBERS`, NaN where a photograph cannot be read.
@@ -171,13 +171,13 @@ def _masks(
 
 
 def _measured(masks: dict[Path, MaskStats | InputError]) -> list[tuple[Path, MaskStats]]:
-    return [(path, facts) for path, facts in masks.items() if isinstance(facts, MaskStats)]
+    return [(path, mask) for path, mask in masks.items() if isinstance(mask, MaskStats)]
 
 
 def _table(
     found: list[ImageRecord], stats: _AllStats, masks: dict[Path, MaskStats | InputError], root: Path
 ) -> pd.DataFrame:
-    """The table of files, column by column."""
+    """Return the table of files, column by column."""
     columns: dict[str, Any] = {
         "image": [shown(sample.image, root) for sample in found],
         "mask": [shown(sample.mask, root) if sample.mask else "" for sample in found],
@@ -218,7 +218,7 @@ def _unreadable(
 
 
 def _reason(error: InputError, path: Path) -> str:
-    """What an error says besides the name of the file."""
+    """Return the message of an error without the name of the file."""
     return str(error).removeprefix(f"{path} ")
 
 
@@ -251,30 +251,30 @@ def _left_out(scan: FolderScan, root: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "reason"])
 
 
-def _specimens(found: list[ImageRecord], root: Path, bits: int) -> dict[str, list[Thumbnail]]:
+def _thumbnails(found: list[ImageRecord], root: Path, bits: int) -> dict[str, list[Thumbnail]]:
     kinds: dict[str, list[ImageRecord]] = {}
     for sample in sorted(found, key=lambda sample: (("train", "validation", "test").index(sample.split), sample.label)):
         kinds.setdefault(f"{sample.split} {sample.defect}", []).append(sample)
     chosen = {}
     for kind, samples in kinds.items():
         rows = np.unique(np.linspace(0, len(samples) - 1, EACH).round().astype(int))
-        chosen[kind] = [picture for row in rows if (picture := _specimen(samples[row], root, "", bits)) is not None]
+        chosen[kind] = [picture for row in rows if (picture := _thumbnail(samples[row], root, "", bits)) is not None]
     return chosen
 
 
-def _suspects(found: list[ImageRecord], listed: list[Issue], root: Path, bits: int) -> list[Thumbnail]:
+def _flagged(found: list[ImageRecord], listed: list[Issue], root: Path, bits: int) -> list[Thumbnail]:
     samples = {shown(path, root): sample for sample in found for path in (sample.image, sample.mask) if path}
     words: dict[Path, list[str]] = {}
     for entry in listed:
         if entry.file in samples:
             words.setdefault(samples[entry.file].image, []).append(entry.problem)
     owners = {sample.image: sample for sample in found}
-    pictures = (_specimen(owners[path], root, ", ".join(dict.fromkeys(said)), bits) for path, said in words.items())
+    pictures = (_thumbnail(owners[path], root, ", ".join(dict.fromkeys(said)), bits) for path, said in words.items())
     return [picture for _, picture in zip(range(SUSPECTS), (item for item in pictures if item), strict=False)]
 
 
-def _specimen(sample: ImageRecord, root: Path, words: str, bits: int) -> Thumbnail | None:
-    """A photograph small enough to be shown; None where it cannot be read."""
+def _thumbnail(sample: ImageRecord, root: Path, words: str, bits: int) -> Thumbnail | None:
+    """Return a small copy of a photograph to show; None if it cannot be read."""
     try:
         image = read_photograph(sample.image, bits=bits).convert("RGB")
     except InputError:

@@ -1,4 +1,4 @@
-"""Tables of a report: how many images of which kind, of what sizes, and how much of them is marked."""
+"""Tables of the data report: numbers of images per kind, image sizes, and mask coverage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SPLITS = {split: rank for rank, split in enumerate(("train", "validation", "tes
 
 
 def counts(report: DataReport) -> pd.DataFrame:
-    """One line per split and defect: `split`, `defect`, `images`, `masks`, `megabytes`."""
+    """Return one line per split and defect: `split`, `defect`, `images`, `masks`, `megabytes`."""
     files = report.files.assign(masks=report.files["mask"] != "", megabytes=report.files["kilobytes"] / 1024)
     groups = files.groupby(["split", "label", "defect"], sort=True)
     table = groups.agg(images=("image", "size"), masks=("masks", "sum"), megabytes=("megabytes", "sum")).reset_index()
@@ -19,16 +19,16 @@ def counts(report: DataReport) -> pd.DataFrame:
 
 
 def kinds(report: DataReport) -> pd.DataFrame:
-    """One line per size and kind of pixels, the most common first: `width`, `height`, `mode`, `images`."""
+    """Return one line per size and mode, the most common first: `width`, `height`, `mode`, `images`."""
     known = report.files[report.files["width"].notna()]
     table = known.astype({"width": int, "height": int}).groupby(["width", "height", "mode"]).size()
     return table.rename("images").reset_index().sort_values("images", ascending=False, ignore_index=True)
 
 
 def coverage(report: DataReport) -> pd.DataFrame:
-    """One line per defect with masks, the marked share of an image: `defect`, `masks`, `least`, `median`, `most`.
+    """Return one line per defect with masks: `defect`, `masks`, and the marked share `least`, `median`, `most`.
 
-    `lost` counts masks of which nothing is left at the size (and crop) that the networks are shown.
+    `lost` counts masks that are empty at the size (and crop) of the network's input.
     """
     masked = report.files[report.files["mask_coverage"].notna()].assign(lost=1 - report.files["mask_kept"])
     groups = masked.groupby("defect", sort=True)

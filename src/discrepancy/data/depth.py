@@ -1,4 +1,4 @@
-"""How many of 16 bits the photographs of a category use: decided once for all of them, so that no contrast varies."""
+"""Number of bits that 16-bit photographs use, decided once per category, so that contrast does not vary."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from discrepancy.data.thread_map import attempt_all
 from discrepancy.errors import InputError
 
 USUAL: Final = (8, 10, 12, 14, 16)
-"""Bits of cameras; 8 of 16 are a mistake of whoever saved them."""
+"""Usual numbers of bits of cameras; 8 of 16 are a mistake made when saving."""
 _SETTLED: Final = 2**14
-_BLOCK: Final = 32  # photographs that are looked at before it is known whether more need to be
+_BLOCK: Final = 32  # photographs read at a time, before it is known whether more are needed
 
 
 class Depth(NamedTuple):
-    """How many of 16 bits are used.
+    """Number of bits that a category's 16-bit photographs use.
 
     Attributes:
-        bits: what white is taken for, 2^bits - 1, by the training photographs' own word; 16 where they say nothing.
+        bits: white is 2^bits - 1, as the training photographs declare; 16 without a declaration.
         used: the fewest of `USUAL` that hold every value of every photograph; 16 where none has 16 bits.
         images: photographs of 16 bits per channel.
     """
@@ -32,7 +32,7 @@ class Depth(NamedTuple):
 
     @property
     def doubt(self) -> str:
-        """What is odd, and what to do about it; empty where nothing is."""
+        """Explanation of a doubtful depth and what to do about it; empty if nothing is doubtful."""
         if self.used >= self.bits:
             return ""
         highest, lost = 2**self.used - 1, 2 ** (self.bits - self.used)
@@ -45,11 +45,11 @@ class Depth(NamedTuple):
 
 @pillow_limit_disabled()
 def category_depth(train: Sequence[Path], test: Sequence[Path], *, workers: int | None = None) -> Depth:
-    """Look how many of 16 bits a category's photographs use. Those of 8 bits, or packed, cost a glance each.
+    """Determine how many of 16 bits a category's photographs use; files of 8 bits or packed values cost almost nothing.
 
-    What the files say (PNG's sBIT, TIFF's MaxSampleValue) counts if all training photographs say so, and none of
-    them has a value above it. Test photographs decide nothing. Values are read until one needs all 16 bits: of most
-    data sets the first photograph's. What cannot be read is passed over: decoding names it.
+    The declarations in the files (PNG's sBIT, TIFF's MaxSampleValue) count if all training photographs have one and no
+    value exceeds it. Test photographs decide nothing. Values are read until one needs all 16 bits: in most data sets
+    that is the first photograph. Unreadable files are skipped: decoding names them.
 
     Args:
         train: photographs that are trained on, or held out.
@@ -85,7 +85,7 @@ def _sixteen_bit(path: Path) -> DeepImage | None:
 
 
 def _highest(paths: Sequence[Path], workers: int | None) -> int:
-    """The highest value of all photographs, or one that needs all 16 bits; 0 without any."""
+    """Return the highest value of all photographs, or the first one that needs all 16 bits; 0 without any."""
     highest = 0
     for first in range(0, len(paths), _BLOCK):
         found = attempt_all(highest_value, paths[first : first + _BLOCK], workers=workers)

@@ -1,4 +1,4 @@
-"""Photographs that are nearly the same: candidates by perceptual hash, confirmed by what makes each one itself."""
+"""Near-duplicate photographs: candidates by perceptual hash, confirmed by correlation after removal of the mean."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 MAX_DISTANCE: Final = 48
 """Most bits of 256 in which the hashes of two candidates differ."""
 MIN_CORRELATION: Final = 0.88
-"""Least correlation of two thumbnails, the mean good image taken off both."""
+"""Least correlation of two thumbnails after the mean normal image is subtracted."""
 _BLOCK_BYTES: Final = 4 * 2**20
 
 
 class Pair(NamedTuple):
-    """Rows of two photographs that are nearly the same, and the correlation of what makes each of them itself."""
+    """Rows of two near-duplicates, and the correlation of their differences from the mean normal image."""
 
     test: int
     other: int
@@ -24,9 +24,9 @@ class Pair(NamedTuple):
 
 
 def nearest(hashes: NDArray[np.uint64], among: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """For each of `hashes` [S, words] the nearest of `among` [T, words] by Hamming distance: its row and distance [S].
+    """Return, for each of `hashes` [S, words], row and Hamming distance [S] of the nearest of `among` [T, words].
 
-    All pairs are compared, in blocks of a bounded size; the first of several that are equally near is taken.
+    All pairs are compared, in blocks of a bounded size; of several equally near ones the first is taken.
     """
     rows, distances = np.empty(len(hashes), np.intp), np.empty(len(hashes), np.int64)
     step = max(1, _BLOCK_BYTES // max(1, among.nbytes))
@@ -43,17 +43,17 @@ def near_duplicates(
     mean: NDArray[np.floating],
     thumbnails: Callable[[int, int], tuple[NDArray[np.uint8], NDArray[np.uint8]]],
 ) -> list[Pair]:
-    """The test photographs that are nearly the same as another: saved again, rescaled, a little brighter.
+    """Return the test photographs that nearly equal another one: saved again, rescaled, a little brighter.
 
-    Parts of one kind look alike, and so do their hashes: in a series taken from one tripod the nearest two may differ
+    Parts of one kind look alike, and so do their hashes. In a series taken from one tripod the nearest two may differ
     in fewer bits than one photograph and its own JPEG copy. So near hashes only make candidates. Two of them count as
-    nearly the same when their thumbnails, less the mean good image, correlate: what is left then is what makes each
-    photograph itself, its part's position, its grain, its light.
+    near-duplicates if their thumbnails correlate after the mean normal image is subtracted. The difference holds what
+    is individual: the part's position, its grain, its light.
 
     Args:
         hashes: of the test photographs, uint64 [S, words].
         among: of the others, uint64 [T, words].
-        mean: thumbnail [h, w] of the mean good image.
+        mean: thumbnail [h, w] of the mean normal image.
         thumbnails: gives the thumbnails, uint8 [h, w], of a test photograph and of another, by their rows.
     """
     if not len(hashes) or not len(among):
@@ -68,7 +68,7 @@ def near_duplicates(
 
 
 def correlation(one: NDArray[np.floating], two: NDArray[np.floating]) -> float:
-    """Pearson correlation of two arrays of one shape, -1 to 1; 0 where one of them is constant."""
+    """Return the Pearson correlation of two arrays of one shape, -1 to 1; 0 if one of them is constant."""
     one, two = one - one.mean(), two - two.mean()
     norm = float(np.linalg.norm(one) * np.linalg.norm(two))
     return float((one * two).sum()) / norm if norm > 0 else 0.0

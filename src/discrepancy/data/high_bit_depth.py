@@ -1,7 +1,7 @@
-"""Photographs of more than 8 bits per channel: what their files say of themselves, and the values as they stand there.
+"""Photographs of more than 8 bits per channel: the declarations in their files, and their unscaled values.
 
-Cameras of 10, 12 or 14 bits write their values packed, or as they are into 16 bits, or moved up to fill these. Packed
-files say so, PNG (sBIT) and TIFF (MaxSampleValue) may say it of the others; most say nothing.
+Cameras of 10, 12 or 14 bits store values packed, unchanged in 16 bits, or shifted up to fill these. Packed files
+declare it; PNG (sBIT) and TIFF (MaxSampleValue) may declare it for the others; most do not.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _TIFF: Final = (b"II\x2a\0", b"MM\0\x2a")
 _BIG_TIFF: Final = (b"II\x2b\0", b"MM\0\x2b")
 HEAD: Final = 33
-"""Bytes that tell a PNG file's kind, and all others from TIFF."""
+"""Bytes that decide the mode of a PNG file, and identify TIFF files."""
 
-# TIFF's numbers of what is asked for here.
+# TIFF's numbers of the tags that are read here.
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION, _SAMPLES = 256, 257, 258, 259, 262, 274, 277
 _HIGHEST, _PLANAR, _FORMAT = 281, 284, 339
 _PIECES: Final = ((273, 279), (324, 325))  # offsets and lengths of strips, or of tiles
@@ -30,17 +30,17 @@ _WHITE_IS_ZERO, _GREY_OR_RGB = 0, (0, 1, 2)
 
 
 class DeepImage(NamedTuple):
-    """What a PNG or TIFF file of more than 8 bits per channel says of itself.
+    """Declarations in a PNG or TIFF file of more than 8 bits per channel.
 
     Attributes:
         width: px, as stored.
         height: px, as stored.
         channels: 1 to 4.
         stored: bits of a channel, 9 to 16.
-        said: bits that the values use by the file's own word; `stored` where it has none.
+        said: number of bits that the values use as the file declares; `stored` without a declaration.
         inverted: 0 is white.
         orientation: of a TIFF file, as EXIF counts, 1 to 8; a PNG file's is found elsewhere.
-        whole: every piece that the file speaks of lies in it.
+        whole: every piece that the file lists lies within it.
     """
 
     width: int
@@ -54,35 +54,35 @@ class DeepImage(NamedTuple):
 
     @property
     def odd(self) -> bool:
-        """Whether Pillow does not read it, or not rightly: packed values, or 0 for white."""
+        """True if Pillow does not read the file, or misreads it: packed values, or 0 for white."""
         return self.stored < 16 or self.inverted
 
     @property
     def mode(self) -> str:
-        """Its kind of pixels, as Pillow might call it: `I;12`, `RGB;10`, `I;16` where 0 is white too."""
+        """Its mode, in the style of Pillow: `I;12`, `RGB;10`, `I;16` also if 0 is white."""
         return f"{'I' if self.channels == 1 else 'RGB'};{self.stored}"
 
 
 def may_be_deep(head: bytes) -> bool:
-    """Whether a file that begins with these `HEAD` bytes may have more than 8 bits per channel."""
+    """Return whether a file that begins with these `HEAD` bytes may have more than 8 bits per channel."""
     return head[:4] in _TIFF + _BIG_TIFF or (head.startswith(_PNG) and head[24:25] == b"\x10")
 
 
 def read_deep(data: bytes) -> DeepImage | None:
-    """What a file of these bytes says; None where a channel has at most 8 bits, or it is neither PNG nor TIFF."""
+    """Read the declarations from a file's bytes; None for at most 8 bits per channel, or another format."""
     if not may_be_deep(data[:HEAD]):
         return None
     try:
         return _png(data) if data.startswith(_PNG) else _tiff(data)
-    except Exception:  # of a damaged file, which the decoder is to name
+    except Exception:  # of a damaged file, which the decoder names
         return None
 
 
 def deep_values(data: bytes, deep: DeepImage) -> NDArray[np.uint16] | None:
-    """The values of a deep file as they stand there, uint16 [h, w] or [h, w, 3 or 4] in RGB(A), not turned.
+    """Return the values of a deep file unscaled, uint16 [h, w] or [h, w, 3 or 4] in RGB(A), not turned.
 
-    0 is black, as in every other file: where the file has white for 0 they are inverted within `stored` bits by whoever
-    knows how many are used. None where the file cannot be decoded.
+    0 is black, as in every other file. If the file has 0 for white, they are inverted later, within the
+    bits in use (see `to_bytes`). None if the file cannot be decoded.
     """
     if not deep.whole:
         return None
@@ -100,7 +100,7 @@ def deep_values(data: bytes, deep: DeepImage) -> NDArray[np.uint16] | None:
 
 
 def to_bytes(values: NDArray[np.uint16], bits: int, *, inverted: bool = False) -> NDArray[np.uint8]:
-    """Values of so many bits as 0 to 255, rounded: uint8 of the same shape. None may be above 2^bits - 1."""
+    """Scale values of so many bits to 0..255, rounded: uint8 of the same shape. None may exceed 2^bits - 1."""
     levels = _levels(bits)[values]
     return np.asarray(255 - levels if inverted else levels, np.uint8)
 
@@ -154,7 +154,7 @@ def _highest(tags: Any) -> int:
 
 
 def _whole(tags: Any, length: int, needed: int) -> bool:
-    """Whether the pieces of the picture lie in the file; plain ones hold all its values, too."""
+    """Return whether the picture's pieces lie within the file; uncompressed ones must hold all values, too."""
     for offsets, lengths in _PIECES:
         if offsets in tags and lengths in tags:
             pieces = list(zip(tags[offsets], tags[lengths], strict=True))
@@ -164,7 +164,7 @@ def _whole(tags: Any, length: int, needed: int) -> bool:
 
 
 def _unturned(data: bytes) -> bytes:
-    """The same file with an orientation of 1, if it is TIFF: OpenCV turns some of these itself and fails on others."""
+    """Return a TIFF file with its orientation set to 1: OpenCV turns some of these itself and fails on others."""
     if data[:4] not in _TIFF:
         return data
     order = "<" if data.startswith(b"II") else ">"

@@ -1,4 +1,4 @@
-"""What one photograph, or one mask, is like: size, kind, brightness, a perceptual hash, how much is marked."""
+"""Statistics of one photograph or one mask: size, mode, brightness, perceptual hash, mask coverage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BRIGHT: Final = 254
 
 @dataclass(frozen=True)
 class ImageStats:
-    """What a photograph is like; grey levels are 0 to 255, of all its pixels.
+    """Statistics of a photograph; grey levels are 0 to 255, over all its pixels.
 
     Attributes:
         width: px, upright.
@@ -54,14 +54,14 @@ class ImageStats:
 
 @dataclass(frozen=True)
 class MaskStats:
-    """What a mask is like.
+    """Statistics of a mask.
 
     Attributes:
         width: px, upright.
         height: px, upright.
         coverage: share of its pixels that are marked.
-        kept: whether a marked pixel is left when it is resized (and cropped) as the photographs are.
-        digest: sha256 of what it marks, hexadecimal; empty where it marks nothing.
+        kept: True if a marked pixel remains after resizing (and cropping) as the photographs are.
+        digest: sha256 of the marked pixels, hexadecimal; empty if none is marked.
     """
 
     width: int

@@ -1,4 +1,4 @@
-"""Decoded, resized images and masks: one file, or a category in pieces."""
+"""Decoded, resized images and masks: single files, or a category in pieces."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BOOL: Final[np.dtype[Any]] = np.dtype(bool)
 
 @dataclass(frozen=True)
 class ResizeCrop:
-    """What a network is shown of a photograph: all of it resized, then the centre cut out if `crop` is given.
+    """Geometry of the network's input: the whole photograph resized, then its centre cut out if `crop` is given.
 
     Attributes:
         resized: (height, width) that the whole photograph is resized to, px.
@@ -63,9 +63,9 @@ class ResizeCrop:
 
 
 def parse_image_size(value: Any, *, name: str = "image_size") -> ImageSize:
-    """(height, width) from one number (a square), a pair `[height, width]` or a text `"640x256"` or `"256"`.
+    """Return (height, width) from one number (a square), a pair `[height, width]`, or text `"640x256"` or `"256"`.
 
-    Raises `InputError`, which calls it `name`, when `value` is none of these, or not positive.
+    Raises `InputError`, which calls it `name`, if `value` is none of these, or not positive.
 
     Example:
         >>> parse_image_size("640x256")
@@ -88,32 +88,32 @@ def parse_image_size(value: Any, *, name: str = "image_size") -> ImageSize:
 def decode_image(
     path: Path, resize_crop: ResizeCrop | ImageSize, *, resample: Resample = "bilinear", bits: int | None = None
 ) -> np.ndarray:
-    """The photograph in `path` as uint8 [3, H, W], RGB, 0..255, upright, resized and cropped.
+    """Decode the photograph in `path` to uint8 [3, H, W], RGB, 0..255, upright, resized and cropped.
 
-    The aspect ratio is not kept: choose the size to fit. Shrinking antialiases (the `resample` filter, widened by
-    the factor); an image that already has this size is left as it is. Grey images fill three equal channels; other
-    modes and the errors are those of `reading.read_photograph`.
+    The aspect ratio is not kept: choose the size to fit. Shrinking antialiases (the `resample` filter, widened by the
+    factor); an image that already has this size is left as it is. Grey images fill three equal channels; other modes
+    and the errors are those of `reading.read_photograph`.
 
     Args:
         path: the file.
-        resize_crop: what is shown; a size (height, width) alone shows the whole photograph.
+        resize_crop: geometry of the result; a size (height, width) alone keeps the whole photograph.
         resample: the filter.
-        bits: of 16, that the values use; None: as the file says of itself.
+        bits: number of bits of 16 that the values use; None: as the file declares.
     """
-    resize_crop = _framing(resize_crop)
+    resize_crop = _as_resize_crop(resize_crop)
     pixels = np.empty((3, *resize_crop.size), _UINT8)
     _write_image(path, pixels, resize_crop=resize_crop, resample=resample, bits=bits)
     return pixels
 
 
 def decode_mask(path: Path, resize_crop: ResizeCrop | ImageSize) -> np.ndarray:
-    """The ground truth in `path` as bool [H, W], True where anomalous: any value above 0, resized by nearest neighbour.
+    """Decode the ground truth in `path` to bool [H, W], True where any value is above 0, by nearest neighbour.
 
     Masks are stored upright, as the photograph is seen. A region smaller than the step of the resizing, or outside the
-    crop, may vanish; its image stays anomalous, because labels come from folders. Raises `InputError` as
-    `decode_image` does.
+    crop, may vanish; its image stays anomalous, because labels come from folders. Raises `InputError` as `decode_image`
+    does.
     """
-    resize_crop = _framing(resize_crop)
+    resize_crop = _as_resize_crop(resize_crop)
     mask = np.empty(resize_crop.size, _BOOL)
     _write_mask(path, mask, resize_crop=resize_crop)
     return mask
@@ -128,11 +128,11 @@ def image_chunks(
     workers: int | None = None,
     chunk: int = 64,
 ) -> Iterator[np.ndarray]:
-    """`decode_image` of every path, in order, as pieces uint8 [n, 3, H, W] with n <= `chunk`, decoded in parallel.
+    """Yield `decode_image` of every path, in order, as pieces uint8 [n, 3, H, W], n <= `chunk`, decoded in parallel.
 
-    Memory, threads and errors: see `chunks.computed_chunks`.
+    Memory, threads and errors: see `lazy_array.computed_chunks`.
     """
-    resize_crop = _framing(resize_crop)
+    resize_crop = _as_resize_crop(resize_crop)
     fill = partial(_write_image, resize_crop=resize_crop, resample=resample, bits=bits)
     return computed_chunks(fill, paths, shape=(3, *resize_crop.size), dtype=_UINT8, workers=workers, chunk=chunk)
 
@@ -145,11 +145,11 @@ def mask_chunks(
     workers: int | None = None,
     chunk: int = 64,
 ) -> Iterator[np.ndarray]:
-    """`decode_mask` of every path, in order, as pieces bool [n, H, W] with n <= `chunk`; all False where it is None.
+    """Yield `decode_mask` of every path, in order, as pieces bool [n, H, W], n <= `chunk`; all False for None.
 
-    `seen` is called by the threads with each path and its mask bool [h, w], before that is resized.
+    `seen` is called by the threads with each path and its mask bool [h, w], before resizing.
     """
-    resize_crop = _framing(resize_crop)
+    resize_crop = _as_resize_crop(resize_crop)
     fill = partial(_write_mask, resize_crop=resize_crop, seen=seen)
     return computed_chunks(fill, paths, shape=resize_crop.size, dtype=_BOOL, workers=workers, chunk=chunk)
 
@@ -163,13 +163,13 @@ def image_array(
     bits: int | None = None,
     workers: int | None = None,
 ) -> LazyArray:
-    """The photographs of the sample table's rows, in its order: uint8 [N, 3, H, W]. `root` is the data root.
+    """Return the sample table's photographs as a lazy array, in its order: uint8 [N, 3, H, W]. `root` is the data root.
 
-    `bits` are those of 16 that all of them use, see `depth.category_depth`; None: as each file says of itself. The
-    fingerprint is that of the files' digests, size and crop, the filter, the bits and the decoder's version.
+    `bits` is the number of 16 bits that all of them use, see `depth.category_depth`; None: as each file declares. The
+    fingerprint covers the files' digests, size and crop, the filter, the bits and the decoder's version.
     """
     paths = [root / name for name in samples["image"]]
-    resize_crop = _framing(resize_crop)
+    resize_crop = _as_resize_crop(resize_crop)
 
     def chunks() -> Iterator[np.ndarray]:
         return _watched(
@@ -189,19 +189,19 @@ def mask_array(
     seen: Callable[[Path, np.ndarray], None] | None = None,
     workers: int | None = None,
 ) -> LazyArray:
-    """The ground truth of the sample table's rows, in its order: bool [N, H, W], all False where `mask` is empty.
+    """Return the sample table's ground truth as a lazy array: bool [N, H, W], all False where `mask` is empty.
 
     `seen` is that of `mask_chunks`.
     """
     # An empty text comes back as a missing value from some file formats.
     paths = [root / name if name else None for name in samples["mask"].fillna("")]
-    resize_crop = _framing(resize_crop)
+    resize_crop = _as_resize_crop(resize_crop)
     chunks = partial(mask_chunks, paths, resize_crop, seen=seen, workers=workers)
     return LazyArray((len(paths), *resize_crop.size), _BOOL, chunks)
 
 
 def _watched(chunks: Iterator[np.ndarray], total: int, title: str) -> Iterator[np.ndarray]:
-    """The same pieces, with a progress bar over their rows on a terminal."""
+    """Yield the same pieces, with a progress bar over their rows on a terminal."""
     with tqdm(total=total, desc=title, unit="image", disable=None) as bar:
         for piece in chunks:
             bar.update(len(piece))
@@ -209,7 +209,7 @@ def _watched(chunks: Iterator[np.ndarray], total: int, title: str) -> Iterator[n
 
 
 def fit_mask(mask: np.ndarray, resize_crop: ResizeCrop) -> np.ndarray:
-    """A mask bool [h, w] resized by nearest neighbour, and cropped: bool [H, W]."""
+    """Resize a mask bool [h, w] by nearest neighbour and crop it: bool [H, W]."""
     if mask.shape == resize_crop.resized == resize_crop.size:
         return mask
     # The pixel under the centre of each new pixel, in whole numbers: (i + 1/2) * old / new, rounded down.
@@ -223,14 +223,14 @@ def fit_mask(mask: np.ndarray, resize_crop: ResizeCrop) -> np.ndarray:
     return fitted
 
 
-def _framing(value: ResizeCrop | ImageSize) -> ResizeCrop:
+def _as_resize_crop(value: ResizeCrop | ImageSize) -> ResizeCrop:
     return value if isinstance(value, ResizeCrop) else ResizeCrop(value)
 
 
 def _write_image(
     path: Path, pixels: np.ndarray, *, resize_crop: ResizeCrop, resample: Resample, bits: int | None
 ) -> None:
-    """`decode_image` into `pixels` [3, H, W]."""
+    """Write `decode_image` into `pixels` [3, H, W]."""
     whole = resized(read_photograph(path, bits=bits), resize_crop.resized, resample)
     (top, left), (rows, columns) = resize_crop.corner, resize_crop.size
     decoded = whole[top : top + rows, left : left + columns]
@@ -244,7 +244,7 @@ def _write_mask(
     resize_crop: ResizeCrop,
     seen: Callable[[Path, np.ndarray], None] | None = None,
 ) -> None:
-    """`decode_mask` into `mask` [H, W]."""
+    """Write `decode_mask` into `mask` [H, W]."""
     if path is None:
         mask[:] = False
         return

@@ -1,4 +1,4 @@
-"""Large arrays in pieces: computed in parallel, in order, never all in memory."""
+"""Large arrays in pieces: computed in parallel, in order, never entirely in memory."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ MAX_CHUNK_BYTES: Final = 64 * 2**20
 
 @dataclass(frozen=True)
 class LazyArray:
-    """A recipe of an array that need not fit in memory; whoever stores it writes it piece by piece.
+    """An array that is computed when it is saved, piece by piece, so that it need not fit in memory.
+
+    A step returns it in place of the array, as one returns a Dask array or a Polars `LazyFrame`: planning is free,
+    saving computes. `ArrayDataset` saves it and loads a memory-mapped `np.ndarray`; in a notebook, `to_numpy` computes
+    it in memory. Features of several layers have the same form, `features.recipe.LazyFeatures`.
 
     Attributes:
         shape: shape of the whole array, [N, ...].
         dtype: its data type.
         chunks: gives the pieces [n, ...] in order along the first axis. Each call computes them anew.
-        fingerprint: a digest of everything that decides the numbers, if there is one: whoever stores the array may then
-            keep what it has stored under the same fingerprint. None: computed every time.
+        fingerprint: digest of everything that decides the numbers, if there is one: an array stored under the same
+            fingerprint may then be kept. None: computed every time.
 
     Example:
         >>> array = LazyArray((3, 2), np.dtype(bool), lambda: iter([np.zeros((2, 2), bool), np.ones((1, 2), bool)]))
@@ -40,9 +44,9 @@ class LazyArray:
     fingerprint: str | None = None
 
     def pieces(self) -> Iterator[np.ndarray]:
-        """All pieces [n, ...] in order, each of this data type and width, together of this length.
+        """Yield all pieces [n, ...] in order, each of this data type and width, together of this length.
 
-        Raises `ValueError` when they are not: before the piece that does not fit, or after the last one.
+        Raises `ValueError` if they are not: before the piece that does not fit, or after the last one.
         """
         row = 0
         for piece in self.chunks():
@@ -54,9 +58,9 @@ class LazyArray:
             raise ValueError(f"the pieces hold {row} rows: expected {self.shape[0]}")
 
     def fill(self, target: np.ndarray) -> None:
-        """Writes all pieces into `target` (an array or a memory map) of this shape and data type.
+        """Write all pieces into `target` (an array or a memory map) of this shape and data type.
 
-        Raises `ValueError` when `target` or the pieces do not fit: no row is ever left unwritten.
+        Raises `ValueError` if `target` or the pieces do not fit: no row is ever left unwritten.
         """
         if (target.shape, target.dtype) != (self.shape, self.dtype):
             raise ValueError(f"target is {target.dtype} {target.shape}: expected {self.dtype} {self.shape}")
@@ -66,7 +70,7 @@ class LazyArray:
             row += len(piece)
 
     def to_numpy(self) -> np.ndarray:
-        """The whole array [N, ...] in memory: for notebooks, and for arrays known to be small."""
+        """Return the whole array [N, ...] in memory: for notebooks, and for arrays known to be small."""
         array = np.empty(self.shape, self.dtype)
         self.fill(array)
         return array
@@ -81,12 +85,12 @@ def computed_chunks(
     workers: int | None = None,
     chunk: int = 64,
 ) -> Iterator[np.ndarray]:
-    """Pieces [n, *shape] of an array whose row i is written by `fill(items[i], row)`, in the order of `items`.
+    """Yield pieces [n, *shape] of an array whose row i is written by `fill(items[i], row)`, in the order of `items`.
 
-    Rows are filled by `workers` threads (default: one per usable core), so `fill` should spend its time outside
-    the interpreter lock. While the caller has one piece the next is being filled, no more; a piece has at most
-    `chunk` rows and `MAX_CHUNK_BYTES` (always at least one row). The first error, in the order of `items`, is
-    raised, and what has not begun is cancelled; so it is when the caller stops early.
+    Rows are filled by `workers` threads (default: one per usable core), so `fill` should spend its time outside the
+    interpreter lock. While the caller uses one piece, only the next one is being filled. A piece has at most `chunk`
+    rows and `MAX_CHUNK_BYTES` (always at least one row). The first error, in the order of `items`, is raised, and rows
+    that have not begun are cancelled; likewise if the caller stops early.
     """
     row_bytes = int(np.prod(shape)) * dtype.itemsize
     length = max(1, min(chunk, MAX_CHUNK_BYTES // max(1, row_bytes)))
@@ -103,11 +107,11 @@ def computed_chunks(
             ahead.append(begin(first + length))
             for task in ahead[0][1]:
                 task.result()
-            yield ahead.popleft()[0]  # no name is kept: the caller alone decides how long a piece lives
+            yield ahead.popleft()[0]  # no reference is kept: the caller alone decides how long a piece lives
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def usable_cores() -> int:
-    """Number of cores that this process may run on."""
+    """Return the number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

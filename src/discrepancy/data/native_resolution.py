@@ -1,4 +1,4 @@
-"""Anomaly maps at the size of the photographs that they belong to."""
+"""Anomaly maps at the size of their photographs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from discrepancy.data.images import ImageSize, ResizeCrop
 
 @dataclass(frozen=True)
 class NativeResolutionMaps:
-    """The anomaly maps of a category at their photographs' sizes, made when they are asked for, one at a time.
+    """Anomaly maps of a category at their photographs' sizes, computed on demand, one at a time.
 
-    Iterating yields, per image, its path with the suffix `.tiff` and its map, float32 [h, w]. Where two images differ
-    in nothing but the suffix both keep theirs (`a.png.tiff`, `a.jpg.tiff`).
+    Iterating yields, per image, its path with the suffix `.tiff` and its map, float32 [h, w]. Images that differ only
+    in the suffix keep theirs (`a.png.tiff`, `a.jpg.tiff`).
 
     Attributes:
         maps: raw anomaly maps [N, H, W], higher = more anomalous; may be memory-mapped.
         names: POSIX paths of the images, relative to the data root, in the order of the maps.
         sizes: (height, width) of the photographs, upright, px.
-        resize_crop: what the network was shown of them.
+        resize_crop: geometry of the network's input.
     """
 
     maps: NDArray[np.floating]
@@ -34,7 +34,7 @@ class NativeResolutionMaps:
     resize_crop: ResizeCrop
 
     def __len__(self) -> int:
-        """Number of maps."""
+        """Return the number of maps."""
         return len(self.maps)
 
     def __iter__(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -48,13 +48,13 @@ class NativeResolutionMaps:
 def at_original_size(
     anomaly_map: NDArray[np.floating], resize_crop: ResizeCrop, size: ImageSize
 ) -> NDArray[np.float32]:
-    """An anomaly map at the size of its photograph: resized bilinearly, by area where that is smaller.
+    """Resize an anomaly map to the size of its photograph: bilinearly, or by area if that is smaller.
 
-    Values stay raw. Outside a crop nothing was looked at: there stands the lowest value of the map.
+    Values stay raw. Pixels outside a crop were not scored: they get the lowest value of the map.
 
     Args:
         anomaly_map: [H, W], of the resizing and cropping's size.
-        resize_crop: what the network was shown of the photograph.
+        resize_crop: geometry of the network's input.
         size: (height, width) of the photograph, px.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How photographs become arrays: the parameters that every later step relies on."""
+"""Parameters of ingestion, on which every later step relies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from discrepancy.parameters import Parameters
 
 
 class IngestionParameters(Parameters):
-    """How photographs become arrays."""
+    """Parameters that turn photographs into arrays."""
 
     dataset: str = Field("demo", description="how the photographs are laid out")
     category: str = Field(description="the part")
@@ -45,7 +45,7 @@ class IngestionParameters(Parameters):
 
     @property
     def resize_crop(self) -> ResizeCrop:
-        """What the networks are shown of a photograph."""
+        """Geometry of the network's input."""
         return ResizeCrop(self.image_size, self.crop)
 
     @property
@@ -55,7 +55,7 @@ class IngestionParameters(Parameters):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """How photographs become arrays, as JSON values."""
+        """Values that decide the arrays, as JSON values."""
         crop = {"resized_to": list(self.image_size), "crop": "centre"} if self.crop else {}
         depth = {"bit_depth": self.bit_depth} if self.bit_depth else {}
         return {"resample": "bilinear, antialiased", **crop, **depth}

@@ -17,7 +17,7 @@ DEMO = "demo"
 
 @dataclass(frozen=True)
 class Photographs:
-    """What was found on disk; no picture is decoded yet.
+    """Photographs of a category as found on disk, not decoded yet.
 
     Attributes:
         root: the data root.
@@ -32,7 +32,7 @@ def open_photographs(dataset: str, category: str, root: Path) -> Photographs:
     """Read a category's sample table; the demo category is rendered first if it is not there yet.
 
     Raises:
-        InputError: what is wrong with which file or name.
+        InputError: a file or name cannot be used; the message names it and the reason.
     """
     if dataset == DEMO:
         render_category(root, category)
@@ -42,7 +42,7 @@ def open_photographs(dataset: str, category: str, root: Path) -> Photographs:
 def report_on_photographs(
     dataset: str, category: str, root: Path, resize_crop: ResizeCrop, *, bits: int | None = None
 ) -> DataReport:
-    """Look at every file of a category, see `data_report.build_report`; the demo category is rendered first.
+    """Examine every file of a category, see `data_report.build_report`; the demo category is rendered first.
 
     Raises:
         InputError: data set or category do not exist, or the folders are not those of the layout.

@@ -1,4 +1,4 @@
-"""An image file becomes an upright 8-bit image, or an `InputError` that names the file."""
+"""Image files read as upright 8-bit images; every failure is an `InputError` that names the file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MAX_PIXELS: Final = 89_478_485
 _FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _COMPLETE_IMAGE: Final = "a complete PNG, JPEG, BMP, TIFF or WebP file"
 
-# What Pillow's decoders raise on damaged files.
+# Errors that Pillow's decoders raise on damaged files.
 _DECODER_ERRORS: Final = (
     OSError,
     SyntaxError,
@@ -67,14 +67,17 @@ _PNG_ORIENTATION: Final = (b"Raw profile type", b"XML:com.adobe.xmp")
 
 
 class Header(NamedTuple):
-    """What an image file says of itself: (width, height) as it is seen, px, and Pillow's name of its kind of pixels."""
+    """Size (width, height) of an image as it is seen, px, and Pillow's name of its mode."""
 
     size: tuple[int, int]
     mode: str
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of an image file; an `InputError` where it cannot be opened."""
+    """Read the bytes of an image file.
+
+    Raises `InputError` if it cannot be opened.
+    """
     _check_kind(path)
     try:
         return path.read_bytes()
@@ -83,16 +86,16 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _check_kind(path: Path) -> None:
-    """Reading a pipe would wait for ever."""
+    """Refuse a pipe: reading it would block for ever."""
     if path.exists() and not path.is_file() and not path.is_dir():
         raise InputError(f"{path} is no plain file: expected a readable image file.")
 
 
 def read_header(path: Path, data: bytes) -> Header:
-    """Size and kind of an image, read from its header alone.
+    """Read size and mode of an image from its header alone.
 
-    `data` holds the bytes of the file `path`. The size is that after the EXIF orientation.
-    Raises `InputError` when the bytes are no image, or one of more than `MAX_PIXELS` pixels.
+    `data` holds the bytes of the file `path`. The size is that after the EXIF orientation. Raises `InputError` if the
+    bytes are no image, or one of more than `MAX_PIXELS` pixels.
     """
     deep = read_deep(data)
     if deep is not None and deep.odd:
@@ -107,12 +110,12 @@ def read_header(path: Path, data: bytes) -> Header:
 
 
 def read_photograph(path: Path, data: bytes | None = None, *, bits: int | None = None) -> Image.Image:
-    """The photograph in `path`, upright, in mode `L` (grey) or `RGB`, 8 bits per channel.
+    """Read the photograph in `path`, upright, in mode `L` (grey) or `RGB`, 8 bits per channel.
 
-    `data` holds the bytes of the file, where they have been read already.
+    `data` holds the bytes of the file, if they have been read already.
 
     - Of a channel's 16 bits `bits` are used: black is 0, white 2^bits - 1, rounded to 8 bits; nothing is stretched by
-      what is in the picture. By default it is as many as the file says of itself (PNG's sBIT, TIFF's MaxSampleValue)
+      what is in the picture. By default it is as many as the file declares (PNG's sBIT, TIFF's MaxSampleValue)
       if its values are no higher, else 16. (Of 16-bit colour that uses all 16, the high byte is kept.)
     - Packed 10-, 12- and 14-bit TIFF files have white at the highest value of that many bits.
     - Transparent pixels are shown on white. An alpha channel that is 0 everywhere (some 32-bit BMP writers leave
@@ -121,9 +124,9 @@ def read_photograph(path: Path, data: bytes | None = None, *, bits: int | None =
       for 0, it is seen so.
     - Of a file with several pages or frames, the first is read.
 
-    Raises `InputError` when the file is missing, damaged, truncated, not an image, of more than `MAX_PIXELS`
-    pixels, or holds values of more than `bits` bits, pixels without a defined white (32-bit integers, floating point)
-    or in LAB.
+    Raises:
+        InputError: the file is missing, damaged, truncated, not an image, or of more than `MAX_PIXELS` pixels; values
+            use more than `bits` bits; pixels have no defined white (32-bit integers, floating point) or are in LAB.
     """
     data = read_bytes(path) if data is None else data
     deep = read_deep(data)
@@ -145,7 +148,7 @@ def read_photograph(path: Path, data: bytes | None = None, *, bits: int | None =
 
 
 def highest_value(path: Path) -> int:
-    """The highest value of a photograph of 16 bits per channel, as it stands in the file; of colour, its high byte's.
+    """Return the highest unscaled value of a 16-bit photograph; of colour, its high byte's.
 
     (The low byte counts as 255 then.) Raises `InputError` as `read_photograph` does.
     """
@@ -161,10 +164,10 @@ def highest_value(path: Path) -> int:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """The mask in `path`, upright, as bool [h, w] of the file's own size: True where any value is above 0.
+    """Read the mask in `path`, upright, as bool [h, w] of the file's own size: True where any value is above 0.
 
-    Colours and palettes count as they are seen (any channel above 0), transparent pixels as 0.
-    Raises `InputError` when the file is missing, damaged, truncated, not an image or of more than `MAX_PIXELS` pixels.
+    Colours and palettes count as they are seen (any channel above 0), transparent pixels as 0. Raises `InputError` if
+    the file is missing, damaged, truncated, not an image or of more than `MAX_PIXELS` pixels.
     """
     data = read_bytes(path)
     deep = read_deep(data)
@@ -187,7 +190,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 @contextmanager
 def pillow_limit_disabled() -> Iterator[None]:
-    """Silences Pillow's warning of large images: the limit here is an error. Not for use by threads."""
+    """Silence Pillow's warning of large images: the limit here is an error. Not for use by threads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         yield
@@ -195,7 +198,7 @@ def pillow_limit_disabled() -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path, source: io.BytesIO | None = None) -> Iterator[ImageFile.ImageFile]:
-    """Opens an image; whatever Pillow raises inside the block leaves it as an `InputError` that names `path`."""
+    """Open an image; any error of Pillow inside the block becomes an `InputError` that names `path`."""
     if source is None:
         _check_kind(path)
     try:
@@ -226,7 +229,7 @@ def _too_large(path: Path, found: str) -> str:
 
 
 def _may_be_turned(data: bytes) -> bool:
-    """Whether a chunk of a PNG file may hold an orientation; the pixels' chunks are passed over unread."""
+    """Return whether a chunk of a PNG file may hold an orientation; chunks of pixels are skipped unread."""
     place = 8
     while place + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, place)
@@ -237,7 +240,7 @@ def _may_be_turned(data: bytes) -> bool:
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
-    """EXIF orientation, 1 (upright) to 8. A damaged EXIF block counts as none: the pixels are sound."""
+    """Return the EXIF orientation, 1 (upright) to 8. A damaged EXIF block counts as none: the pixels are sound."""
     if image.format == "TIFF":  # Pillow turns TIFF files itself, and gives their turned size
         return 1
     try:
@@ -259,7 +262,7 @@ def _values(path: Path, data: bytes, deep: DeepImage) -> NDArray[np.uint16]:
 
 
 def _scaled(path: Path, values: NDArray[np.uint16], deep: DeepImage, bits: int | None) -> Image.Image:
-    """Values [h, w] or [h, w, 3 or 4] of a deep file as an 8-bit picture, not turned."""
+    """Return values [h, w] or [h, w, 3 or 4] of a deep file as an 8-bit picture, not turned."""
     colours = values[..., :3] if values.ndim == 3 else values
     highest = int(colours.max(initial=0))
     used = deep.stored if deep.stored < 16 else bits or deep.said
@@ -269,7 +272,7 @@ def _scaled(path: Path, values: NDArray[np.uint16], deep: DeepImage, bits: int |
                 f"{path} holds values up to {highest}: expected at most {2**used - 1}, those of {used} bits, which the "
                 "photographs of this part are taken for; bit_depth sets how many bits they all use."
             )
-        used = deep.stored  # what is said to be significant was moved up to fill all bits, as PNG wants it
+        used = deep.stored  # PNG shifts the significant bits up to fill all bits
     picture = to_bytes(colours, used, inverted=deep.inverted)
     if values.ndim == 2 or values.shape[2] == 3:
         return Image.fromarray(picture)

@@ -1,4 +1,4 @@
-"""The sample table as a file of an earlier run: what later steps rely on, looked at before they do."""
+"""The sample table as a file of an earlier run, checked before later steps rely on it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ SPLITS: Final = ("train", "validation", "test")
 
 
 def parse_sample_table(content: bytes, name: str) -> pd.DataFrame:
-    """The sample table in a CSV file of UTF-8 text, see `check_samples`.
+    """Parse the sample table in a CSV file of UTF-8 text, see `check_samples`.
 
     Args:
         content: of the file.
         name: of the file, for messages.
     """
     try:
-        # All as text: a defect may be called 01, NA or 1e3, and numbers are looked at below.
+        # All as text: a defect may be called 01, NA or 1e3, and numbers are checked below.
         table = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:  # pandas' errors of parsing are of this type, and those of the encoding
+    except ValueError as error:  # pandas' errors of parsing and of the encoding have this type
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"{name}: cannot be read ({reason}); expected a sample table, a CSV file") from error
     return check_samples(table, name)
 
 
 def check_samples(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """A sample table with its columns in order and of their types; rows stay as they are.
+    """Return a sample table with its columns in order and of their types; rows stay as they are.
 
     Raises:
         InputError: a column is missing, there once more, or holds something that it cannot hold; a path leads out of
@@ -52,7 +52,7 @@ def check_samples(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _check_splits(splits: list[str], name: str) -> None:
-    """The arrays lie on disk in the order of the rows: each split is one piece of them."""
+    """Refuse splits out of order: the arrays on disk are in the order of the rows, each split one piece of them."""
     if splits != sorted(splits, key=SPLITS.index):
         raise InputError(f"{name}: splits are mixed; expected all rows of {', then '.join(SPLITS)}")
     if absent := [split for split in SPLITS if split not in splits]:

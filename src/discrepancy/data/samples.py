@@ -1,4 +1,4 @@
-"""The sample table: one row per image, the form in which every data set enters the project."""
+"""The sample table: one row per image, the common form of every data set."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _DIGEST_COLUMNS: Final = ("image", "sha256", "split", "label")
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image, as a layout's reader found it. `label` comes from the folder: 0 good, 1 anomalous."""
+    """An image as found by a layout's reader. `label` comes from the folder: 0 good, 1 anomalous."""
 
     image: Path
     mask: Path | None
@@ -47,16 +47,16 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class FolderScan:
-    """All that a reader found in a folder: every file on disk is an image, a mask, or left out for a reason.
+    """Contents of a folder as a reader found them: every file is an image, a mask, or left out for a reason.
 
     Attributes:
         found: the images, with their masks.
-        ignored: what has no place in the layout, and why; the user hears of it.
-        unneeded: what belongs to the data set but is not used here, and why; files, or whole folders.
+        ignored: files that do not belong to the layout, with the reason; they are logged.
+        unneeded: files or whole folders of the data set that are not used here, with the reason.
         unmasked: images of defects whose mask is missing, and where it was expected; found all the same.
         faults: files that cannot be used as they are, and why, a sentence each. With a fault, or an image unmasked,
             there is no sample table.
-        notes: folders whose names were understood, and how.
+        notes: folders with unusual names, and their interpretation.
     """
 
     found: list[ImageRecord] = field(default_factory=list)
@@ -68,15 +68,16 @@ class FolderScan:
 
 
 def sample_table(scan: FolderScan, *, root: Path, workers: int | None = None) -> pd.DataFrame:
-    """The sample table of the images in `scan`, sorted by image path.
+    """Return the sample table of the images in `scan`, sorted by image path.
 
     Columns: `image`, `mask` (POSIX paths relative to `root`; mask empty for good images), `split` (`train`,
-    `validation`, `test`), `label` (0 good, 1 anomalous), `defect`, `width`, `height` (pixels, upright), `sha256`
-    (of the image file). Each file is read once, in `workers` threads (default: one per usable core); ignored files
-    are logged as one warning.
+    `validation`, `test`), `label` (0 good, 1 anomalous), `defect`, `width`, `height` (pixels, upright), `sha256` (of
+    the image file). Each file is read once, in `workers` threads (default: one per usable core). Ignored files are
+    logged as one warning.
 
-    Raises `InputError`, naming the files, when the scan met faults, an image or mask cannot be read, a mask is of
-    another size than its image, or the same image (byte for byte) stands in `test` and in another split.
+    Raises:
+        InputError: the scan met faults; an image or mask cannot be read; a mask is of another size than its image; or
+            the same image (byte for byte) is in `test` and in another split. The message names the files.
     """
     for folder, how in scan.notes.items():
         logger.info("%s %s", shown(folder, root), how)
@@ -114,24 +115,24 @@ def count_splits(samples: pd.DataFrame) -> tuple[int, int]:
 
 
 def data_digest(samples: pd.DataFrame, *, columns: Sequence[str] = _DIGEST_COLUMNS) -> str:
-    """sha256 (64 hexadecimal digits) of the rows of a sample table, whatever their order.
+    """Return the sha256 (64 hexadecimal digits) of the rows of a sample table, whatever their order.
 
-    Two tables have the same digest when `columns` hold the same values: by default which images, their bytes,
-    their split and label. It says on a detector's card which data it saw.
+    Two tables have the same digest if `columns` hold the same values. By default these are path, bytes, split and label
+    of each image. A detector's card names its training data by this digest.
     """
     rows = sorted(json.dumps([str(value) for value in row]) for row in samples[list(columns)].itertuples(index=False))
     return hashlib.sha256("\n".join([json.dumps(list(columns)), *rows]).encode()).hexdigest()
 
 
 def check_photographs(samples: pd.DataFrame, photographs: pd.DataFrame) -> None:
-    """Refuse a sample table from an earlier run whose photographs are not those that lie there now.
+    """Refuse a sample table from an earlier run if the photographs on disk have changed since.
 
     Args:
         samples: a sample table, its splits drawn.
         photographs: the table of the same folder, as it is read now.
 
     Raises:
-        InputError: which photographs were changed, added or removed.
+        InputError: photographs were changed, added or removed; the message names them.
     """
     key = ["image", "sha256", "mask", "label"]
     then, now = (set(table[key].itertuples(index=False, name=None)) for table in (samples, photographs))
@@ -144,14 +145,14 @@ def check_photographs(samples: pd.DataFrame, photographs: pd.DataFrame) -> None:
 
 
 def join_first(names: Iterable[object], *, most: int = 3) -> str:
-    """The first `most` of `names`, and how many more there are."""
+    """Join the first `most` of `names`, and say how many more there are."""
     texts = [str(name) for name in names]
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
 
 
 def _measure(path: Path) -> tuple[tuple[int, int], str]:
-    """((width, height), sha256) of an image file."""
+    """Return ((width, height), sha256) of an image file."""
     data = read_bytes(path)
     return read_header(path, data).size, hashlib.sha256(data).hexdigest()
 
@@ -161,7 +162,7 @@ def _measure_mask(path: Path) -> tuple[int, int]:
 
 
 def _read_all(read: Callable[[Path], Result], paths: Sequence[Path], workers: int | None, title: str) -> list[Result]:
-    """`read` of every path, in order. All unreadable files are found before one error speaks of them."""
+    """Apply `read` to every path, in order; one error names all unreadable files."""
     results: list[Result] = []
     errors: list[tuple[Path, InputError]] = []
     for path, result in zip(paths, attempt_all(read, paths, workers=workers, title=title), strict=True):
@@ -207,7 +208,7 @@ def _check_mask_sizes(
 
 
 def _check_leaks(table: pd.DataFrame, root: Path) -> None:
-    """An image of the test split must not stand in another split: its good score would prove nothing."""
+    """Refuse an image of the test split that also occurs in another split: its good score would prove nothing."""
     tested = table["split"] == "test"
     seen = table[~tested].drop_duplicates("sha256").set_index("sha256")["image"]
     leaked = table[tested & table["sha256"].isin(seen.index)]
@@ -229,7 +230,7 @@ def _warn_of_ignored(scan: FolderScan, root: Path) -> None:
 
 
 def _warn_of_one_kind(table: pd.DataFrame) -> None:
-    """A test split of good parts only, or of defective ones only, leaves most metrics without a meaning."""
+    """Warn of a test split of one class only, which leaves most metrics undefined."""
     tested = table.loc[table["split"] == "test", "label"]
     lost = (
         (0, "good", "image AUROC and the false-alarm rate"),
@@ -255,7 +256,7 @@ def _warn_of_lossy_masks(masks: Sequence[Path]) -> None:
 
 
 def _relative(path: Path, root: Path) -> str:
-    """POSIX path relative to the data root, as the table holds it."""
+    """Return the POSIX path relative to the data root, as the table holds it."""
     name = path.relative_to(root).as_posix()
     try:
         name.encode()
@@ -267,7 +268,7 @@ def _relative(path: Path, root: Path) -> str:
 
 
 def shown(path: Path, root: Path) -> str:
-    """POSIX path relative to the data root, for messages: what is not valid UTF-8 is escaped."""
+    """Return the POSIX path relative to the data root, for messages: invalid UTF-8 is escaped."""
     return path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()
 
 

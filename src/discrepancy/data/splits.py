@@ -9,12 +9,12 @@ from discrepancy.errors import InputError
 
 
 def split_validation(samples: pd.DataFrame, *, fraction: float = 0.05, minimum: int = 2, seed: int = 0) -> pd.DataFrame:
-    """A copy of the sample table with some good training images moved to the split `validation`.
+    """Return a copy of the sample table with some good training images moved to the split `validation`.
 
-    Moved are max(`minimum`, `fraction` of them rounded to the nearest whole number) good training images, drawn
-    with `seed`. The draw depends on the images' paths and bytes only, not on the order of the rows, which is kept.
-    Copies of one image (same bytes) stay together, so that what is held out was not trained on; with copies a few
-    more may be moved. A table that has a validation split already is given back as it is.
+    Moved are max(`minimum`, `fraction` of them rounded to the nearest whole number) good training images, drawn with
+    `seed`. The draw depends on the images' paths and bytes only, not on the order of the rows, which is kept. Copies of
+    one image (same bytes) stay together, so that no held-out image was trained on; with copies a few more may be moved.
+    A table that already has a validation split is returned unchanged.
 
     Raises `InputError` when `fraction` is not in [0, 1), `minimum` is below 1, or no good training image would remain.
     """

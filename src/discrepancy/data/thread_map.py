@@ -1,4 +1,4 @@
-"""The same thing done to many files, by several threads, with a progress bar; errors wait until all have been seen."""
+"""Reading of many files by several threads, with a progress bar; errors are collected until all files were tried."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from discrepancy.errors import InputError
 
 Result = TypeVar("Result")
 
-_BLOCK: Final = 1024  # files under way at a time: results wait for whoever takes them
+_BLOCK: Final = 1024  # files in progress at a time: results wait for the caller
 
 
 def attempt_all(
     read: Callable[[Path], Result], paths: Sequence[Path], *, workers: int | None = None, title: str | None = None
 ) -> Iterator[Result | InputError]:
-    """`read` of every path, in order; where it raises an `InputError`, that error in place of the result.
+    """Return `read` of every path, in order, or the `InputError` that it raised in place of its result.
 
     Args:
         read: called by threads, so it should spend its time outside the interpreter lock.

@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,11 @@ from kedro_datasets._typing import JSONPreview
 
 from discrepancy.atomic import delete_leftovers, replacing
 from discrepancy.data.lazy_array import LazyArray
-from discrepancy.datasets.npy import map_npy, same_file, write_npy
+from discrepancy.datasets.npy import write_npy
 from discrepancy.datasets.origin import Origin, read_note, write_note
 from discrepancy.errors import InputError
+from discrepancy.npy import map_npy, same_file
+from discrepancy.stores import local_path
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class ArrayDataset(AbstractDataset[np.ndarray | LazyArray, np.ndarray]):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self._filepath = local_path(filepath, "arrays are read memory-mapped, which no store allows")
         self._card = self._filepath.with_name(f"{self._filepath.name}.json")
         self._held: tuple[np.ndarray, dict[str, Any]] | None = None
         self.metadata = metadata
@@ -90,6 +91,12 @@ class ArrayDataset(AbstractDataset[np.ndarray | LazyArray, np.ndarray]):
         self._held = array, card
         if fingerprint is not None or len(card) > len(_card(None, written, None)):
             write_note(self._card, card)
+
+    def delete(self) -> None:
+        """Remove the array and its card; who has mapped it goes on reading it."""
+        self._held = None
+        self._card.unlink(missing_ok=True)
+        self._filepath.unlink(missing_ok=True)
 
     def found(self) -> Iterator[tuple[str | None, Origin | None]]:
         """Yield the array that is on disk: no version, and its origin where one was kept."""

@@ -1,4 +1,4 @@
-"""A benchmark's folder: results of all cells come out, the page and the galleries that it shows go in."""
+"""A benchmark's folder: results of all trials come out, the page and the galleries that it shows go in."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from kedro.io import AbstractDataset, DatasetError
 
 from discrepancy.atomic import replacing
 from discrepancy.benchmark.results import BenchmarkResults, PageFiles
-from discrepancy.benchmark.store import CellStore
+from discrepancy.benchmark.store import TrialStore
 from discrepancy.errors import InputError
+from discrepancy.stores import local_path
 
 
 class BenchmarkDataset(AbstractDataset[NoReturn, BenchmarkResults]):
@@ -23,34 +24,34 @@ class BenchmarkDataset(AbstractDataset[NoReturn, BenchmarkResults]):
     """
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(path)
+        self.path = local_path(path, "a benchmark's folder is written by many processes at once")
         self.metadata = metadata
 
     def load(self) -> BenchmarkResults:
-        """Read every cell's result.
+        """Read every trial's result.
 
         Raises:
             InputError: there is none.
         """
-        store = CellStore(self._path)
+        store = TrialStore(self.path)
         results = store.table()
         if results.empty:
-            others = sorted(path.name for path in self._path.parent.glob("*") if path.is_dir())
+            others = sorted(path.name for path in self.path.parent.glob("*") if path.is_dir())
             there = f"benchmarks there: {', '.join(others)}" if others else "none was run yet"
             raise InputError(
-                f"{self._path} holds no results: expected those of `kedro benchmark --name={self._path.name}`; {there}"
+                f"{self.path} holds no results: expected those of `kedro benchmark --name={self.path.name}`; {there}"
             )
-        return BenchmarkResults(self._path.name, results, store.galleries())
+        return BenchmarkResults(self.path.name, results, store.galleries())
 
     def save(self, data: NoReturn) -> None:
         """Not possible."""
-        raise DatasetError("Results are written by the cells")
+        raise DatasetError("Results are written by the trials")
 
     def _exists(self) -> bool:
-        return self._path.is_dir()
+        return self.path.is_dir()
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self._path)}
+        return {"path": str(self.path)}
 
 
 class PageDataset(AbstractDataset[PageFiles, Path]):
@@ -62,7 +63,7 @@ class PageDataset(AbstractDataset[PageFiles, Path]):
     """
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(path)
+        self._path = local_path(path, "the page is opened from disk")
         self.metadata = metadata
 
     def load(self) -> Path:

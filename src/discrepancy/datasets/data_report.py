@@ -13,7 +13,7 @@ from discrepancy.data.photographs import report_on_photographs
 
 
 class DataReportDataset(AbstractDataset[NoReturn, DataReport]):
-    """A report on a category. Loading reads every photograph; the demo category is rendered if it is missing.
+    """A report on a category. Loading it reads every photograph; the demo category is rendered if it is missing.
 
     Args:
         path: the data root.
@@ -45,13 +45,13 @@ class DataReportDataset(AbstractDataset[NoReturn, DataReport]):
         self.metadata = metadata
 
     def load(self) -> DataReport:
-        """Look at every file."""
+        """Read every file, and report on it."""
         crop = None if self._crop is None else parse_image_size(self._crop, name="crop")
         resize_crop = ResizeCrop(parse_image_size(self._image_size), crop)
         return report_on_photographs(self._dataset, self._category, self._path, resize_crop, bits=self._bit_depth)
 
     def save(self, data: NoReturn) -> None:
-        """Not possible."""
+        """Refuse: photographs are read only."""
         raise DatasetError("Photographs are read only")
 
     def _exists(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +16,7 @@ from discrepancy.errors import InputError
 from discrepancy.json_files import parse_object
 from discrepancy.methods.base import Method
 from discrepancy.methods.card import Card
+from discrepancy.stores import local_path
 
 
 class DetectorDataset(OwnDataset[Method, Method]):
@@ -25,6 +27,8 @@ class DetectorDataset(OwnDataset[Method, Method]):
         weights: where the backbone's weights are, if not where they were at training.
         hold: give the next steps the detector that was saved, without reading it back.
         version: Kedro's.
+        credentials: of a store, see `OwnDataset`.
+        fs_args: of a store.
         metadata: for Kedro plugins.
     """
 
@@ -35,16 +39,23 @@ class DetectorDataset(OwnDataset[Method, Method]):
         weights: str | None = None,
         hold: bool = False,
         version: Version | None = None,
+        credentials: Mapping[str, Any] | None = None,
+        fs_args: Mapping[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(filepath=filepath, version=version, metadata=metadata, exists_function=_is_whole)
+        super().__init__(
+            filepath=filepath, version=version, credentials=credentials, fs_args=fs_args, metadata=metadata
+        )
         self._weights = weights
         self._hold = hold
         self._held: Method | None = None
 
     def load(self) -> Method:
         """Return the detector that is held, or read it."""
-        return self._read(Path(self._get_load_path())) if self._held is None else self._held
+        return super().load() if self._held is None else self._held
+
+    def _is_whole(self, path: str) -> bool:
+        return all(self._files.exists(f"{path}/{name}") for name in (CARD, WEIGHTS))
 
     def _write(self, data: Method, path: Path) -> None:
         save_detector(data, path)
@@ -60,11 +71,8 @@ class DetectorDataset(OwnDataset[Method, Method]):
 
     def preview(self) -> JSONPreview:
         """Return the card, for kedro-viz."""
-        return JSONPreview((Path(self._get_load_path()) / CARD).read_text(encoding="utf-8"))
-
-
-def _is_whole(folder: str) -> bool:
-    return all((Path(folder) / name).is_file() for name in (CARD, WEIGHTS))
+        with self.local_copy() as folder:
+            return JSONPreview((folder / CARD).read_text(encoding="utf-8"))
 
 
 class CardDataset(FileDataset[Card, Card]):
@@ -93,7 +101,7 @@ class CheckpointDataset(AbstractDataset[NoReturn, Path]):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self._filepath = local_path(filepath, "a checkpoint is replaced while a training goes on")
         self._found: tuple[int, int] | None = None
         self._finished: tuple[int, int] | None = None
         self.metadata = metadata

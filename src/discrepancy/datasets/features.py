@@ -13,10 +13,11 @@ from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache, Features
 from discrepancy.features.recipe import LazyFeatures
 from discrepancy.json_files import parse_object
+from discrepancy.stores import local_path
 
 
 class FeaturesDataset(FileDataset[LazyFeatures, Features]):
-    """Saving a recipe computes what the cache does not hold yet; a small file remembers which entry it was.
+    """Lazy features, computed when saved unless the cache holds them; a small file remembers which entry it was.
 
     Args:
         filepath: the small file, JSON.
@@ -25,8 +26,9 @@ class FeaturesDataset(FileDataset[LazyFeatures, Features]):
     """
 
     def __init__(self, *, filepath: str, path: str, metadata: dict[str, Any] | None = None) -> None:
-        super().__init__(filepath=filepath, metadata=metadata)
-        self._cache = Path(path)
+        why = "features are read memory-mapped, which no store allows"
+        super().__init__(filepath=str(local_path(filepath, why)), metadata=metadata)
+        self._cache = local_path(path, why)
 
     def _encode(self, data: LazyFeatures) -> bytes:
         """Extract, or find in the cache."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 from kedro_datasets._typing import ImagePreview
@@ -28,4 +27,5 @@ class FigureDataset(FileDataset[Figure, np.ndarray]):
 
     def preview(self) -> ImagePreview:
         """Return the picture, for kedro-viz."""
-        return ImagePreview(base64.b64encode(Path(self._get_load_path()).read_bytes()).decode())
+        with self.local_copy() as path:
+            return ImagePreview(base64.b64encode(path.read_bytes()).decode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
@@ -22,6 +23,8 @@ class TableDataset(FileDataset[pd.DataFrame, pd.DataFrame]):
         load_args: of `pandas.read_csv`.
         save_args: of `DataFrame.to_csv`; the index is left out unless they say otherwise.
         version: Kedro's.
+        credentials: of a store, see `OwnDataset`.
+        fs_args: of a store.
         metadata: for Kedro plugins.
     """
 
@@ -32,9 +35,13 @@ class TableDataset(FileDataset[pd.DataFrame, pd.DataFrame]):
         load_args: dict[str, Any] | None = None,
         save_args: dict[str, Any] | None = None,
         version: Version | None = None,
+        credentials: Mapping[str, Any] | None = None,
+        fs_args: Mapping[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(filepath=filepath, version=version, metadata=metadata)
+        super().__init__(
+            filepath=filepath, version=version, credentials=credentials, fs_args=fs_args, metadata=metadata
+        )
         self._load_args = load_args or {}
         self._save_args = {"index": False, **(save_args or {})}
 

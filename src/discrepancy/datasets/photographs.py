@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
 from discrepancy.data.photographs import Photographs, open_photographs
+from discrepancy.stores import local_path
 
 
 class PhotographsDataset(AbstractDataset[NoReturn, Photographs]):
@@ -21,7 +21,7 @@ class PhotographsDataset(AbstractDataset[NoReturn, Photographs]):
     """
 
     def __init__(self, *, path: str, dataset: str, category: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(path)
+        self._path = local_path(path, "photographs are read at any time of a run")
         self._dataset = str(dataset)
         self._category = str(category)
         self.metadata = metadata

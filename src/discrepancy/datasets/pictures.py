@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 import cv2
 import numpy as np
@@ -26,17 +27,25 @@ _TAIL = 40
 """Bytes that are kept of the end of a name that is too long."""
 
 
-class PicturesDataset(OwnDataset[Iterable[NamedPicture], dict[str, Path]]):
-    """A folder of pictures: written whole or not at all, loaded as paths.
+class PicturesDataset(OwnDataset[Iterable[NamedPicture], dict[str, str]]):
+    """A folder of pictures: written whole or not at all, loaded as paths, or as addresses of a store.
 
     Names that are longer than the file system allows are shortened, with a digest so that they differ.
 
     No pictures make an empty folder: it keeps Kedro's versions in step.
     """
 
-    def _read(self, path: Path) -> dict[str, Path]:
-        """Where each picture lies, by its name (POSIX path relative to the folder), sorted. Nothing is decoded."""
-        return {found.relative_to(path).as_posix(): found for found in sorted(_pictures(path))}
+    def load(self) -> dict[str, str]:
+        """Return where each picture lies, by its name (POSIX path relative to the folder), sorted.
+
+        Nothing is decoded, nor fetched.
+        """
+        folder = self._get_load_path()
+        found = sorted(path for path in self._files.find(folder) if path.suffix in SUFFIXES)
+        return {path.relative_to(folder).as_posix(): self._files.address(path) for path in found}
+
+    def _read(self, path: Path) -> NoReturn:
+        raise NotImplementedError("pictures are loaded as paths")
 
     def _write(self, data: Iterable[NamedPicture], path: Path) -> None:
         """Write pictures while they are drawn; few are in memory at a time.
@@ -48,10 +57,6 @@ class PicturesDataset(OwnDataset[Iterable[NamedPicture], dict[str, Path]]):
         """
         path.mkdir()
         _write_all(data, path)
-
-
-def _pictures(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.suffix in SUFFIXES)
 
 
 def _write_all(pictures: Iterable[NamedPicture], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The demo data set: photographs of parts that never existed, rendered with defects and exact masks.
+"""The demo data set: synthetic photographs of parts, rendered with defects and exact masks.
 
 It is synthetic and has to be called so wherever it is shown.
 """

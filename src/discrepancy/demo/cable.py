@@ -40,7 +40,7 @@ COPPER = (0.72, 0.32, 0.15)
 
 @dataclass(frozen=True)
 class Notch:
-    """A piece that is cut out of a round edge: `width` along the edge, `depth` inwards, at `angle`.
+    """A cut-out of a round edge: `width` along the edge, `depth` inwards, at `angle`.
 
     `lean` skews it; `roundness` goes from 1 (a wedge) to 2 (an ellipse).
     """
@@ -71,7 +71,7 @@ class Core:
 
 @dataclass(frozen=True, eq=False)
 class CableScene:
-    """One piece of cable as it lies there."""
+    """One piece of cable in its pose."""
 
     pose: Pose
     tone: float
@@ -84,7 +84,7 @@ class CableScene:
 
 
 def draw(rng: np.random.Generator) -> CableScene:
-    """A good piece: turned by at most 15 degrees, shifted and scaled a little, its strands laid anew."""
+    """Draw a good piece: turned by at most 15 degrees, shifted and scaled a little, its strands rearranged."""
     pose = Pose(
         angle=math.radians(rng.uniform(-15, 15)),
         scale=0.80 * rng.uniform(0.97, 1.03),
@@ -125,7 +125,7 @@ def _draw_core(colour: str, place: int, rng: np.random.Generator) -> Core:
 
 
 def build(scene: CableScene, picture: Grid) -> Surface:
-    """The surface of a scene on the picture's pixels."""
+    """Build the surface of a scene on the picture's pixels."""
     rng = np.random.default_rng(scene.seed)
     grid = picture.posed(scene.pose)
     surface = _bench(scene, grid, rng)
@@ -223,7 +223,7 @@ def _lay_strands(surface: Surface, core: Core, grid: Grid, cuts: Field) -> None:
 
 
 def _notch(notch: Notch, radius: Field, angle: Field, edge: float) -> Field:
-    """Signed distance (roughly) of a notch in the circle of radius `edge`."""
+    """Return the approximate signed distance of a notch in the circle of radius `edge`."""
     turn = (angle - notch.angle + np.pi) % (2 * np.pi) - np.pi
     inwards = edge - radius
     along = radius * turn - notch.lean * inwards

@@ -1,4 +1,4 @@
-"""What goes wrong with a cable: each function takes a good scene and returns it with one defect."""
+"""Defects of the cable: each function takes a good scene and returns it with one defect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from discrepancy.demo.part import Part, named
 
 
 def swapped_core(scene: CableScene, rng: np.random.Generator) -> CableScene:
-    """Two cores in each other's place, or the same colour twice: each core is flawless, only the order is wrong."""
+    """Swap two cores, or repeat a colour: each core is flawless, only the order is wrong."""
     colours = [core.colour for core in scene.cores]
     a, b = rng.choice(3, 2, replace=False)
     if rng.random() < 0.5:
@@ -26,7 +26,7 @@ def swapped_core(scene: CableScene, rng: np.random.Generator) -> CableScene:
 
 
 def missing_strands(scene: CableScene, rng: np.random.Generator) -> CableScene:
-    """Two to four neighbouring strands of one core are not there."""
+    """Remove two to four neighbouring strands of one core."""
     place, core = _any_core(scene, rng)
     first = core.strands[rng.integers(len(core.strands))]
     nearest = np.argsort(((core.strands - first) ** 2).sum(1))
@@ -36,7 +36,7 @@ def missing_strands(scene: CableScene, rng: np.random.Generator) -> CableScene:
 
 
 def bent_strand(scene: CableScene, rng: np.random.Generator) -> CableScene:
-    """A strand of the outer ring has left its bundle and lies bent over the insulation."""
+    """Bend a strand of the outer ring out of its bundle, over the insulation."""
     place, core = _any_core(scene, rng)
     strand = int(rng.integers(len(core.strands) - cable.STRANDS_PER_RING[-1], len(core.strands)))
     x, y = (float(v) for v in core.strands[strand])
@@ -54,7 +54,7 @@ def bent_strand(scene: CableScene, rng: np.random.Generator) -> CableScene:
 
 
 def tarnished_strands(scene: CableScene, rng: np.random.Generator) -> CableScene:
-    """Strands of one core are oxidised: dull and dark, or green."""
+    """Oxidise strands of one core: dull and dark, or green."""
     _, core = _any_core(scene, rng)
     stain = Blotch(
         centre=around(core.centre, rng.uniform(0.0, 0.16), rng),
@@ -70,7 +70,7 @@ def tarnished_strands(scene: CableScene, rng: np.random.Generator) -> CableScene
 
 
 def cut_core(scene: CableScene, rng: np.random.Generator) -> CableScene:
-    """The insulation of one core is cut: a piece is missing, or a blade has gone across it."""
+    """Cut the insulation of one core: a piece is missing, or a blade has gone across it."""
     place, core = _any_core(scene, rng)
     angle = rng.uniform(0, 2 * np.pi)
     if rng.random() < 0.5:
@@ -86,7 +86,7 @@ def cut_core(scene: CableScene, rng: np.random.Generator) -> CableScene:
 
 
 def nicked_sheath(scene: CableScene, rng: np.random.Generator) -> CableScene:
-    """A piece of the sheath's edge is missing."""
+    """Cut a piece from the sheath's edge."""
     notch = Notch(
         angle=rng.uniform(0, 2 * np.pi),
         width=rng.uniform(0.12, 0.28),
@@ -98,7 +98,7 @@ def nicked_sheath(scene: CableScene, rng: np.random.Generator) -> CableScene:
 
 
 def pierced_sheath(scene: CableScene, rng: np.random.Generator) -> CableScene:
-    """A nail has been in the sheath: a small hole with a raised rim."""
+    """Pierce the sheath as a nail does: a small hole with a raised rim."""
     centre = around((0.0, 0.0), rng.uniform(0.91, 0.94), rng)
     radius = rng.uniform(0.03, 0.042)
     rim = Blotch(centre, 1.6 * radius, new_seed(rng), lift=0.014, waviness=0.15)
@@ -109,7 +109,7 @@ def pierced_sheath(scene: CableScene, rng: np.random.Generator) -> CableScene:
 
 
 def contamination(scene: CableScene, rng: np.random.Generator) -> CableScene:
-    """Something lies on the cut face: grease, a flake of plastic, a metal chip."""
+    """Contaminate the cut face with grease, a flake of plastic, or a metal chip."""
     centre = around((0.0, 0.0), 0.9 * math.sqrt(rng.random()), rng)
     kind = rng.integers(3)
     shape = (rng.uniform(1.0, 1.7), rng.uniform(0, np.pi))

@@ -1,4 +1,4 @@
-"""Writing a rendered category to disk in MVTec AD's layout, all or nothing."""
+"""Rendered categories on disk in MVTec AD's layout, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def render_category(
 
 
 def check_root(root: Path) -> None:
-    """Refuse a folder in which somebody keeps something else than the rendered categories.
+    """Refuse a folder that holds anything besides rendered categories.
 
     Raises:
         InputError: the folder holds a file or folder that was not rendered, or is a file.
@@ -109,7 +109,7 @@ def _check(wanted: dict[str, Any]) -> None:
 
 
 def _stamp(folder: Path) -> Any:
-    """What a rendered folder says about itself; None if it says nothing readable."""
+    """Return the description that a rendered folder holds of itself; None if it is missing or unreadable."""
     try:
         return read_object(folder / STAMP)
     except InputError:
@@ -117,7 +117,7 @@ def _stamp(folder: Path) -> Any:
 
 
 def _plan(part: Part[Any], wanted: dict[str, Any]) -> Iterator[tuple[str, int, str | None]]:
-    """Folder, number and defect of every picture."""
+    """Return folder, number and defect of every picture."""
     yield from (("train/good", number, None) for number in range(wanted["train"]))
     yield from (("test/good", number, None) for number in range(wanted["test_good"]))
     kinds = tuple(part.defects)

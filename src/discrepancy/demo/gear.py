@@ -24,7 +24,7 @@ TRAY_HEIGHT, WEB_HEIGHT = -0.30, -0.05
 
 @dataclass(frozen=True)
 class Break:
-    """What is left of a tooth: it ends at radius `top`, along a line that leans by `slant`."""
+    """Remains of a broken tooth: it ends at radius `top`, along a line that leans by `slant`."""
 
     tooth: int
     top: float
@@ -33,7 +33,7 @@ class Break:
 
 @dataclass(frozen=True)
 class GearScene:
-    """One gear as it lies there."""
+    """One gear in its pose."""
 
     pose: Pose
     tone: float
@@ -47,7 +47,7 @@ class GearScene:
 
 
 def draw(rng: np.random.Generator) -> GearScene:
-    """A good gear in any rotation."""
+    """Draw a good gear in any rotation."""
     return GearScene(
         pose=Pose(
             angle=rng.uniform(0, 2 * math.pi),
@@ -62,7 +62,7 @@ def draw(rng: np.random.Generator) -> GearScene:
 
 
 def build(scene: GearScene, picture: Grid) -> Surface:
-    """The surface of a scene on the picture's pixels."""
+    """Build the surface of a scene on the picture's pixels."""
     rng = np.random.default_rng(scene.seed)
     grid = picture.posed(scene.pose)
     speckle = smooth_field(rng, grid.x.shape, 0.016)
@@ -84,7 +84,7 @@ def build(scene: GearScene, picture: Grid) -> Surface:
 
 
 def _outline(scene: GearScene, radius: Field, angle: Field) -> Field:
-    """Signed distance of the toothed outline: the root circle and, in each sector, a tooth with straight flanks."""
+    """Return the signed distance of the outline: root circle and, per sector, a tooth with straight flanks."""
     pitch = 2 * math.pi / TEETH
     tooth = np.rint(angle / pitch)
     turn = angle - pitch * tooth
@@ -99,7 +99,7 @@ def _outline(scene: GearScene, radius: Field, angle: Field) -> Field:
 
 
 def _holes(scene: GearScene, grid: Grid, radius: Field) -> list[Field]:
-    """Signed distances of what is drilled or cut out: the bore with its keyway, the holes in the web."""
+    """Return the signed distances of bore, keyway and the holes in the web."""
     bore = radius - BORE
     if scene.keyway:
         bore = np.minimum(bore, np.maximum(np.abs(grid.y) - KEY_WIDTH / 2, np.abs(grid.x - BORE) - KEY_DEPTH))
@@ -115,7 +115,7 @@ def _holes(scene: GearScene, grid: Grid, radius: Field) -> list[Field]:
 def _turned(
     scene: GearScene, grid: Grid, radius: Field, inside: Field, rng: np.random.Generator
 ) -> tuple[Field, Field]:
-    """Colour [3, H, W] and height of the lathe's work: rim and hub stand above the web, fine rings everywhere."""
+    """Return colour [3, H, W] and height of the turned surface: rim and hub above the web, fine rings everywhere."""
     web = np.clip((RIM - radius) / 0.02, 0, 1) * np.clip((radius - HUB) / 0.02, 0, 1)
     rings = profile(rng, radius, 0.009)
     fine = grain(rng, grid.x, grid.y, 0.012)

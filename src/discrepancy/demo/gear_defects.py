@@ -1,4 +1,4 @@
-"""What goes wrong with a gear: each function takes a good scene and returns it with one defect."""
+"""Defects of the gear: each function takes a good scene and returns it with one defect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from discrepancy.demo.part import Part, named
 
 
 def chipped_tooth(scene: GearScene, rng: np.random.Generator) -> GearScene:
-    """A part of one tooth, or nearly all of it, has broken off along a slanting line."""
+    """Break off a part of one tooth, or nearly all of it, along a slanting line."""
     broken = Break(
         tooth=int(rng.integers(gear.TEETH)),
         top=rng.uniform(gear.ROOT + 0.01, gear.ROOT + 0.07),
@@ -24,7 +24,7 @@ def chipped_tooth(scene: GearScene, rng: np.random.Generator) -> GearScene:
 
 
 def crack(scene: GearScene, rng: np.random.Generator) -> GearScene:
-    """A jagged dark crack runs from the bore, or from a hole, outwards."""
+    """Draw a jagged dark crack outwards from the bore, or from a hole."""
     if rng.random() < 0.5:
         angle = rng.uniform(0.4, 2 * math.pi - 0.4)
         start = (gear.BORE * math.cos(angle), gear.BORE * math.sin(angle))
@@ -38,7 +38,7 @@ def crack(scene: GearScene, rng: np.random.Generator) -> GearScene:
 
 
 def dent(scene: GearScene, rng: np.random.Generator) -> GearScene:
-    """Something hard has hit the face: a smooth pit with a pushed-up rim, in the steel's own colour."""
+    """Dent the face: a smooth pit with a raised rim, in the steel's own colour."""
     centre = _on_face(rng)
     radius = rng.uniform(0.05, 0.075)
     stretch = (rng.uniform(1.0, 1.5), rng.uniform(0, math.pi))
@@ -48,12 +48,12 @@ def dent(scene: GearScene, rng: np.random.Generator) -> GearScene:
 
 
 def missing_keyway(scene: GearScene, _: np.random.Generator) -> GearScene:
-    """The bore is round: nobody has cut the keyway. Nothing is damaged."""
+    """Leave out the keyway: the bore is round, nothing is damaged."""
     return replace(scene, keyway=False)
 
 
 def rust(scene: GearScene, rng: np.random.Generator) -> GearScene:
-    """Rust has settled on the steel, as a mottled blotch."""
+    """Cover a part of the steel with a mottled blotch of rust."""
     blotch = Blotch(
         centre=_on_face(rng),
         radius=rng.uniform(0.07, 0.14),
@@ -72,7 +72,7 @@ def rust(scene: GearScene, rng: np.random.Generator) -> GearScene:
 
 
 def scratch(scene: GearScene, rng: np.random.Generator) -> GearScene:
-    """A tool has slipped over the face: one or two bright scratches side by side."""
+    """Scratch the face: one or two bright scratches side by side."""
     start = _on_face(rng)
     # Along the face rather than off the gear or across the bore.
     heading = math.atan2(start[1], start[0]) + float(rng.choice([-1, 1])) * rng.uniform(1.3, 2.0)
@@ -86,7 +86,7 @@ def scratch(scene: GearScene, rng: np.random.Generator) -> GearScene:
 
 
 def undrilled_hole(scene: GearScene, rng: np.random.Generator) -> GearScene:
-    """One of the five holes is not there. Nothing is damaged."""
+    """Leave out one of the five holes; nothing is damaged."""
     drilled = [True] * gear.HOLES
     drilled[rng.integers(gear.HOLES)] = False
     return replace(scene, drilled=tuple(drilled))
@@ -100,6 +100,6 @@ GEAR = Part(
 
 
 def _on_face(rng: np.random.Generator) -> tuple[float, float]:
-    """A point of the rim or of the hub, away from holes and teeth."""
+    """Return a point of the rim or of the hub, away from holes and teeth."""
     low, high = ((gear.RIM + 0.05, gear.ROOT - 0.04), (gear.BORE + 0.11, gear.HUB))[rng.integers(2)]
     return around((0.0, 0.0), rng.uniform(low, high), rng)

@@ -1,4 +1,4 @@
-"""Damage and dirt that any part can get: scratches, dents, blotches, chips, threads. Each lays itself on a surface."""
+"""Damage and dirt on any part, applied to its surface in place: scratches, dents, blotches, chips, threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Point = tuple[float, float]
 
 
 class Mark(Protocol):
-    """Something that changes a surface in one place of a part's frame."""
+    """A local change of a surface, placed in a part's frame."""
 
     def apply(self, surface: Surface, grid: Grid) -> None:
         """Change `surface` in place; `grid` is the part's frame."""
@@ -26,7 +26,7 @@ class Mark(Protocol):
 
 @dataclass(frozen=True)
 class Blotch:
-    """A stain, a lump or a pit with a wavy outline: changes colour by `opacity`, height by `lift` (a rounded rise).
+    """A stain, lump or pit with a wavy outline: changes colour by `opacity`, height by `lift` (a rounded rise).
 
     `metal_only` keeps it on bare metal, the way tarnish and rust grow; `fills` lets it level what lies below, the way
     grease does.
@@ -138,7 +138,7 @@ def arc(
     steps: int = 10,
     wobble: NDArray[np.float64] | None = None,
 ) -> tuple[Point, ...]:
-    """A path of `length` from `start` that turns by `bend` radians in all; `wobble` adds to each step's heading."""
+    """Return a path of `length` from `start` that turns by `bend` radians; `wobble` adds to each step's heading."""
     headings = heading + bend * np.linspace(0, 1, steps)
     if wobble is not None:
         headings = headings + wobble
@@ -147,18 +147,18 @@ def arc(
 
 
 def around(centre: Point, distance: float, rng: np.random.Generator) -> Point:
-    """A point at some angle and a given distance from the centre."""
+    """Return a point at a random angle and a given distance from the centre."""
     angle = rng.uniform(0, 2 * math.pi)
     return centre[0] + distance * math.cos(angle), centre[1] + distance * math.sin(angle)
 
 
 def new_seed(rng: np.random.Generator) -> int:
-    """A seed to keep in a scene for what is drawn later."""
+    """Draw a seed to keep in a scene, for random fields that are drawn later."""
     return int(rng.integers(2**32))
 
 
 def _near(path: tuple[Point, ...], margin: float, grid: Grid) -> tuple[tuple[slice, slice], Grid, Field, Field]:
-    """The pixels around a path, each one's distance from it, and how far along (0 .. 1) its nearest point lies."""
+    """Return the pixels around a path, their distances from it, and the position (0 .. 1) of their nearest points."""
     points = np.array(path, dtype=np.float32)
     centre = (points.min(0) + points.max(0)) / 2
     at = grid.window(centre, float(np.linalg.norm(points - centre, axis=1).max()) + margin)

@@ -1,4 +1,4 @@
-"""What a category of the demo is: how to draw a scene, how to spoil it, how to build its surface."""
+"""Interface of a demo category: draw a scene, add a defect, build its surface."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ class Part(Generic[Scene]):
 
 
 def named(*defects: Callable[[Scene, np.random.Generator], Scene]) -> dict[str, Callable]:
-    """The functions by their own names, which are the folders' names in the data set."""
+    """Return the functions by their own names, which are the folders' names in the data set."""
     return {function.__name__: function for function in defects}

@@ -33,7 +33,7 @@ class Setting:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Setting:
-        """One of the settings that a shop floor produces."""
+        """Draw one setting from the range found on a shop floor."""
         return cls(
             azimuth=math.radians(rng.normal(-125, 16)),
             elevation=math.radians(rng.uniform(48, 62)),
@@ -47,7 +47,7 @@ class Setting:
 
 
 def shade(surface: Surface, setting: Setting, *, shadows: bool = True) -> Field:
-    """Linear light [3, H, W] that reaches the camera from above, with or without cast shadows."""
+    """Compute the linear light [3, H, W] that reaches the camera from above, with or without cast shadows."""
     lamp = (
         math.cos(setting.azimuth) * math.cos(setting.elevation),
         math.sin(setting.azimuth) * math.cos(setting.elevation),
@@ -78,7 +78,7 @@ def _lamp_power(setting: Setting, size: int) -> Field:
 
 
 def expose(light: Field, setting: Setting, size: int) -> Field:
-    """The sensor's linear picture [size, size, 3] without noise."""
+    """Compute the sensor's linear picture [size, size, 3] without noise."""
     picture = cv2.merge([cv2.resize(channel, (size, size), interpolation=cv2.INTER_AREA) for channel in light])
     picture = cv2.GaussianBlur(picture, (0, 0), setting.blur)
     ramp = np.linspace(-1, 1, size, dtype=np.float32) ** 2
@@ -87,14 +87,14 @@ def expose(light: Field, setting: Setting, size: int) -> Field:
 
 
 def develop(picture: Field) -> Field:
-    """Grey values 0 .. 255 (float32) of a linear picture: soft shoulder, then gamma."""
+    """Convert a linear picture to grey values 0 .. 255 (float32): soft shoulder, then gamma."""
     tone = np.maximum(picture, 0)
     tone = np.where(tone > 0.7, 0.7 + 0.3 * np.tanh((tone - 0.7) / 0.3), tone)
     return (255 * cv2.pow(tone.astype(np.float32), GAMMA)).astype(np.float32)
 
 
 def digitise(picture: Field, setting: Setting, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The photograph [size, size, 3]: shot and read noise, development, 8 bits."""
+    """Convert to the photograph [size, size, 3]: shot and read noise, development, 8 bits."""
     sigma = setting.noise * np.sqrt(1.2e-4 * np.maximum(picture, 0) + 3e-6)
     noisy = picture + sigma * rng.standard_normal(picture.shape, dtype=np.float32)
     return np.clip(develop(noisy) + 0.5, 0, 255).astype(np.uint8)
@@ -112,7 +112,7 @@ def _normals(surface: Surface) -> tuple[Field, Field, Field]:
 
 
 def _openness(surface: Surface) -> Field:
-    """1 in the open, less in hollows: how far a point lies below its surroundings, at two scales."""
+    """Return 1 in the open and less in hollows: the depth of a point below its surroundings, at two scales."""
     half = cv2.resize(surface.height, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     depth = np.zeros_like(half)
     for radius, weight in ((0.02, 6.0), (0.07, 2.5)):
@@ -122,7 +122,7 @@ def _openness(surface: Surface) -> Field:
 
 
 def _shadow(surface: Surface, setting: Setting) -> Field:
-    """0 in light .. 0.85 in the umbra: look towards the lamp in growing steps and see what stands in the way."""
+    """Return 0 in light .. 0.85 in the umbra: march towards the lamp in growing steps and test for occluders."""
     half = cv2.resize(surface.height, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     blocked = np.zeros_like(half)
     direction = np.array([math.cos(setting.azimuth), math.sin(setting.azimuth)])

@@ -1,4 +1,4 @@
-"""One photograph of a part, with the same photograph of the flawless part and the mask of what differs."""
+"""A photograph of a part, the same photograph of the flawless part, and the mask of their difference."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Scene = TypeVar("Scene")
 
 @dataclass(frozen=True)
 class Picture:
-    """`image` [size, size, 3] uint8 and, of a defective piece, `mask` [size, size] bool: the pixels that differ."""
+    """A photograph `image` [size, size, 3] uint8 and, of a defective piece, its `mask` [size, size] bool."""
 
     image: NDArray[np.uint8]
     mask: NDArray[np.bool_] | None = None
@@ -32,7 +32,7 @@ class Picture:
 def take(part: Part[Scene], seeds: np.random.SeedSequence, size: int, defect: str | None = None) -> Picture:
     """Photograph a piece of `part`, good or with one of its defects; the seeds decide everything else.
 
-    Equal seeds show the same piece in the same light with the same noise, so a defective picture and the good one of
+    Equal seeds show the same piece in the same light with the same noise. So a defective picture and the good one of
     the same seeds differ by the defect alone.
     """
     for_scene, for_setting, for_defect, for_noise = (np.random.default_rng(child) for child in seeds.spawn(4))
@@ -53,7 +53,10 @@ def take(part: Part[Scene], seeds: np.random.SeedSequence, size: int, defect: st
 
 
 def visible_difference(seen: Field, expected: Field) -> NDArray[np.bool_]:
-    """Where two noise-free pictures [H, W, 3] (grey values 0 .. 255) differ visibly, without specks and pinholes."""
+    """Return where two noise-free pictures [H, W, 3] (grey values 0 .. 255) differ visibly.
+
+    Specks and pinholes are removed.
+    """
     difference = np.abs(seen - expected).max(2)
     if not difference.any():
         raise RuntimeError("A defect changes no pixel of its picture; this is a fault of the renderer.")

@@ -23,27 +23,27 @@ WHOLE: Window = (slice(None), slice(None))
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the part's frame lies in the picture: turned by `angle` (radians), scaled, then shifted."""
+    """Pose of a part's frame in the picture: turned by `angle` (radians), scaled, then shifted."""
 
     angle: float = 0.0
     scale: float = 1.0
     shift: tuple[float, float] = (0.0, 0.0)
 
     def to_frame(self, point: tuple[float, float]) -> tuple[float, float]:
-        """A point of the picture in the part's frame."""
+        """Convert a point of the picture to the part's frame."""
         x, y = point[0] - self.shift[0], point[1] - self.shift[1]
         cos, sin = math.cos(self.angle) / self.scale, math.sin(self.angle) / self.scale
         return cos * x + sin * y, cos * y - sin * x
 
     def to_picture(self, point: tuple[float, float]) -> tuple[float, float]:
-        """A point of the part's frame in the picture."""
+        """Convert a point of the part's frame to the picture."""
         cos, sin = math.cos(self.angle) * self.scale, math.sin(self.angle) * self.scale
         return cos * point[0] - sin * point[1] + self.shift[0], sin * point[0] + cos * point[1] + self.shift[1]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Coordinates of every pixel in some frame: `x` and `y` [H, W], and how to come back to the picture.
+    """Coordinates `x` and `y` [H, W] of every pixel in some frame, and the pose to return to the picture.
 
     `pixel` is the pixel's side in this frame; `pose` is this frame's pose in the picture.
     """
@@ -55,23 +55,23 @@ class Grid:
 
     @classmethod
     def of_picture(cls, size: int) -> Grid:
-        """The picture's own frame, `size` x `size` pixels."""
+        """Return the picture's own frame, `size` x `size` pixels."""
         centres = ((np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1).astype(np.float32)
         return cls(*np.meshgrid(centres, centres), pixel=2 / size)
 
     def posed(self, pose: Pose) -> Grid:
-        """The frame of a part that lies in the picture as `pose` says."""
+        """Return the frame of a part whose pose in the picture is `pose`."""
         cos, sin = math.cos(pose.angle) / pose.scale, math.sin(pose.angle) / pose.scale
         x, y = self.x - pose.shift[0], self.y - pose.shift[1]
         return Grid(cos * x + sin * y, cos * y - sin * x, self.pixel / pose.scale, pose)
 
     def shifted(self, centre: Sequence[float] | Field) -> tuple[Field, Field]:
-        """x and y relative to a point of this frame."""
+        """Return x and y relative to a point of this frame."""
         x, y = np.asarray(centre, dtype=np.float32)
         return self.x - x, self.y - y
 
     def window(self, centre: Sequence[float] | Field, radius: float) -> Window:
-        """The pixels of a square that surely holds the disc (a margin covers a slightly warped frame)."""
+        """Return the pixels of a square that surely holds the disc (a margin covers a slightly warped frame)."""
         x, y = self.pose.to_picture((float(centre[0]), float(centre[1])))
         size = self.x.shape[0]
         reach = self.pose.scale * (radius + 0.03)
@@ -84,17 +84,17 @@ class Grid:
         return rows, columns
 
     def cut(self, window: Window) -> Grid:
-        """This frame on some of the pixels."""
+        """Restrict this frame to some of the pixels."""
         return Grid(self.x[window], self.y[window], self.pixel, self.pose)
 
     def cover(self, distance: Field) -> Field:
-        """How much of each pixel lies inside a shape, from its signed distance (negative inside)."""
+        """Return the covered share of each pixel of a shape, from its signed distance (negative inside)."""
         return np.clip(0.5 - distance / self.pixel, 0, 1)
 
 
 @dataclass
 class Surface:
-    """What light falls on: `albedo` [3, H, W], `height`, `gloss` and `metal` [H, W], on pixels of side `pixel`.
+    """A surface to be lit: `albedo` [3, H, W], `height`, `gloss` and `metal` [H, W], on pixels of side `pixel`.
 
     `albedo` is linear reflectance 0 .. 1; `gloss` the strength of highlights; `metal` 0 .. 1 says how far
     highlights take the surface's own colour.
@@ -108,7 +108,7 @@ class Surface:
 
     @classmethod
     def plain(cls, grid: Grid, albedo: Field) -> Surface:
-        """A matt sheet of colour `albedo` [3, H, W] (or a single one, [3, 1, 1]) at height 0."""
+        """Return a matt sheet of colour `albedo` [3, H, W] (or a single one, [3, 1, 1]) at height 0."""
         shape = grid.x.shape
         height, gloss, metal = (np.zeros(shape, np.float32) for _ in range(3))
         return cls(np.broadcast_to(albedo, (3, *shape)).copy(), height, gloss, metal, grid.pixel)
@@ -123,7 +123,7 @@ class Surface:
         gloss: Field | float | None = None,
         metal: Field | float | None = None,
     ) -> None:
-        """Paint a layer over the pixels `at`, as opaque as `cover` [h, w]; what is None stays as it was."""
+        """Paint a layer over the pixels `at`, with opacity `cover` [h, w]; properties given as None stay unchanged."""
         layers = ((self.albedo, albedo), (self.height, height), (self.gloss, gloss), (self.metal, metal))
         for channel, value in layers:
             if value is not None:
@@ -134,14 +134,14 @@ class Surface:
 
 
 def smooth_field(rng: np.random.Generator, shape: tuple[int, int], cell: float) -> Field:
-    """Smooth noise in the picture's frame, about -1 .. 1, that varies over lengths of `cell`."""
+    """Return smooth noise in the picture's frame, about -1 .. 1, that varies over lengths of `cell`."""
     knots = int(np.ceil(2 / cell)) + 3
     lattice = rng.uniform(-1, 1, (knots, knots)).astype(np.float32)
     return np.asarray(cv2.resize(lattice, shape[::-1], interpolation=cv2.INTER_CUBIC))
 
 
 def grain(rng: np.random.Generator, x: Field, y: Field, cell: float | tuple[float, float]) -> Field:
-    """Fine noise, about -1 .. 1, that sticks to a frame: a random lattice looked up at (x, y) / cell."""
+    """Return fine noise, about -1 .. 1, that is fixed to a frame: a random lattice looked up at (x, y) / cell."""
     cell_x, cell_y = (cell, cell) if isinstance(cell, float) else cell
     lattice = rng.uniform(-1, 1, (256, 256)).astype(np.float32)
     field = cv2.remap(lattice, x / cell_x + 128, y / cell_y + 128, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
@@ -149,20 +149,20 @@ def grain(rng: np.random.Generator, x: Field, y: Field, cell: float | tuple[floa
 
 
 def profile(rng: np.random.Generator, t: Field, cell: float, *, reach: float = 2.0) -> Field:
-    """Noise along one coordinate, about -1 .. 1: tool marks. `t` lies within -reach .. reach."""
+    """Return noise along one coordinate, about -1 .. 1: tool marks. `t` lies within -reach .. reach."""
     knots = rng.uniform(-1, 1, (1, int(2 * reach / cell) + 2)).astype(np.float32)
     table = cv2.resize(knots, (knots.size * 8, 1), interpolation=cv2.INTER_CUBIC)[0]
     return table[np.clip((t + reach) * (table.size / (2 * reach)), 0, table.size - 1).astype(np.int32)]
 
 
 def polar(x: Field, y: Field) -> tuple[Field, Field]:
-    """Distance from the origin and angle (0 .. 2 pi)."""
+    """Return distance from the origin and angle (0 .. 2 pi)."""
     radius, angle = cv2.cartToPolar(np.ascontiguousarray(x), np.ascontiguousarray(y))
     return np.asarray(radius), np.asarray(angle)
 
 
 def wavy(rng: np.random.Generator, angle: Field, *, waves: int = 5) -> Field:
-    """A closed wavy line, about -1 .. 1, as a function of the angle 0 .. 2 pi: makes a circle a hand-made shape."""
+    """Return a closed wavy line, about -1 .. 1, as a function of the angle 0 .. 2 pi: it makes circles irregular."""
     turn = np.linspace(0, 2 * np.pi, 2048)
     orders = np.arange(2, 2 + waves)
     waves_ = rng.normal(size=(waves, 1)) / orders[:, None]
@@ -171,5 +171,5 @@ def wavy(rng: np.random.Generator, angle: Field, *, waves: int = 5) -> Field:
 
 
 def rgb(colour: tuple[float, float, float], tone: float = 1.0) -> Field:
-    """A colour (linear red, green, blue), darkened or lightened, as an array [3, 1, 1]."""
+    """Return a colour (linear red, green, blue), darkened or lightened, as an array [3, 1, 1]."""
     return np.multiply(colour, tone).astype(np.float32)[:, None, None]

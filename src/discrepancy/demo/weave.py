@@ -32,7 +32,7 @@ class Yarns:
 
 @dataclass(frozen=True)
 class Fault:
-    """A stretch of one yarn, from `start` over `length` crossings, that is thicker (`swell` > 0) or (-1) not there."""
+    """A fault of one yarn, from `start` over `length` crossings: thicker (`swell` > 0) or missing (-1)."""
 
     warp: bool
     yarn: int
@@ -56,7 +56,7 @@ class WeaveScene:
 
 
 def draw(rng: np.random.Generator) -> WeaveScene:
-    """A good piece, turned by at most 6 degrees."""
+    """Draw a good piece, turned by at most 6 degrees."""
     return WeaveScene(
         pose=Pose(
             angle=math.radians(rng.uniform(-6, 6)),
@@ -80,7 +80,7 @@ def _draw_yarns(rng: np.random.Generator) -> Yarns:
 
 
 def build(scene: WeaveScene, picture: Grid) -> Surface:
-    """The surface of a scene on the picture's pixels."""
+    """Build the surface of a scene on the picture's pixels."""
     rng = np.random.default_rng(scene.seed)
     grid = picture.posed(scene.pose)
     shape = grid.x.shape
@@ -108,7 +108,7 @@ def build(scene: WeaveScene, picture: Grid) -> Surface:
 def _lay_yarns(
     scene: WeaveScene, rng: np.random.Generator, across: Field, along: Field, *, is_warp: bool
 ) -> tuple[Field, Field, Field]:
-    """Height, tone and coverage of one direction's yarns, at coordinates in pitches."""
+    """Return height, tone and coverage of one direction's yarns, at coordinates in pitches."""
     yarns = scene.warp if is_warp else scene.weft
     over = scene.over if is_warp else -scene.over.T
     swell: Field = np.zeros((), np.float32)

@@ -1,4 +1,4 @@
-"""What goes wrong with cloth: each function takes a good scene and returns it with one defect."""
+"""Defects of the cloth: each function takes a good scene and returns it with one defect."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from discrepancy.demo.weave import PITCH, YARNS, Fault, WeaveScene
 
 
 def broken_yarn(scene: WeaveScene, rng: np.random.Generator) -> WeaveScene:
-    """A yarn is missing over four to nine crossings: what lies below shows."""
+    """Remove a yarn over four to nine crossings: the layer below is visible."""
     return _with_fault(scene, rng, length=rng.uniform(4, 9), swell=-1.0)
 
 
 def float_fault(scene: WeaveScene, rng: np.random.Generator) -> WeaveScene:
-    """Two or three neighbouring yarns pass over crossings where they belong below: the pattern alone is wrong."""
+    """Float two or three neighbouring yarns over crossings where they belong below: the pattern alone is wrong."""
     i, j = _crossing(scene, rng)
     over = scene.over.copy()
     width, length = rng.integers(2, 4), rng.integers(4, 7)
@@ -31,7 +31,7 @@ def float_fault(scene: WeaveScene, rng: np.random.Generator) -> WeaveScene:
 
 
 def foreign_fibre(scene: WeaveScene, rng: np.random.Generator) -> WeaveScene:
-    """A thread that does not belong here lies on the cloth."""
+    """Lay a foreign thread on the cloth."""
     colour = ((0.50, 0.03, 0.03), (0.01, 0.01, 0.01), (0.06, 0.30, 0.07))[rng.integers(3)]
     path = arc(
         _place(rng),
@@ -45,7 +45,7 @@ def foreign_fibre(scene: WeaveScene, rng: np.random.Generator) -> WeaveScene:
 
 
 def hole(scene: WeaveScene, rng: np.random.Generator) -> WeaveScene:
-    """A small hole with a wavy edge; it is dark below."""
+    """Tear a small hole with a wavy edge; it is dark below."""
     centre = _in_frame(scene, (_place(rng),))[0]
     rim = Blotch(centre, 0.10, new_seed(rng), lift=0.02, waviness=0.3)
     pit = Blotch(
@@ -62,7 +62,7 @@ def hole(scene: WeaveScene, rng: np.random.Generator) -> WeaveScene:
 
 
 def loop(scene: WeaveScene, rng: np.random.Generator) -> WeaveScene:
-    """A weft yarn has been pulled out: a loop of it stands on the cloth and throws a shadow."""
+    """Pull out a weft yarn: a loop of it stands on the cloth and throws a shadow."""
     length, bend = rng.uniform(0.35, 0.55), rng.choice([-1, 1]) * rng.uniform(2.5, 4.5)
     path = arc(_place(rng), rng.uniform(0, 2 * math.pi), length, bend, steps=16, wobble=rng.normal(0, 0.12, 16))
     yarn = Rod(
@@ -77,12 +77,12 @@ def loop(scene: WeaveScene, rng: np.random.Generator) -> WeaveScene:
 
 
 def slub(scene: WeaveScene, rng: np.random.Generator) -> WeaveScene:
-    """A yarn is twice as thick as it should be over a few crossings."""
+    """Thicken a yarn to twice its width over a few crossings."""
     return _with_fault(scene, rng, length=rng.uniform(4, 7), swell=rng.uniform(0.7, 1.0))
 
 
 def stain(scene: WeaveScene, rng: np.random.Generator) -> WeaveScene:
-    """Oil or rust water has soaked in; the weave goes on below."""
+    """Soak the cloth with oil or rusty water; the weave stays visible."""
     colour = ((0.03, 0.025, 0.018), (0.24, 0.12, 0.04))[rng.integers(2)]
     blotch = Blotch(
         _in_frame(scene, (_place(rng),))[0],
@@ -105,17 +105,17 @@ WEAVE = Part(
 
 
 def _place(rng: np.random.Generator) -> tuple[float, float]:
-    """A point of the picture, not too near its edge."""
+    """Return a point of the picture, not too near its edge."""
     return rng.uniform(-0.75, 0.75), rng.uniform(-0.75, 0.75)
 
 
 def _in_frame(scene: WeaveScene, path: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
-    """Points of the picture in the cloth's frame."""
+    """Convert points of the picture to the cloth's frame."""
     return tuple(scene.pose.to_frame(point) for point in path)
 
 
 def _crossing(scene: WeaveScene, rng: np.random.Generator) -> tuple[int, int]:
-    """The crossing of warp i and weft j at some place of the picture."""
+    """Return the crossing of warp i and weft j near a random place of the picture."""
     x, y = scene.pose.to_frame(_place(rng))
     return round(x / PITCH + YARNS / 2), round(y / PITCH + YARNS / 2)
 

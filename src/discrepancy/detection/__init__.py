@@ -1,4 +1,4 @@
-"""Detectors at work: saved and loaded, scoring many images."""
+"""Trained detectors: saving, loading, and scoring of many images."""
 
 from discrepancy.detection.scoring import LazyScores, ScoredMaps
 from discrepancy.detection.storage import load_detector, save_detector

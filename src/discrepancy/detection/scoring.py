@@ -24,7 +24,7 @@ class ScoredPiece(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoredMaps:
-    """What a detector says of N images.
+    """Result of a detector for N images.
 
     Attributes:
         maps: anomaly maps, float32 [N, H, W], raw.
@@ -64,7 +64,7 @@ class LazyScores:
         return len(self.images), self.images.shape[2], self.images.shape[3]
 
     def pieces(self) -> Iterator[ScoredPiece]:
-        """Compute; yields pieces in the order of the images."""
+        """Compute maps and scores; yields pieces in the order of the images."""
         self.detector.to(self.device).eval()
         for start in range(0, len(self.images), self.batch_size):
             began = time.perf_counter()

@@ -37,8 +37,8 @@ def load_detector(folder: Path | str, *, weights: str | None = None) -> Method:
     """Read a detector, to the CPU, ready to score. Nothing that lies in the folder is executed.
 
     Args:
-        folder: what `save_detector` wrote.
-        weights: where the backbone's weights are, if not where they were at training.
+        folder: a folder written by `save_detector`.
+        weights: location of the backbone's weights; by default that of the training.
 
     Raises:
         InputError: a file is missing or damaged, or the backbone has other weights than at training.

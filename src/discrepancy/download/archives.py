@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import posixpath
 import re
 import tarfile
 import zipfile
@@ -34,7 +35,7 @@ _DAMAGED: Final = (
 
 
 def unpack(archive: Path, folder: Path, *, limit: int) -> int:
-    """Unpack a tar or zip archive into a folder that does not exist yet; the bytes written.
+    """Unpack a tar or zip archive into a folder that does not exist yet; return the bytes written.
 
     Files get the permissions of any new file. A link to an earlier file in the archive becomes a copy of it, so that
     the folder holds no links.
@@ -50,13 +51,16 @@ def unpack(archive: Path, folder: Path, *, limit: int) -> int:
             a device, or two members of one name. The message names the member.
     """
     folder.mkdir(parents=True)
-    unpacking = _Unpacking(folder, limit)
-    size = archive.stat().st_size
+    written, size = 0, archive.stat().st_size
     try:
         with tqdm(total=size, desc=f"unpacking {archive.name}", unit="B", unit_scale=True, disable=None) as bar:
-            for member in members(archive, limit):
+            for count, member in enumerate(members(archive, limit), 1):
+                if count > MOST_MEMBERS:
+                    raise InputError(
+                        f"the archive holds more than {MOST_MEMBERS:,} members, far more than the data set has"
+                    )
                 bar.update(max(0, member.position - bar.n))
-                unpacking.add(member)
+                written += _write(member, folder, written, limit)
             bar.update(max(0, size - bar.n))
     except InputError:
         raise
@@ -65,66 +69,48 @@ def unpack(archive: Path, folder: Path, *, limit: int) -> int:
         raise InputError(
             f"the archive is damaged, incomplete, or neither tar nor zip ({reason[:200]}): expected a whole one"
         ) from error
-    return unpacking.written
+    return written
 
 
-class _Unpacking:
-    """A folder that fills."""
+def _write(member: Member, folder: Path, written: int, limit: int) -> int:
+    """Write a member after so many bytes of others; return its size. The folder holds no links, so none is followed."""
+    place = folder / safe_place(member.name)
+    _make(place if member.folder else place.parent, folder, member.name)
+    if member.folder:
+        return 0
+    before = written
+    try:
+        with _content(member, folder) as content, place.open("xb") as file:
+            while piece := content.read(_PIECE):
+                written += len(piece)
+                if written > limit:
+                    raise too_large(limit)
+                file.write(piece)
+    except FileExistsError as error:  # also where the file system does not tell A from a
+        raise refused(member.name, "for the second time") from error
+    return written - before
 
-    def __init__(self, folder: Path, limit: int) -> None:
-        self._folder = folder
-        self._limit = limit
-        self._files: set[PurePosixPath] = set()
-        self._folders: set[PurePosixPath] = {PurePosixPath()}
-        self._count = 0
-        self.written = 0
 
-    def add(self, member: Member) -> None:
-        """Check a member and write it."""
-        self._count += 1
-        if self._count > MOST_MEMBERS:
-            raise InputError(f"the archive holds more than {MOST_MEMBERS:,} members, far more than the data set has")
-        place = safe_place(member.name)
-        if member.folder:
-            self._make(place, member.name)
-            return
-        if place in self._files or place in self._folders:
-            raise refused(member.name, "for the second time")
-        self._make(place.parent, member.name)
-        try:
-            with self._content(member, place) as content, (self._folder / place).open("xb") as file:
-                self._copy(content, file)
-        except FileExistsError as error:  # the file system does not tell A from a
-            raise refused(member.name, "for the second time") from error
-        self._files.add(place)
+def _make(place: Path, folder: Path, name: str) -> None:
+    """Make a folder and those above it, none of which may be a file."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next(path for path in (place, *place.parents) if path.is_file())
+        raise refused(name, f"below the file {file.relative_to(folder).as_posix()!r}") from error
 
-    def _make(self, place: PurePosixPath, name: str) -> None:
-        """Make a folder and those above it, none of which may be a file."""
-        for parent in (*reversed(place.parents), place):
-            if parent in self._files:
-                raise refused(name, f"below the file {parent.as_posix()!r}")
-            if parent not in self._folders:
-                (self._folder / parent).mkdir()
-                self._folders.add(parent)
 
-    def _content(self, member: Member, place: PurePosixPath) -> IO[bytes]:
-        if member.link is None:
-            return member.open()
-        target = safe_target(member.name, member.link)
-        if target not in self._files:
-            raise refused(member.name, f"a link to {member.link!r}, which is no file before it in the archive")
-        return (self._folder / target).open("rb")
-
-    def _copy(self, content: IO[bytes], file: IO[bytes]) -> None:
-        while piece := content.read(_PIECE):
-            self.written += len(piece)
-            if self.written > self._limit:
-                raise too_large(self._limit)
-            file.write(piece)
+def _content(member: Member, folder: Path) -> IO[bytes]:
+    if member.link is None:
+        return member.open()
+    target = folder / safe_target(member.name, member.link)
+    if not target.is_file():
+        raise refused(member.name, f"a link to {member.link!r}, which is no file before it in the archive")
+    return target.open("rb")
 
 
 def safe_place(name: str) -> PurePosixPath:
-    """Where in the folder a member belongs, by its name.
+    """Return where in the folder a member belongs, by its name.
 
     Raises:
         InputError: the name leads out of the folder on one of the usual systems, or cannot be a file's.
@@ -142,19 +128,12 @@ def safe_place(name: str) -> PurePosixPath:
 
 
 def safe_target(name: str, link: str) -> PurePosixPath:
-    """Which member a link repeats: `..` is resolved by name, since the folder holds no links.
+    """Return which member a link repeats: `..` is resolved by name, since the folder holds no links.
 
     Raises:
         InputError: it leads out of the folder.
     """
-    if link.startswith("/") or "\\" in link:
+    target = PurePosixPath(posixpath.normpath(link))
+    if target.is_absolute() or "\\" in link or target.parts[:1] == ("..",):
         raise refused(name, f"a link to {link!r}, which leads out of its folder")
-    parts: list[str] = []
-    for part in PurePosixPath(link).parts:
-        if part != "..":
-            parts.append(part)
-        elif parts:
-            parts.pop()
-        else:
-            raise refused(name, f"a link to {link!r}, which leads out of its folder")
-    return PurePosixPath(*parts)
+    return target

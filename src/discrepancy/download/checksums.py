@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-from pooch import file_hash
 
 from discrepancy.atomic import replacing
 from discrepancy.errors import InputError
@@ -18,11 +15,9 @@ from discrepancy.json_files import read_object
 FILE: Final = "checksums.json"
 _LENGTHS: Final = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
 
-logger = logging.getLogger(__name__)
-
 
 def parse_checksum(text: str) -> str:
-    """`algorithm:digits` in lower case.
+    """Return `algorithm:digits` in lower case.
 
     Raises:
         InputError: another form, an unknown algorithm, or a wrong number of digits.
@@ -31,12 +26,6 @@ def parse_checksum(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]+", digits) or _LENGTHS.get(algorithm) != len(digits):
         raise InputError(f"checksum is {text!r}: expected {', '.join(_LENGTHS)}, a colon, and all of its digits")
     return f"{algorithm}:{digits}"
-
-
-def checksum_of(path: Path, algorithm: str = "sha256") -> str:
-    """`algorithm:digits` of a file."""
-    logger.info("reading %s once for its %s", path.name, algorithm)
-    return f"{algorithm}:{file_hash(str(path), alg=algorithm)}"
 
 
 @dataclass(frozen=True)
@@ -52,7 +41,7 @@ class Expected:
     origin: str
 
     def mismatch(self, archive: Path, found: str) -> InputError:
-        """The error that shows both."""
+        """Return the error that shows both."""
         return InputError(
             f"{archive.name} is not the file that was expected: its checksum is {found}; expected {self.value} "
             f"({self.origin}). It is damaged, or another version of the data set"
@@ -66,7 +55,7 @@ class Records:
         self._path = folder / FILE
 
     def expected(self, url: str, published: str | None) -> Expected:
-        """What the archive at `url` should have: what was published, else what an earlier download had."""
+        """Return what the archive at `url` should have: what was published, else what an earlier download had."""
         if published is not None:
             return Expected(published, "as published; download.checksum=none overrules that")
         return Expected(

@@ -11,7 +11,7 @@ from discrepancy.errors import InputError
 
 
 def inventory(dataset: str, root: Path) -> dict[str, dict[str, int]]:
-    """Numbers of images by split (`train`, `validation`, `test`), by category, sorted by name. Opens no image.
+    """Count images by split (`train`, `validation`, `test`), by category, sorted by name. No image is opened.
 
     Raises:
         InputError: there is no category, or one is not laid out as it should be.

@@ -39,7 +39,7 @@ class Member:
 
 
 def members(archive: Path, limit: int) -> Iterator[Member]:
-    """The members of a tar (plain, gzip, xz) or zip archive, told by its first bytes, in their order.
+    """Yield the members of a tar (plain, gzip, xz) or zip archive, told by its first bytes, in their order.
 
     Args:
         archive: the file.
@@ -56,12 +56,12 @@ def members(archive: Path, limit: int) -> Iterator[Member]:
 
 
 def refused(name: str, reason: str) -> InputError:
-    """The error that names a member."""
+    """Return the error that names a member."""
     return InputError(f"the archive holds {name!r}, {reason}: expected plain files and folders inside one folder")
 
 
 class _Meter:
-    """What tarfile reads of an unpacked stream, up to a limit, whatever the headers say."""
+    """An unpacked stream for tarfile, of which it may read up to a limit, whatever the headers say."""
 
     def __init__(self, stream: IO[bytes], limit: int) -> None:
         self._stream = stream
@@ -88,7 +88,7 @@ class _Meter:
 
 
 def too_large(limit: int) -> InputError:
-    """The error about an archive bomb."""
+    """Return the error about an archive bomb."""
     return InputError(f"the archive unpacks to more than {limit:,} bytes: expected far less, as the data set has")
 
 
@@ -124,7 +124,7 @@ def _opener(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Callable[[], IO[byte
 
 
 def _checked_link(info: tarfile.TarInfo) -> str | None:
-    """What a link repeats; refuses all that is not a file, a folder or a link."""
+    """Return what a link repeats; refuse all that is not a file, a folder or a link."""
     if info.issparse():
         raise refused(info.name, "a sparse file")
     if not (info.isdir() or info.isreg() or info.issym() or info.islnk()):

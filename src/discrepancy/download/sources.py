@@ -14,7 +14,7 @@ _ARCHIVE: Final = re.compile(r"\w[\w.+-]*\.(zip|tar|tar\.xz|txz|tar\.gz|tgz)", r
 
 @dataclass(frozen=True)
 class Licence:
-    """Under which terms a data set is published.
+    """The terms under which a data set is published.
 
     Attributes:
         name: short, `CC BY 4.0`.
@@ -62,7 +62,7 @@ class DatasetSource:
         return name if _ARCHIVE.fullmatch(name) else f"{self.name}.archive"
 
     def space(self, archive_bytes: int) -> int:
-        """Bytes that the data set takes on disk once extracted, as far as can be told before.
+        """Return the bytes that the data set takes on disk once extracted, as far as can be told before.
 
         An archive of images does not unpack to more than a few times its size, so that a part of a data set, from a
         mirror, does not ask for the space of all of it.
@@ -165,7 +165,7 @@ ELSEWHERE: Final[dict[str, str]] = {
 
 
 def find_source(dataset: str) -> DatasetSource:
-    """Where a data set is published.
+    """Return where a data set is published.
 
     Raises:
         InputError: there is no such data set, or it is not downloaded; says which ones are.

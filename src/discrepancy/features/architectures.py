@@ -1,4 +1,4 @@
-"""The networks that can serve as backbones: their layers, how each is built, and how weights files name its tensors."""
+"""Networks that can serve as backbones: their layers, builders, and tensor names in weights files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer whose output a backbone gives out: its name, its channels, and its stride in image pixels."""
+    """A layer of a backbone: its name, its channels, and its stride in image pixels."""
 
     name: str
     channels: int
@@ -25,17 +25,17 @@ class Layer:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What is particular to one network.
+    """Properties of one network.
 
     Attributes:
-        layers: every layer that can be asked for, in network order.
-        default: the names of those used when none are asked for.
+        layers: every available layer, in network order.
+        default: names of the layers used by default.
         build: makes the network, cut after the last of the layers named; takes their names and the options.
         options: the options that `build` takes, out of `pooling` and `padding`.
         file_names: the names of the whole network's tensors in a weights file, by the names that `build` gives them
             (those after the cut included).
         mean, std: of the normalisation, for images in 0..1.
-        rounds_up: whether a side of H pixels becomes ceil(H / stride) or floor(H / stride).
+        rounds_up: a side of H pixels becomes ceil(H / stride) if True, else floor(H / stride).
         frame: where the network's own convolutions pad with zeros, how many pixels of reflected image are put around
             an image for `padding="reflect"`; a multiple of the largest stride, so that the maps' grids stay in place.
     """

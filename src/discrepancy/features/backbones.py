@@ -1,7 +1,7 @@
-"""One contract for all pretrained networks: images in, named feature maps out, frozen.
+"""Pretrained networks with one interface: images in, named feature maps out, frozen.
 
-A backbone is a library's network (or our VGG19) cut after the last layer asked for. Normalisation is inside; the
-weights are named by a digest, so that whatever was computed from them can say by which numbers.
+A backbone is a library's network (or our VGG19) cut after the last selected layer. Normalisation is inside. The weights
+are named by a digest, so that everything computed from them can refer to them.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ __all__ = ["Backbone", "Layer", "build_backbone"]
 
 
 class Backbone(nn.Module):
-    """A frozen, pretrained network that turns images into feature maps. Made by `build_backbone`.
+    """A frozen, pretrained network that turns images into feature maps; see `build_backbone`.
 
     It never leaves evaluation mode, its parameters take no gradient, and none flows through it to the images.
 
     Attributes:
         name: the network's name.
-        layers: the layers given out, in network order.
+        layers: the selected layers, in network order.
         digest: sha256 over the tensors that the network uses (up to the cut; names, types, shapes, bytes), so the
             same for a `.pth` and a `.safetensors` file, with or without the classifier.
-        weights_source: a line that says where the weights are from.
+        weights_source: source of the weights, one line.
         identity: all that decides the numbers, as JSON values: name, layers, digest, normalisation, options.
     """
 
@@ -61,17 +61,17 @@ class Backbone(nn.Module):
             "std": list(architecture.std),
             **options,
         }
-        self.to(memory_format=torch.channels_last)  # what CPU convolutions prefer
+        self.to(memory_format=torch.channels_last)  # faster for CPU convolutions
         self.requires_grad_(False)
         self.train(False)
 
     def train(self, mode: bool = True) -> Backbone:
-        """Does nothing but stay in evaluation mode, also when a module around it is set to training."""
+        """Stay in evaluation mode, also when a module around it is set to training."""
         del mode
         return super().train(False)
 
     def map_shapes(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
-        """The shape (C, h, w) of each layer's map for images of `height` x `width`, without running the network.
+        """Return the shape (C, h, w) of each layer's map for images of `height` x `width`, without running the network.
 
         h = H / stride, rounded up for `tf_efficientnet_lite0` and `wide_resnet50_2`, down for `vgg19`; w likewise.
 
@@ -97,7 +97,7 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Feature maps of `images`.
+        """Compute feature maps of `images`.
 
         Args:
             images: [N, 3, H, W] in RGB, uint8 in 0..255 or floating point in 0..1; sizes as in `map_shapes`.
@@ -118,7 +118,7 @@ class Backbone(nn.Module):
         return {layer.name: self._unframed(maps[layer.name], layer, shapes[layer.name]) for layer in self.layers}
 
     def _unframed(self, framed: Tensor, layer: Layer, shape: tuple[int, int, int]) -> Tensor:
-        """The part [N, C, h, w] of a framed image's map that lies over the image itself."""
+        """Return the part [N, C, h, w] of a framed image's map that lies over the image itself."""
         first, (_, height, width) = self.frame // layer.stride, shape
         return framed[..., first : first + height, first : first + width]
 
@@ -131,7 +131,7 @@ def build_backbone(
     pooling: str = "max",
     padding: str = "reflect",
 ) -> Backbone:
-    """Builds a frozen backbone that gives out `layers`.
+    """Build a frozen backbone with the given layers.
 
     Args:
         name: `tf_efficientnet_lite0`, `vgg19` or `wide_resnet50_2`.

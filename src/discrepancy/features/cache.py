@@ -15,28 +15,23 @@ damage, not forgery.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 
+from discrepancy.atomic import UNFINISHED, claimed, delete_leftovers
 from discrepancy.errors import InputError
 from discrepancy.features.entry import Features, check_bytes, read_entry, sync_folder, write_entry
 from discrepancy.features.recipe import LazyFeatures
-
-try:
-    import fcntl
-except ImportError:  # not a POSIX system: leftovers of killed runs stay until someone deletes them
-    fcntl = None  # type: ignore[assignment]
+from discrepancy.locks import file_lock
 
 __all__ = ["FeatureCache", "Features"]
 
 logger = logging.getLogger(__name__)
 
-_UNFINISHED = ".writing-"
+_LOCK = ".lock"
+"""In the cache's folder: held while features get their final name."""
 
 
 class FeatureCache:
@@ -53,35 +48,37 @@ class FeatureCache:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
-    def path(self, recipe: LazyFeatures) -> Path:
-        """Where the features of `recipe` are, or would be."""
-        return self.root / recipe.fingerprint[:16]
+    def path(self, lazy: LazyFeatures) -> Path:
+        """Where the features of `lazy` are, or would be."""
+        return self.root / lazy.fingerprint[:16]
 
-    def has(self, recipe: LazyFeatures) -> bool:
-        """Whether the features of `recipe` are there and whole."""
-        return self._load(recipe) is not None
+    def has(self, lazy: LazyFeatures) -> bool:
+        """Whether the features of `lazy` are there and whole."""
+        return self._load(lazy) is not None
 
-    def get(self, recipe: LazyFeatures, *, progress: bool = True) -> Features:
-        """The features of `recipe`, from the cache if every byte is as it was written, or else computed anew.
+    def get(self, lazy: LazyFeatures, *, progress: bool = True) -> Features:
+        """The features of `lazy`, from the cache if every byte is as it was written, or else computed anew.
 
         Args:
-            recipe: what to compute.
+            lazy: what to compute.
             progress: shows a bar over the images (or over the bytes looked at), on a terminal only.
 
         Raises:
             InputError: the features do not fit on the disk or into float16, or are not finite.
         """
-        features = self._found(recipe, warn=True, progress=progress)
+        features = self._found(lazy, warn=True, progress=progress)
         if features is not None:
-            logger.info("features: %d images from the cache %s", recipe.count, features.path)
+            logger.info("features: %d images from the cache %s", lazy.count, features.path)
             return features
-        path = self.path(recipe)
-        logger.info("features: extracting %d images (%s) to %s", recipe.count, ", ".join(recipe.shapes), path)
+        path = self.path(lazy)
+        logger.info("features: extracting %d images (%s) to %s", lazy.count, ", ".join(lazy.shapes), path)
         try:
-            self._make_room(recipe)
-            with self._unfinished(recipe) as folder:
-                write_entry(recipe, folder, progress=progress)
-                return self._publish(recipe, folder)
+            self._make_room(lazy)
+            with claimed(self.root / UNFINISHED) as place:
+                folder = place / self.path(lazy).name
+                folder.mkdir()
+                write_entry(lazy, folder, progress=progress)
+                return self._publish(lazy, folder)
         except OSError as error:
             raise InputError(f"the features cannot be kept in {self.root}: {error}; expected room to write") from error
 
@@ -99,19 +96,19 @@ class FeatureCache:
         except InputError as error:
             raise InputError(f"no such features: {error}, as a run that starts at the beginning writes them") from error
 
-    def _load(self, recipe: LazyFeatures) -> Features | None:
+    def _load(self, lazy: LazyFeatures) -> Features | None:
         try:
-            return read_entry(self.path(recipe), recipe.fingerprint)
+            return read_entry(self.path(lazy), lazy.fingerprint)
         except InputError:
             return None
 
-    def _found(self, recipe: LazyFeatures, *, warn: bool = False, progress: bool = False) -> Features | None:
+    def _found(self, lazy: LazyFeatures, *, warn: bool = False, progress: bool = False) -> Features | None:
         """What is there, every byte of it looked at."""
-        path = self.path(recipe)
+        path = self.path(lazy)
         if not path.exists():
             return None
         try:
-            features = read_entry(path, recipe.fingerprint)
+            features = read_entry(path, lazy.fingerprint)
             check_bytes(features, progress=progress)
         except InputError as error:
             if warn:
@@ -119,75 +116,27 @@ class FeatureCache:
             return None
         return features
 
-    def _make_room(self, recipe: LazyFeatures) -> None:
+    def _make_room(self, lazy: LazyFeatures) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        for leftover in self.root.glob(f"{_UNFINISHED}*"):
-            with suppress(OSError), _locked(leftover, wait=False):  # a living process holds the lock of its own
-                logger.info("features: deleting what an interrupted run left behind in %s", leftover)
-                _remove(leftover)
+        delete_leftovers(self.root)
         free = shutil.disk_usage(self.root).free
-        if free < recipe.nbytes:
+        if free < lazy.nbytes:
             raise InputError(
-                f"the features need {recipe.nbytes / 2**30:.1f} GiB, but {self.root} has {free / 2**30:.1f} GiB "
+                f"the features need {lazy.nbytes / 2**30:.1f} GiB, but {self.root} has {free / 2**30:.1f} GiB "
                 "free; expected more room, fewer layers, or cache_dtype=float16"
             )
 
-    @contextmanager
-    def _unfinished(self, recipe: LazyFeatures) -> Iterator[Path]:
-        """A locked folder to write in, deleted afterwards unless it was renamed. The lock ends with the process."""
-        with ExitStack() as stack:
-            while True:
-                folder = self.root / f"{_UNFINISHED}{recipe.fingerprint[:16]}-{uuid.uuid4().hex[:8]}"
-                folder.mkdir()
-                stack.callback(shutil.rmtree, folder, ignore_errors=True)
-                with suppress(FileNotFoundError):
-                    stack.enter_context(_locked(folder, wait=True))
-                    if folder.exists():  # else another process took it for a leftover, just before the lock
-                        break
-            yield folder
-
-    def _publish(self, recipe: LazyFeatures, folder: Path) -> Features:
+    def _publish(self, lazy: LazyFeatures, folder: Path) -> Features:
         """Gives `folder` its final name, unless the same features are there by now; returns those that are there."""
-        path = self.path(recipe)
-        with _locked(self.root, wait=True):  # one writer at a time checks, renames and opens
-            if (features := self._found(recipe)) is not None:
+        path = self.path(lazy)
+        with file_lock(self.root / _LOCK):  # one writer at a time checks, renames and opens
+            if (features := self._found(lazy)) is not None:
                 return features  # another process was faster
-            damaged = folder.with_name(f"{folder.name}-damaged")
             with suppress(FileNotFoundError):  # the usual case: there is nothing in the way
-                path.rename(damaged)
+                path.rename(folder.with_name("damaged"))
             folder.rename(path)
-            _remove(damaged)
             sync_folder(self.root)
-            features = self._load(recipe)
+            features = self._load(lazy)
         if features is None:
             raise OSError(f"{path}: the features were written, but cannot be read back")
         return features
-
-
-@contextmanager
-def _locked(folder: Path, *, wait: bool) -> Iterator[None]:
-    """Holds a lock on `folder`; where there are no locks, goes on without one if it was ready to wait.
-
-    Raises:
-        OSError: the folder does not exist, or (without `wait`) the lock cannot be had now.
-    """
-    handle = os.open(folder, os.O_RDONLY) if fcntl else None
-    try:
-        if handle is not None:
-            with suppress(OSError) if wait else nullcontext():
-                fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        elif not wait:
-            raise OSError("this system has no locks")
-        yield
-    finally:
-        if handle is not None:
-            os.close(handle)
-
-
-def _remove(path: Path) -> None:
-    """Deletes a folder, or whatever else lies in the place of one; of a link only the link."""
-    with suppress(OSError):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ class Chain(nn.Module):
 
     Args:
         steps: the modules by name, in the order in which they run.
-        keep: names of the steps whose outputs are wanted, at least one; given back in the order of the chain.
+        keep: names of the steps whose outputs are kept, at least one; returned in the order of the chain.
 
     Raises:
         KeyError: `keep` names a step that does not exist.
@@ -44,7 +44,7 @@ class Chain(nn.Module):
         owner.add_module(leaf, module)
 
     def insert_after(self, step: str, name: str, module: nn.Module) -> None:
-        """Puts `module` behind `step`; the outputs kept do not change, the other names in the state dict neither.
+        """Insert `module` after `step`; the kept outputs and the other names in the state dict do not change.
 
         Raises:
             KeyError: the chain has no such step (it may have been cut before it), or already has that name.
@@ -56,7 +56,7 @@ class Chain(nn.Module):
         self.steps = (*self.steps[:place], name, *self.steps[place:])
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Runs the chain on `inputs` [N, C, H, W]; returns the kept outputs [N, C', h, w] by name, in order."""
+        """Run the chain on `inputs` [N, C, H, W]; return the kept outputs [N, C', h, w] by name, in order."""
         kept = {}
         value = inputs
         for name in self.steps:

@@ -11,7 +11,6 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ import torch
 from tqdm import tqdm
 
 from discrepancy.errors import InputError
-from discrepancy.features.recipe import CONTENTS, LazyFeatures, fingerprint_of
+from discrepancy.features.recipe import CONTENTS, LazyFeatures, Shape, fingerprint_of
 from discrepancy.features.statistics import ChannelStatistics
 from discrepancy.json_files import read_object
+from discrepancy.npy import NpyWriter
 
 CARD = "card.json"
 _PIECE = 1 << 22  # bytes
@@ -32,7 +32,7 @@ class Features(Mapping[str, np.ndarray]):
     """The features of N images: for each layer, in network order, a read-only memory-mapped array [N, C, h, w].
 
     Attributes:
-        fingerprint: the recipe's.
+        fingerprint: that of the lazy features which they were computed from.
         path: the folder of the cache.
         card: the content of its card.
     """
@@ -88,78 +88,72 @@ class Features(Mapping[str, np.ndarray]):
         return {layer: (np.array(table[layer]["mean"]), np.array(table[layer]["std"])) for layer in self._arrays}
 
 
-class _File:
-    """A new file and the CRC-32 of what was written to it."""
+class _Crc32:
+    """The CRC-32 of the bytes that were taken in."""
 
-    def __init__(self, path: Path) -> None:
-        # Plain writes and no memory map: a full disk is then an error, and nothing stays in this process's memory.
-        self._file = path.open("wb")
-        self.crc32 = 0
+    def __init__(self) -> None:
+        self.value = 0
 
-    def __enter__(self) -> _File:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    def write(self, data: bytes | memoryview) -> int:
-        """Append bytes."""
-        self.crc32 = zlib.crc32(data, self.crc32)
-        return self._file.write(data)
-
-    def sync(self) -> None:
-        """Bring it down to the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+    def update(self, data: memoryview) -> None:
+        """Take in more bytes."""
+        self.value = zlib.crc32(data, self.value)
 
 
-def write_entry(recipe: LazyFeatures, folder: Path, *, progress: bool) -> None:
+def write_entry(lazy: LazyFeatures, folder: Path, *, progress: bool) -> None:
     """Compute features and write them to an empty folder, down to the disk.
 
     Raises:
         InputError: they are not finite, or do not fit into float16.
-        ValueError: the recipe does not give what it says.
+        ValueError: the pieces are not what the lazy features say.
     """
-    statistics = {layer: ChannelStatistics(shape[1]) for layer, shape in recipe.shapes.items()}
+    statistics = {layer: ChannelStatistics(shape[1]) for layer, shape in lazy.shapes.items()}
+    checksums = {layer: _Crc32() for layer in lazy.shapes}
     with ExitStack() as stack:
-        files = {layer: stack.enter_context(_File(folder / f"{layer}.npy")) for layer in recipe.shapes}
-        for layer, file in files.items():
-            count, channels, height, width = recipe.shapes[layer]
-            header = {"descr": np.dtype(recipe.dtype).str, "fortran_order": False}
-            header["shape"] = (count, height, width, channels)
-            np.lib.format.write_array_header_1_0(file, header)
+        files = {layer: stack.enter_context(_writer(lazy, layer, folder, checksums[layer])) for layer in lazy.shapes}
         bar = stack.enter_context(
-            tqdm(total=recipe.count, desc="features", unit="image", disable=None if progress else True)
+            tqdm(total=lazy.count, desc="features", unit="image", disable=None if progress else True)
         )
-        for batch in recipe.batches():
-            for layer, file in files.items():
-                _append(file, batch[layer], statistics[layer], layer=layer, recipe=recipe)
-            bar.update(len(batch[layer]))
-        for layer, file in files.items():
-            if statistics[layer].count != recipe.count * prod(recipe.shapes[layer][2:]):
-                raise ValueError(f"{layer}: the recipe's batches do not add up to {recipe.count} images")
+        for piece in lazy.pieces():
+            for layer, maps in piece.items():
+                rows = maps.transpose(0, 2, 3, 1)
+                _update(statistics[layer], rows, layer, lazy.dtype)
+                files[layer].append(rows)
+            bar.update(len(maps))
+        for file in files.values():
             file.sync()
-    table = {layer: {"mean": kept.mean.tolist(), "std": kept.std.tolist()} for layer, kept in statistics.items()}
-    checks = {"statistics": _statistics_crc(table), "arrays": {layer: file.crc32 for layer, file in files.items()}}
-    card = {"fingerprint": recipe.fingerprint, **recipe.contents, "statistics": table, "crc32": checks}
-    with (folder / CARD).open("w", encoding="utf-8") as text:
-        json.dump(card, text, indent=1)
-        text.flush()
-        os.fsync(text.fileno())
+    _write_card(lazy, folder, statistics, {layer: checksum.value for layer, checksum in checksums.items()})
     sync_folder(folder)
 
 
-def _append(file: _File, maps: np.ndarray, table: ChannelStatistics, *, layer: str, recipe: LazyFeatures) -> None:
-    if maps.shape[1:] != recipe.shapes[layer][1:] or maps.dtype != recipe.dtype:
-        raise ValueError(f"{layer}: expected {recipe.shapes[layer]} {recipe.dtype}, found {maps.shape} {maps.dtype}")
-    rows = maps.transpose(0, 2, 3, 1)
+def _writer(lazy: LazyFeatures, layer: str, folder: Path, checksum: _Crc32) -> NpyWriter:
+    return NpyWriter(folder / f"{layer}.npy", _stored(lazy.shapes[layer]), np.dtype(lazy.dtype), checksum)
+
+
+def _stored(shape: Shape) -> Shape:
+    """The shape on disk, channels last."""
+    count, channels, height, width = shape
+    return count, height, width, channels
+
+
+def _update(table: ChannelStatistics, rows: np.ndarray, layer: str, dtype: str) -> None:
     try:
         for image in rows:
             table.update(image)
     except FloatingPointError as error:
-        advice = " or cache_dtype=float32" if recipe.dtype == "float16" else ""
-        raise InputError(f"{layer}: {error} in {recipe.dtype}; expected other weights{advice}") from error
-    file.write(np.ascontiguousarray(rows).data)
+        advice = " or cache_dtype=float32" if dtype == "float16" else ""
+        raise InputError(f"{layer}: {error} in {dtype}; expected other weights{advice}") from error
+
+
+def _write_card(
+    lazy: LazyFeatures, folder: Path, statistics: Mapping[str, ChannelStatistics], checksums: Mapping[str, int]
+) -> None:
+    table = {layer: {"mean": kept.mean.tolist(), "std": kept.std.tolist()} for layer, kept in statistics.items()}
+    checks = {"statistics": _statistics_crc(table), "arrays": checksums}
+    card = {"fingerprint": lazy.fingerprint, **lazy.contents, "statistics": table, "crc32": checks}
+    with (folder / CARD).open("w", encoding="utf-8") as text:
+        json.dump(card, text, indent=1)
+        text.flush()
+        os.fsync(text.fileno())
 
 
 def read_entry(path: Path, fingerprint: str) -> Features:
@@ -221,13 +215,12 @@ def _statistics_crc(table: Mapping[str, Any]) -> int:
     return zlib.crc32(json.dumps(table, sort_keys=True).encode())
 
 
-def _open(path: Path, layer: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+def _open(path: Path, layer: str, shape: Shape, dtype: str) -> np.ndarray:
     file = path / f"{layer}.npy"
     if not file.is_file():
         raise ValueError(f"{file.name} is missing")
     array = np.lib.format.open_memmap(file, mode="r")  # of all that np.load takes, a plain array only
-    count, channels, height, width = shape
-    stored = (count, height, width, channels)
+    stored = _stored(shape)
     whole = file.stat().st_size == array.offset + array.nbytes and array.flags.c_contiguous
     if array.shape != stored or array.dtype != dtype or not whole:
         raise ValueError(f"{file.name} has {array.shape} {array.dtype}, expected {stored} {dtype}")

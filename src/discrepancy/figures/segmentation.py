@@ -47,7 +47,7 @@ class Segmentations:
             )
 
     def __len__(self) -> int:
-        """Number of pictures: three per test image."""
+        """Return the number of pictures: three per test image."""
         return 3 * len(self.maps)
 
     def __iter__(self) -> Iterator[tuple[str, Picture]]:

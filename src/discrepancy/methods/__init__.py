@@ -1,1 +1,1 @@
-"""The methods: one folder per paper, beside what several of them share."""
+"""Detection methods, one folder per paper, and the code that several of them share."""

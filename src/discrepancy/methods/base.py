@@ -1,4 +1,4 @@
-"""The contract of every method: it learns from good images, and gives anomaly maps and scores of new ones.
+"""The interface of every method: it learns from good images, and returns anomaly maps and scores of new ones.
 
 A method is a folder below `methods`, or a package of its own that joins by the entry point group
 `discrepancy.methods`. `docs/extending.md` shows how to write one.
@@ -29,7 +29,7 @@ from discrepancy.training.loop import Epoch
 
 
 class Scored(NamedTuple):
-    """What a method says of N images: anomaly maps float32 [N, H, W] and image scores float32 [N], higher = worse."""
+    """Anomaly maps float32 [N, H, W] and image scores float32 [N] of N images, higher = more anomalous."""
 
     maps: Tensor
     image_scores: Tensor
@@ -37,11 +37,11 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The good images of a category, and what was made of them.
+    """The good images of a category, with features and preparations computed from them.
 
     Attributes:
         images: uint8 [N, 3, H, W], RGB: training images, then held-out ones; memory-mapped.
-        features: what the cache holds of these images, in the same order; None if the method caches nothing.
+        features: cached features of these images, in the same order; None if the method caches nothing.
         examples: number of training images.
         prepared: results of the method's preparations, by name.
     """
@@ -53,7 +53,7 @@ class TrainingData:
 
     @property
     def cached(self) -> Features:
-        """The features.
+        """The cached features.
 
         Raises:
             TypeError: the method caches none.
@@ -106,17 +106,17 @@ class Method(nn.Module, ABC):
     Attributes:
         backbone: the frozen pretrained network; not saved, named on the card by its digest.
         parameters_used: the method's parameters.
-        card: what the detector says of itself.
+        card: the detector's description of itself.
     """
 
     name: ClassVar[str]
-    """In file names, parameters and commands: `dfc`."""
+    """Name in files, parameters and commands: `dfc`."""
     title: ClassVar[str]
-    """As the paper writes it."""
+    """Name as in the paper."""
     Parameters: ClassVar[type[MethodParameters]]
     Card: ClassVar[type[BaseCard]] = BaseCard
     uses_cache: ClassVar[bool] = True
-    """Whether features of the good images are cached for training."""
+    """True if features of the good images are cached for training."""
     preparations: ClassVar[tuple[Preparation, ...]] = ()
 
     def __init__(self, backbone: Backbone, parameters: Any, card: Any) -> None:
@@ -132,7 +132,7 @@ class Method(nn.Module, ABC):
 
     @classmethod
     def reduction(cls, backbone: Backbone, parameters: Any, image_size: tuple[int, int]) -> Reduction | None:
-        """Return what the cache keeps of the layers' maps; None keeps them as they are.
+        """Return the reduction of the layers' maps before caching; None keeps them as they are.
 
         Called before any work is done, so this is the place to refuse what cannot be trained.
 
@@ -152,7 +152,7 @@ class Method(nn.Module, ABC):
     def from_card(cls, card: BaseCard, backbone: Backbone) -> Self:
         """Build a detector of this card's shape; its weights are still to be loaded.
 
-        Device and processes on the card say how it was trained and are ignored at inference.
+        Device and processes on the card record the training and are ignored at inference.
         """
         runtime = {"device": "auto", "processes": 1}
         known = {name: value for name, value in runtime.items() if name in cls.Parameters.model_fields}
@@ -198,26 +198,26 @@ class Method(nn.Module, ABC):
         return gaussian_blur(self.anomaly_maps(self.checked(images)), self.parameters_used.smoothing)
 
     def checked(self, images: Tensor | NDArray[np.uint8]) -> Tensor:
-        """Return images as the method takes them, on its device; see `score` for what is refused."""
+        """Return images as the method takes them, on its device; `score` lists what is refused."""
         return input_images(images, self.image_size, device=self.device)
 
     @property
     def device(self) -> torch.device:
-        """Where the method computes."""
+        """The device on which the method computes."""
         return self.backbone.scale.device
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of the images that it was trained on, px."""
+        """Height and width of the training images, px."""
         height, width = self.card.image_size
         return height, width
 
     def trained_tensors(self) -> dict[str, Tensor]:
-        """Return what was learnt: every tensor of the state dict outside the backbone, where and as it is."""
+        """Return the learnt tensors: the state dict outside the backbone, on their device and of their type."""
         return {key: value for key, value in self.state_dict().items() if not key.startswith("backbone.")}
 
     def trained_state(self) -> dict[str, Tensor]:
-        """Return what was learnt, on the CPU, to be saved."""
+        """Return the learnt tensors on the CPU, to be saved."""
         return {key: value.cpu().contiguous() for key, value in self.trained_tensors().items()}
 
 
@@ -262,7 +262,7 @@ def backbone_of(card: BaseCard, *, weights: str | None = None) -> Backbone:
 
     Args:
         card: the detector's.
-        weights: where the weights are; where they were at training unless given.
+        weights: location of the weights; by default that of the training.
 
     Raises:
         InputError: no such network, or its weights cannot be had.

@@ -1,4 +1,4 @@
-"""The card of a detector: what it is, what it was trained on, how it decides. Typed, versioned, JSON on disk."""
+"""The card of a detector: method, training data, parameters and thresholds. Typed, versioned, JSON on disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from discrepancy.errors import InputError
 from discrepancy.parameters import shortened
 
 FORMAT = 1
-"""Raised when cards begin to say something that earlier programs would take wrongly; cards without one are of 1."""
+"""Version of cards, raised when earlier programs would misread new ones; cards without one have version 1."""
 
 LARGEST = 1 << 14
 """Longest side of the images, px."""
@@ -25,7 +25,7 @@ _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class CardEntry(BaseModel):
-    """Part of a card. Values are of exactly these types, numbers are finite; further entries are kept as they are."""
+    """Part of a card. Values have exactly these types, numbers are finite; further entries are kept as they are."""
 
     model_config = ConfigDict(
         strict=True, extra="allow", allow_inf_nan=False, protected_namespaces=(), validate_by_name=True
@@ -33,7 +33,7 @@ class CardEntry(BaseModel):
 
 
 class NetworkEntry(CardEntry):
-    """The frozen network: its name, its layers, the digest of its weights and where they came from."""
+    """The frozen network: its name, layers, digest and source of its weights."""
 
     backbone: _Name
     layers: list[_Name] = Field(min_length=1, max_length=200)
@@ -44,12 +44,12 @@ class NetworkEntry(CardEntry):
 
     @property
     def options(self) -> dict[str, str]:
-        """What `build_backbone` takes besides name, layers and weights."""
+        """Arguments of `build_backbone` besides name, layers and weights."""
         return {name: getattr(self, name) for name in ("pooling", "padding") if name in self.model_fields_set}
 
 
 class ImageScoreEntry(CardEntry):
-    """How maps become image scores; sigma of the Gaussian before the maximum, px, 0: none."""
+    """Rule from maps to image scores; sigma of the Gaussian before the maximum, px, 0: none."""
 
     rule: str = ""
     sigma: float = Field(ge=0, le=LARGEST_SIGMA)
@@ -72,7 +72,7 @@ class ThresholdsEntry(CardEntry):
 
 
 class Card(CardEntry):
-    """Everything a detector says of itself. Methods with further typed entries extend it.
+    """A detector's description of itself. Methods with further typed entries extend it.
 
     Attributes:
         format: of the card.
@@ -80,12 +80,12 @@ class Card(CardEntry):
         parameters: of the method, JSON values.
         backbone: the frozen network.
         image_size: height and width of the images, px.
-        image_score: how maps become image scores.
+        image_score: rule from maps to image scores.
         thresholds: None until they are set.
         data_digest: digest of the sample table.
-        dataset: that it was trained on.
-        category: likewise.
-        preprocessing: how photographs became arrays.
+        dataset: name of the training data set.
+        category: name of its category.
+        preprocessing: parameters of ingestion.
         images: number of good images by split.
         versions: of the libraries.
         files: digests of the files beside the card, by name.
@@ -111,7 +111,7 @@ class Card(CardEntry):
         """Check JSON values and build the card from them.
 
         Raises:
-            InputError: the first entry that does not fit, what it is and what was expected; the caller names the file.
+            InputError: an entry does not fit; the message gives value and expectation, the caller names the file.
         """
         try:
             return cls.model_validate(dict(values))

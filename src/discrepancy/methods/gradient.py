@@ -1,4 +1,4 @@
-"""Methods that are trained by gradient descent on cached features, and then learn which residuals are usual."""
+"""Base of methods that are trained by gradient descent on cached features, and then learn the usual residuals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from discrepancy.training.loop import Checkpoint, Epoch, TrainingTask, fit
 
 
 class GradientMethod(Method):
-    """A method with a network to train. Subclasses say which, by which loss, and what is learnt afterwards."""
+    """A method with a network to train. Subclasses define the network, its loss, and the fit after training."""
 
     parameters_used: GradientParameters
 
@@ -41,10 +41,10 @@ class GradientMethod(Method):
 
     @abstractmethod
     def fit_residual_scaler(self, data: TrainingData) -> None:
-        """Learn from the training images, after training, which residuals are usual."""
+        """Learn the usual residuals from the training images, after training."""
 
     def set_up(self, data: TrainingData) -> None:
-        """Take over what is known before training: here the statistics of the features."""
+        """Set the values known before training: here the statistics of the features."""
         if self.parameters_used.standardise:
             self.set_statistics(data.cached.channel_statistics())
 
@@ -61,18 +61,21 @@ class GradientMethod(Method):
         return None
 
     def deciding(self, data: TrainingData) -> dict[str, Any]:
-        """Return what decides the weights besides parameters and features, JSON values."""
+        """Return the values besides parameters and features that decide the weights, as JSON values."""
         del data
         return {}
 
     def to_training_device(self) -> torch.device:
-        """Move to the device that the parameters name, and return it."""
+        """Move to the device of the parameters, and return it."""
         device = resolve_device(self.parameters_used.device)
         self.to(device)
         return device
 
     def train_network(self, data: TrainingData, checkpoint: Path | None = None) -> list[Epoch]:
-        """Train the network, alone or as one process of several. A finished training is taken from its checkpoint."""
+        """Train the network, alone or as one process of several.
+
+        A finished training is restored from its checkpoint.
+        """
         self.set_up(data)
         device = self.to_training_device()
         fingerprint = self.parameters_used.fingerprint(data.cached, examples=data.examples, **self.deciding(data))
@@ -87,13 +90,13 @@ class GradientMethod(Method):
         )
 
     def fit(self, data: TrainingData, checkpoint: Path | None = None) -> list[Epoch]:
-        """Train, in several processes if the parameters say so; then learn which residuals are usual.
+        """Train, in several processes if the parameters say so; then learn the usual residuals.
 
         Raises:
             DivergedError: the loss is not finite; the last good checkpoint is kept.
         """
         used = self.parameters_used
-        # Child processes leave the finished checkpoint, which the training in this process then takes up.
+        # Child processes leave the finished checkpoint, which the training in this process then restores.
         run_distributed(used.processes, used.device, _train_in_process, (type(self), used, self.card, data, checkpoint))
         history = self.train_network(data, checkpoint)
         self.fit_residual_scaler(data)

@@ -1,4 +1,4 @@
-"""What a detector is given to judge: checked, so that no other range or order of numbers gets a plausible score."""
+"""Input images of a detector, checked: another range or order of numbers would get a plausible score."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from discrepancy.errors import InputError
 
 
 def input_images(images: Any, size: tuple[int, int], *, device: torch.device) -> Tensor:
-    """Images as a detector takes them: uint8 [N, 3, H, W] with N > 0.
+    """Return images as a detector takes them: uint8 [N, 3, H, W] with N > 0.
 
     Args:
         images: a tensor of these, or a NumPy array, which is copied to the device.

@@ -1,4 +1,4 @@
-"""Parameters that methods share: the frozen network and the anomaly maps of all, the training of some."""
+"""Parameters that methods have in common: the frozen network and the anomaly maps of all, the training of some."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class MethodParameters(Parameters):
     RUNTIME_FIELDS = frozenset({"device", "weights"})
 
     DEFAULT_LAYERS: ClassVar[Mapping[str, list[str]]] = {}
-    """The layers that the method uses where none are named, by backbone; the backbone's own choice for others."""
+    """The method's default layers, by backbone; the backbone's own choice for others."""
 
     backbone: str = Field("tf_efficientnet_lite0", description="frozen network")
     weights: str = Field("auto", description="auto, a published name, or the path of a weights file")
     pooling: Literal["max", "avg"] = Field("max", description="pooling of a vgg19 backbone")
-    padding: Literal["reflect", "zeros"] = Field("reflect", description="what lies beyond the border")
+    padding: Literal["reflect", "zeros"] = Field("reflect", description="values beyond the border")
     layers: list[str] | None = Field(None, min_length=1, description="layers to use, a+b; default: the method's")
     cache_dtype: Literal["float32", "float16"] = Field("float32", description="type of the cached features")
 
@@ -62,7 +62,7 @@ class MethodParameters(Parameters):
 
     @property
     def backbone_options(self) -> Mapping[str, str]:
-        """What `build_backbone` takes besides name and layers."""
+        """Arguments of `build_backbone` besides name and layers."""
         return {"weights": self.weights, "pooling": self.pooling, "padding": self.padding}
 
 
@@ -116,8 +116,8 @@ class GradientParameters(MethodParameters):
 
         Args:
             features: of the good images, in order.
-            examples: how many of these are for training.
-            more: what else decides, JSON values.
+            examples: number of training images among them.
+            more: further values that decide the weights, JSON values.
         """
         deciding = self.model_dump(exclude={*self.RUNTIME_FIELDS, *self.SCORING_FIELDS})
         versions = [torch.__version__, version("discrepancy")]

@@ -28,7 +28,7 @@ DEFAULT = "dfc"
 
 
 class Registry(Mapping[str, "type[Method]"]):
-    """Method classes by name. Names cost nothing; a class, and PyTorch, is imported when it is asked for."""
+    """Method classes by name. Names cost nothing; a class, and PyTorch, is imported on access."""
 
     @cached_property
     def _places(self) -> dict[str, EntryPoint]:

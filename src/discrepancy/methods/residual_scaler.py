@@ -1,6 +1,6 @@
-"""How residuals become an error: by what is usual on good images, per channel, jointly, and per position.
+"""Scaling of residuals by their statistics on good images, per channel, jointly, and per position.
 
-Ours, not the paper's (which takes raw residuals): a residual counts for as much as it is rare on good images.
+This is ours, not the paper's (which takes raw residuals): a residual counts the more, the rarer it is on good images.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ Residuals = Sequence[Tensor]
 """One map [N, C, h, w] per layer."""
 
 POSITION_SIGMA = 6 / 256
-"""Sigma of the Gaussian that smooths the mean good map, as a share of the shorter side."""
+"""Sigma of the Gaussian that smooths the mean normal map, as a share of the shorter side."""
 
 
 class ResidualScaler(nn.Module):
-    """From residuals to an error map, learnt from good images after training.
+    """Map from residuals to an error map, learnt from good images after training.
 
     Args:
         channels: of each layer.
         image_size: height and width of the anomaly maps, px.
         kind: `raw` leaves residuals as they are, `diagonal` divides each channel by its deviation on good images,
             `whitened` takes the squared Mahalanobis distance under their covariance, over the number of channels.
-        by_position: divide the map by what is usual at each position of good images (smoothed); helps where parts lie
-            alike, and changes little where they do not.
+        by_position: divide the map by the mean of good images at each position (smoothed); helps if parts are aligned,
+            and changes little otherwise.
         align_corners: of the bilinear upsampling.
     """
 
@@ -58,15 +58,18 @@ class ResidualScaler(nn.Module):
             self.register_buffer("position", torch.ones(image_size))
 
     def forward(self, residuals: Residuals) -> Tensor:
-        """Error maps of residuals, one [N, C, h, w] per layer -> [N, H, W], 0 or larger."""
+        """Compute error maps of residuals, one [N, C, h, w] per layer -> [N, H, W], 0 or larger."""
         return self.relative(self._sum(residuals))
 
     def relative(self, maps: Tensor) -> Tensor:
-        """Maps [N, H, W] divided by what is usual at each position, if that is wanted."""
+        """Divide maps [N, H, W] by the usual value at each position, if `by_position` is set."""
         return maps / self.position if self.by_position else maps
 
     def _sum(self, residuals: Residuals) -> Tensor:
-        """Mean squared residual per layer, upsampled, summed; maps of one size are summed first, which is the same."""
+        """Return the mean squared residual per layer, upsampled and summed.
+
+        Maps of one size are summed before upsampling, which is exact.
+        """
         sums: dict[tuple[int, ...], Tensor] = {}
         for index, residual in enumerate(residuals):
             error = self.weighed(index, residual).square().mean(1, keepdim=True)
@@ -79,7 +82,7 @@ class ResidualScaler(nn.Module):
         return maps[0] if len(maps) == 1 else torch.stack(maps).sum(0)
 
     def weighed(self, index: int, residual: Tensor) -> Tensor:
-        """The residual of a layer, [N, C, h, w], in units of what is usual on good images."""
+        """Return the residual of a layer, [N, C, h, w], in units of its usual size on good images."""
         if self.kind == "raw":
             return residual
         return F.conv2d(residual, self.get_buffer(f"matrix_{index}")[:, :, None, None])
@@ -98,7 +101,7 @@ class ResidualScaler(nn.Module):
 
     @torch.no_grad()
     def fit_matrices(self, batches: Iterable[Residuals]) -> None:
-        """Learn what is usual in each channel, from the residuals of good images."""
+        """Learn the usual residual of each channel from good images."""
         moments: dict[int, Tensor] = {}
         positions: dict[int, int] = {}
         for residuals in batches:
@@ -112,7 +115,7 @@ class ResidualScaler(nn.Module):
 
     @torch.no_grad()
     def fit_position(self, batches: Iterable[Tensor]) -> None:
-        """Learn what is usual at each position, from maps [N, H, W] of good images, not yet divided by anything."""
+        """Learn the usual value at each position, from maps [N, H, W] of good images before normalisation."""
         total, count = torch.zeros(self.image_size, dtype=torch.float64), 0
         for maps in batches:
             total += maps.sum(0).double().cpu()
@@ -121,7 +124,7 @@ class ResidualScaler(nn.Module):
 
 
 def weighing_matrix(moment: Tensor, kind: Kind) -> Tensor:
-    """The matrix W [C, C] that weighs residuals r: the error is |W r|^2 / C.
+    """Return the matrix W [C, C] that scales residuals r: the error is |W r|^2 / C.
 
     Args:
         moment: second moments of the residual on good images, [C, C], float64.
@@ -134,7 +137,9 @@ def weighing_matrix(moment: Tensor, kind: Kind) -> Tensor:
 
 
 def position_scale(mean_map: Tensor) -> Tensor:
-    """What is usual at each position: the mean map of good images, smoothed, plus half its mean (to bound the gain).
+    """Return the usual value at each position: the smoothed mean map of good images plus half its mean.
+
+    The added half bounds the gain.
 
     Args:
         mean_map: mean over good images of the error map, [H, W], 0 or larger.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
-    """Gaussian smoothing of maps [N, H, W], sigma in px, reflected borders, cut off at 4 sigma; 0 changes nothing."""
+    """Smooth maps [N, H, W] by a Gaussian, sigma in px, reflected borders, cut off at 4 sigma; 0 changes nothing."""
     if sigma <= 0:
         return maps
     reach = min(int(4 * sigma + 0.5), min(maps.shape[-2:]) - 1)

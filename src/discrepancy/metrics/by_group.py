@@ -25,7 +25,7 @@ class PixelMetrics(NamedTuple):
 
 
 class _Shared(NamedTuple):
-    """What all groups have in common.
+    """Counts that all groups have in common.
 
     Attributes:
         thresholds: the distinct anomalous scores of all groups, ascending `[D]`.
@@ -43,7 +43,7 @@ class _Shared(NamedTuple):
 def pixel_metrics_by_group(
     maps: ArrayLike, masks: ArrayLike, groups: Sequence[Group | None], *, fpr_limit: float = 0.30
 ) -> dict[Group, PixelMetrics]:
-    """Pixel AUROC and AUPRO of each group of images, taken together with the images that all groups share.
+    """Compute pixel AUROC and AUPRO of each group of images, together with the images that all groups share.
 
     Equal to `auroc` and `aupro` of the maps of the group and the shared ones, but each map is sorted once instead of
     once per group and metric. Besides one chunk of sorted pixels this takes memory for the anomalous pixels only.
@@ -100,7 +100,7 @@ def _metrics(
 def _rank(
     scores: NDArray, anomalous: NDArray[np.bool_], rows: NDArray[np.intp], common: _Shared
 ) -> tuple[Ranks, NDArray[np.intp]]:
-    """`rank` of the images `rows` and the shared ones, whose pixels are counted already."""
+    """Return `rank` of the images `rows` and the shared ones, whose pixels are counted already."""
     inside = np.concatenate([scores[row][anomalous[row]] for row in rows])
     thresholds, position, counts = np.unique(inside, return_inverse=True, return_counts=True)
     below, up_to = count_all(scores, thresholds, name="maps", rows=rows)

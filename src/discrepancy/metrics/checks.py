@@ -1,4 +1,4 @@
-"""What every metric asks of its input: numbers, fitting shapes, labels that are 0 or 1, no NaN."""
+"""Checks of the input of every metric: numbers, matching shapes, labels that are 0 or 1, no NaN."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def as_masks(masks: ArrayLike, *, maps: NDArray) -> NDArray[np.bool_]:
     """Return the masks of `maps`, both `[N, H, W]`, as an array.
 
     Raises:
-        InputError: the shapes differ, or the masks are not boolean (a grey mask has to be thresholded by whoever
-            knows its rule).
+        InputError: the shapes differ, or the masks are not boolean (the caller has to threshold a grey mask,
+            as only the caller knows its rule).
     """
     areas = as_numbers(masks, name="masks")
     if areas.dtype != np.bool_:

@@ -1,4 +1,4 @@
-"""How well thresholded anomaly maps cover the defects: AUPRO and IoU, exact over all thresholds.
+"""Overlap of thresholded anomaly maps with the defects: AUPRO and IoU, exact over all thresholds.
 
 A region is an 8-connected component of a mask: the component itself, never its hole-filled hull (Bergmann et al., "The
 MVTec Anomaly Detection Dataset", IJCV 2021, define the per-region overlap on components). Maps are taken raw.
@@ -24,11 +24,11 @@ MOST_IN_MEMORY = 1 << 28
 
 
 def aupro(maps: ArrayLike, masks: ArrayLike, *, fpr_limit: float = 0.30) -> float:
-    """Area under the per-region overlap curve up to a false-positive rate, divided by that rate.
+    """Compute the area under the per-region overlap curve up to a false-positive rate, divided by that rate.
 
-    Per threshold, the overlap is the share of a region's pixels that score at least the threshold, averaged over all
-    regions of the data set (small ones count as much as large ones); the false-positive rate is taken over all pixels
-    outside the masks, good images included. The curve is linear inside ties and interpolated at the limit.
+    Per threshold, the overlap is the share of a region's pixels that score at least the threshold. It is averaged over
+    all regions of the data set: small ones count as much as large ones. The false-positive rate is taken over all
+    pixels outside the masks, good images included. The curve is linear inside ties and interpolated at the limit.
 
     Args:
         maps: anomaly maps `[N, H, W]`, higher = more anomalous; may be a `np.memmap`.
@@ -50,7 +50,7 @@ def aupro(maps: ArrayLike, masks: ArrayLike, *, fpr_limit: float = 0.30) -> floa
 def pro_curve(
     maps: ArrayLike, masks: ArrayLike, *, fpr_limit: float = 0.30, points: int = 2000
 ) -> tuple[NDArray, NDArray]:
-    """Per-region overlap over the false-positive rate, from (0, 0) up to the limit, for a figure.
+    """Compute the per-region overlap over the false-positive rate, from (0, 0) up to the limit, for a figure.
 
     Args:
         maps: `[N, H, W]`, higher = more anomalous.
@@ -74,10 +74,10 @@ def pro_curve(
 
 
 def best_iou(maps: ArrayLike, masks: ArrayLike) -> float:
-    """Best mean IoU: the mean over anomalous images of |found and marked| / |found or marked|, at the best threshold.
+    """Compute the best mean IoU: the mean over anomalous images of |found and marked| / |found or marked|.
 
-    One threshold serves all images; images without any marked pixel take no part. This is the measure that DFR's and
-    DFC's tables call IoU, there over a grid of thresholds, here over all of them.
+    One threshold, the best, serves all images; images without any marked pixel take no part. This is the measure that
+    DFR's and DFC's tables call IoU, there over a grid of thresholds, here over all of them.
 
     Intervals of thresholds are cut into pieces as long as they may hold a better value: inside one, no image can find
     more than at its lower end, nor raise fewer false alarms than at its upper end. The maps of the anomalous images
@@ -145,7 +145,7 @@ def _mean_iou(
 
 
 def region_weights(masks: NDArray[np.bool_], rows: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
-    """Weight of each anomalous pixel in the mean per-region overlap: 1 / (size of its region * number of regions).
+    """Return the weight of each anomalous pixel in the mean per-region overlap: 1 / (region size * number of regions).
 
     Args:
         masks: `[N, H, W]`.
@@ -173,7 +173,7 @@ def region_weights(masks: NDArray[np.bool_], rows: NDArray[np.intp] | None = Non
 def region_gains(
     ranks: Ranks, position: NDArray[np.intp], masks: NDArray[np.bool_], rows: NDArray[np.intp] | None = None
 ) -> NDArray[np.float64]:
-    """Gain in mean per-region overlap at each threshold `[D]`, from the positions `[P]` that `rank` gives.
+    """Return the gain in mean per-region overlap at each threshold `[D]`, from the positions `[P]` that `rank` gives.
 
     `masks` and `rows` are those of `region_weights`.
     """
@@ -182,7 +182,7 @@ def region_gains(
 
 
 def aupro_of(ranks: Ranks, gains: NDArray[np.float64], *, fpr_limit: float) -> float:
-    """AUPRO from ranks that hold both classes and the gains `[D]` in overlap."""
+    """Return the AUPRO from ranks that hold both classes and the gains `[D]` in overlap."""
     # Each threshold adds its gain from its false-positive rate on: an area of gain * (limit - rate). Where good pixels
     # tie, the gain comes linearly between the rate above and the rate at the threshold, cut at the limit.
     start = np.minimum(ranks.fpr_above, fpr_limit)

@@ -1,4 +1,4 @@
-"""How well scores put anomalous samples before good ones: AUROC, average precision and F1.
+"""Ranking of anomalous samples above good ones: AUROC, average precision and F1.
 
 A sample is an image (one score, one label per image) or a pixel (anomaly maps and masks `[N, H, W]`, taken as a whole:
 every pixel of every image counts alike). All values are exact over all thresholds; ties are not broken by the order.
@@ -15,7 +15,9 @@ from discrepancy.metrics.ranks import Ranks, rank
 
 
 def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Area under the ROC curve: the chance that an anomalous sample scores above a good one, ties counting half.
+    """Compute the area under the ROC curve, exactly.
+
+    It is the chance that an anomalous sample scores above a good one, ties counting half.
 
     Args:
         scores: `[n, ...]`, any finite or infinite numbers, higher = more anomalous.
@@ -37,7 +39,7 @@ def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Area under the precision-recall curve as a step function: sum of precision times gain in recall.
+    """Compute the area under the precision-recall curve as a step function: sum of precision times gain in recall.
 
     Args:
         scores: `[n, ...]`, higher = more anomalous.
@@ -56,7 +58,9 @@ def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def f1_max(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Best F1 (harmonic mean of precision and recall) over all thresholds. Chosen on the labels: optimistic.
+    """Compute the best F1 (harmonic mean of precision and recall) over all thresholds.
+
+    The threshold is chosen on the labels, so the value is optimistic.
 
     Args:
         scores: `[n, ...]`, higher = more anomalous.
@@ -72,7 +76,7 @@ def f1_max(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def f1_max_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Threshold at which `f1_max` is reached with the rule "anomalous iff score > threshold".
+    """Return the threshold at which `f1_max` is reached with the rule "anomalous iff score > threshold".
 
     It is the number just below the lowest score that still counts as anomalous; of several thresholds with the same
     F1 it is the highest, which marks the least. Being chosen on test labels it is an oracle, never to be used for
@@ -92,7 +96,7 @@ def f1_max_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def roc_curve(scores: ArrayLike, labels: ArrayLike, *, points: int = 2000) -> tuple[NDArray, NDArray]:
-    """ROC curve from (0, 0) to (1, 1), for a figure.
+    """Compute the ROC curve from (0, 0) to (1, 1), for a figure.
 
     Args:
         scores: `[n, ...]`, higher = more anomalous.
@@ -111,7 +115,7 @@ def roc_curve(scores: ArrayLike, labels: ArrayLike, *, points: int = 2000) -> tu
 
 
 def auroc_of(ranks: Ranks) -> float:
-    """AUROC from ranks that hold both classes."""
+    """Return the AUROC from ranks that hold both classes."""
     # Whole numbers until the one division. A sum of 64 bits would overflow from some billions of samples on, so the two
     # halves of each product are summed apart.
     products = ranks.anomalous_at * (ranks.good_below + ranks.good_up_to)
@@ -120,24 +124,24 @@ def auroc_of(ranks: Ranks) -> float:
 
 
 def average_precision_of(ranks: Ranks) -> float:
-    """Average precision from ranks that hold an anomalous sample."""
+    """Return the average precision from ranks that hold an anomalous sample."""
     precision = ranks.true_positives / (ranks.true_positives + ranks.false_positives)
     return float((ranks.anomalous_at * precision).sum()) / ranks.anomalous
 
 
 def f1_max_of(ranks: Ranks) -> float:
-    """F1-max from ranks that hold an anomalous sample."""
+    """Return the F1-max from ranks that hold an anomalous sample."""
     return float(_f1(ranks).max())
 
 
 def _f1(ranks: Ranks) -> NDArray[np.float64]:
-    """F1 when everything that scores at least each threshold counts as anomalous `[D]`."""
+    """Return F1 when everything that scores at least each threshold counts as anomalous `[D]`."""
     # F1 = 2 TP / (predicted + actual). Between two anomalous scores only false positives come: never a maximum.
     return 2 * ranks.true_positives / (ranks.true_positives + ranks.false_positives + ranks.anomalous)
 
 
 def corners(ranks: Ranks, gains: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Corners of the curve that rises by `gains` `[D]` (summing to 1) at each threshold, over the false-positive rate.
+    """Return the curve's corners: it rises by `gains` `[D]` (summing to 1) per threshold, over the false-positive rate.
 
     Good samples that tie with anomalous ones make a sloped piece, as everywhere in the literature: the order inside
     a tie is unknown, so both counts grow together.

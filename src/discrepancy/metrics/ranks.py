@@ -1,8 +1,8 @@
-"""Where each anomalous score stands among the good ones: the one sort from which every metric here follows.
+"""Ranks of the anomalous scores among the good ones: the one sort from which every metric here follows.
 
-AUROC, AP, F1 and AUPRO change only where the threshold passes the score of an anomalous sample. So nothing has to be
-known but, for each distinct anomalous score, how many good scores lie below it and how many equal it. A sort of the
-values (no argsort) and two binary searches tell, exactly, ties included.
+AUROC, AP, F1 and AUPRO change only where the threshold passes the score of an anomalous sample. So two counts suffice
+for each distinct anomalous score: the good scores below it, and those equal to it. A sort of the values (no argsort)
+and two binary searches give them exactly, ties included.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CHUNK = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """The distinct anomalous scores and their places among the good scores.
+    """The distinct anomalous scores and their ranks among the good scores.
 
     Attributes:
         thresholds: the distinct anomalous scores, ascending `[D]`.
@@ -64,12 +64,12 @@ class Ranks:
 
 
 def rank(scores: NDArray, anomalous: NDArray[np.bool_], *, name: str) -> tuple[Ranks, NDArray[np.intp]]:
-    """Rank the anomalous among the good.
+    """Rank the anomalous scores among the good ones.
 
     Args:
         scores: `[n, ...]`, higher = more anomalous. May be a `np.memmap`: it is read in chunks.
         anomalous: of the same shape.
-        name: what to call the scores in an error message.
+        name: name of the scores in an error message.
 
     Returns:
         the ranks, and for each anomalous sample, in the order of `scores[anomalous]` `[P]`, the index of its score
@@ -93,7 +93,7 @@ def count_all(
     Args:
         scores: `[n, ...]`; may be a `np.memmap`.
         thresholds: distinct values, ascending `[D]`. Without any nothing is read.
-        name: what to call the scores in an error message.
+        name: name of the scores in an error message.
         rows: the entries along the first axis that count; all unless given.
 
     Raises:
@@ -123,7 +123,7 @@ def without_anomalous(
     *,
     size: int,
 ) -> Ranks:
-    """The ranks, from counts of good and anomalous samples together.
+    """Return the ranks from counts of good and anomalous samples together.
 
     Picking the good ones out of the array first would cost more than sorting the few others with them: their ranks are
     known, and taken off here.

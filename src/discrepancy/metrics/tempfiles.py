@@ -1,4 +1,4 @@
-"""Arrays that are needed for a while and may not fit in memory: in a temporary file that no one has to delete."""
+"""Arrays that are needed for a while and may not fit in memory: in a temporary file that deletes itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thresholds from held-out good images only, with a statement of how much so few images can tell."""
+"""Thresholds from held-out good images only, with the uncertainty that so few images leave."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Threshold:
 
 
 def threshold_at_fpr(good_scores: ArrayLike, *, fpr: float = 0.01, images: int | None = None) -> Threshold:
-    """Lowest score of good images that at most a share `fpr` of their scores exceeds.
+    """Return the lowest score of good images that at most a share `fpr` of their scores exceeds.
 
     Two uses: image scores `[N]` give the threshold for images, anomaly maps `[N, H, W]` the one for pixels. Scores of
     test images never belong here. The scores are read in chunks, a `np.memmap` of any size will do: at most
@@ -97,9 +97,9 @@ def threshold_at_fpr(good_scores: ArrayLike, *, fpr: float = 0.01, images: int |
 
 
 def allowed_above(count: int, fpr: float) -> int:
-    """Most of `count` scores that may lie above a threshold: the largest k with k / count <= fpr."""
+    """Return the number of `count` scores that may lie above a threshold: the largest k with k / count <= fpr."""
     allowed = int(fpr * count)
-    # The product is rounded (0.29 * 100 is 28.99...); the quotient is what is promised.
+    # The product is rounded (0.29 * 100 is 28.99...); the quotient has to hold.
     if (allowed + 1) / count <= fpr:
         return allowed + 1
     return allowed - 1 if allowed / count > fpr else allowed

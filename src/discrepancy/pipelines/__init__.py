@@ -1,1 +1,1 @@
-"""Kedro pipelines: thin wiring of the rooms."""
+"""Kedro pipelines: thin wiring of the other packages."""

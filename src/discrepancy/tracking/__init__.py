@@ -1,1 +1,1 @@
-"""MLflow: a run for each run of a pipeline, with what the catalog marks, and an end that tells what happened."""
+"""Tracking by MLflow: each run of a pipeline, with the outputs marked in the catalog, and its final state."""

@@ -1,4 +1,4 @@
-"""Where MLflow's database and files are."""
+"""Locations of MLflow's database and files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 VARIABLE: Final = "MLFLOW_TRACKING_URI"
 _EXPORTED: Final = "DISCREPANCY_TRACKING_URI"
-"""What kedro-mlflow has put into `VARIABLE`: no other project, nor a child process, takes it for the user's wish."""
+"""Value that kedro-mlflow has set for `VARIABLE`: no other project, nor a child process, takes it for the user's."""
 _LOCATIONS: Final = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -28,10 +28,10 @@ _LOCATIONS: Final = (
 
 
 def use_project(context: KedroContext) -> bool:
-    """Have `conf/*/mlflow.yml` mean this project's folder, and the user's `MLFLOW_TRACKING_URI` win over it.
+    """Have `conf/*/mlflow.yml` refer to this project's folder, and the user's `MLFLOW_TRACKING_URI` override it.
 
     Returns:
-        Whether the user has set that variable.
+        True if the user has set that variable.
 
     Raises:
         MissingConfigException: there is no such configuration folder.
@@ -55,7 +55,7 @@ def use_project(context: KedroContext) -> bool:
 
 
 def note_export(*, of_user: bool) -> None:
-    """Remember what kedro-mlflow has put into the environment, if it is not the user's own wish."""
+    """Remember the address that kedro-mlflow has put into the environment, unless the user has set it."""
     if of_user:
         os.environ.pop(_EXPORTED, None)
     elif VARIABLE in os.environ:
@@ -63,7 +63,7 @@ def note_export(*, of_user: bool) -> None:
 
 
 def shown_address(project: Path) -> str:
-    """Return how to look at the runs: a command for a database, the address of a server."""
+    """Return the way to view the runs: a command for a database, the address of a server."""
     address = os.environ.get(VARIABLE, "")
     if address.startswith(("http://", "https://")):
         return address
@@ -86,13 +86,13 @@ def database_uri(project: Path) -> str:
 
 
 def move_artifacts(database: Path, experiment: str, location: str) -> None:
-    """Have a database that was moved or copied with its project point to the files beside it.
+    """Have a database that was moved or copied with its project refer to the files beside it.
 
     MLflow keeps absolute addresses: after a move, new files would go to the old place, and old ones be lost.
 
     Args:
         database: SQLite; none yet is fine.
-        experiment: whose files are all in one folder of the project.
+        experiment: name of the experiment; all its files are in one folder of the project.
         location: the address of that folder now.
     """
     if not database.is_file():

@@ -1,4 +1,4 @@
-"""MLflow hears of every run: what was given, what the catalog marks, and how it ended."""
+"""Kedro hooks that record every run in MLflow: parameters, marked outputs, and the final state."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from discrepancy.atomic import alone
 from discrepancy.errors import InputError
+from discrepancy.locks import file_lock
 from discrepancy.methods.registry import DEFAULT, METHODS
 from discrepancy.parameters import Parameters
 from discrepancy.tracking.address import configured, move_artifacts, note_export, use_project
@@ -24,7 +24,7 @@ DATABASE = "mlflow.db"
 
 
 class TrackingHooks:
-    """Begins the MLflow run that kedro-mlflow goes on with, logs what is marked `metadata: {mlflow: {as: ...}}`."""
+    """Hooks that begin kedro-mlflow's MLflow run and log datasets marked `metadata: {mlflow: {as: ...}}`."""
 
     def __init__(self) -> None:
         self._context: KedroContext
@@ -38,14 +38,14 @@ class TrackingHooks:
 
     @hook_impl(wrapper=True)
     def after_context_created(self, context: KedroContext) -> Generator[None]:
-        """Say where MLflow's files are, before kedro-mlflow asks; then end the runs that were killed."""
+        """Set the location of MLflow's files before kedro-mlflow asks; then end the runs that were killed."""
         self._interrupted()
         self._context = context
         project = Path(context.project_path)
         of_user = use_project(context)
         name, location = configured(context.config_loader["mlflow"])
         # Two processes that make the database, or the experiment, at once would get in each other's way.
-        with alone(project / f".{DATABASE}.lock"):
+        with file_lock(project / f".{DATABASE}.lock"):
             if location == (project / "mlartifacts").as_uri():
                 move_artifacts(project / DATABASE, name, location)
             yield
@@ -55,7 +55,7 @@ class TrackingHooks:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Begin the run, named and tagged, for kedro-mlflow to take up.
+        """Begin the run, named and tagged, for kedro-mlflow to continue.
 
         Raises:
             InputError: two methods at once.
@@ -81,7 +81,7 @@ class TrackingHooks:
 
         client = mlflow.MlflowClient(configuration.server.mlflow_tracking_uri)
         tags = self._tags(method, version)
-        given = mlflow.active_run()  # of whoever started this process, to whom it belongs
+        given = mlflow.active_run()  # belongs to the code that started this process
         self._run_id = given.info.run_id if given else configuration.tracking.run.id
         if self._run_id is None:
             experiment = configuration.tracking.experiment._experiment.experiment_id
@@ -119,23 +119,31 @@ class TrackingHooks:
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        """Tag a run that starts in the middle, too, with the data of its detector."""
+        """Tag a run that starts in the middle with the data of its detector, too."""
         if dataset_name.endswith(".card") and self._run_id is not None:
             tag_card(self._client, self._run_id, data)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Log what is marked. By the run's id, as steps may be in threads of their own."""
+        """Log a marked dataset, by the run's id, as steps may be in threads of their own."""
         self._saved = True
         if self._run_id is None or (how := self._marked.get(dataset_name)) is None:
             return
         dataset = self._catalog.get(dataset_name)
         if how["as"] == "figure":
-            log_figure(self._client, self._run_id, Path(dataset._get_load_path()))
+            with dataset.local_copy() as path:
+                log_figure(self._client, self._run_id, path)
         elif how["as"] == "detector":
-            log_detector(self._client, self._run_id, Path(dataset._get_load_path()), data.card)
+            with dataset.local_copy() as folder:
+                log_detector(self._client, self._run_id, folder, data.card)
         else:
             LOGGERS[how["as"]](self._client, self._run_id, data, how.get("file", dataset_name))
+
+    @hook_impl
+    def after_node_run(self) -> None:
+        """End the run if Ctrl+C or SIGTERM came in the step and was swallowed there."""
+        if self._run is not None:
+            self._run.raise_if_interrupted()
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
@@ -146,7 +154,14 @@ class TrackingHooks:
 
     @hook_impl(trylast=True)
     def on_pipeline_error(self) -> None:
-        """Keep the run, which kedro-mlflow has ended as FAILED."""
+        """Keep the run, which kedro-mlflow has ended as FAILED; one that was interrupted was killed.
+
+        Raises:
+            KeyboardInterrupt: the error comes from Ctrl+C.
+            SystemExit: the error comes from SIGTERM.
+        """
+        if self._run is not None:
+            self._run.raise_if_interrupted()
         self._end()
 
     def _end(self) -> None:
@@ -171,7 +186,7 @@ def _one_method(names: list[str]) -> None:
 
 
 def _forget_run() -> None:
-    """Keep kedro-mlflow from opening this process's last run again, in the steps of a pipeline that is not tracked."""
+    """Prevent kedro-mlflow from reopening this process's last run in the steps of a pipeline that is not tracked."""
     from kedro_mlflow.framework.hooks.mlflow_hook import mlflow_hook
 
     mlflow_hook.run_id = None

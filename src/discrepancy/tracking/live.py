@@ -1,4 +1,4 @@
-"""The MLflow runs of living processes: what is killed does not stay RUNNING."""
+"""MLflow runs of living processes: a killed run does not stay RUNNING."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from discrepancy.atomic import abandoned, claimed
 from discrepancy.datasets.origin import read_note, write_note
@@ -21,7 +21,7 @@ from discrepancy.tracking.address import database_uri
 logger = logging.getLogger(__name__)
 
 FOLDER: Final = ".running"
-"""In the project's folder: a folder for each run that is under way, locked by its process."""
+"""Folder in the project with a folder for each run in progress, locked by its process."""
 TAG: Final = "discrepancy.process"
 _NOTE: Final = "run.json"
 
@@ -67,7 +67,8 @@ class LiveRun:
         else:
             client.update_run(run_id, status="RUNNING")
         self.run_id = run_id
-        self._stack.enter_context(_ending_at_sigterm())
+        self._signal: int | None = None
+        self._stack.enter_context(self._noting_signals())
         atexit.register(self.kill)
 
     def kill(self) -> None:
@@ -78,7 +79,7 @@ class LiveRun:
             active = mlflow.active_run()
             if active and active.info.run_id == self.run_id:
                 mlflow.end_run("KILLED")  # or MLflow ends it as FINISHED when the process ends
-            elif self._client.get_run(self.run_id).info.status == "RUNNING":
+            elif self._signal or self._client.get_run(self.run_id).info.status == "RUNNING":
                 self._client.set_terminated(self.run_id, "KILLED")
         except Exception as error:  # the process is ending: the next start tries again
             logger.debug("MLflow could not be told that the run was interrupted: %s", error)
@@ -87,9 +88,50 @@ class LiveRun:
         self.end()
 
     def end(self) -> None:
-        """Say that the run has ended, however that is."""
+        """Record that the run has ended, in any state."""
         atexit.unregister(self.kill)
         self._stack.close()
+
+    def raise_if_interrupted(self) -> None:
+        """End the run as KILLED, and this process as the signal does, if one came that did not end it.
+
+        Compiled code that calls Python may turn the exception of a signal handler into an error of its own.
+
+        Raises:
+            KeyboardInterrupt: Ctrl+C came.
+            SystemExit: SIGTERM came.
+        """
+        if (number := self._signal) is None:
+            return
+        self.kill()
+        _raise(number)
+
+    @contextmanager
+    def _noting_signals(self) -> Iterator[None]:
+        """Note SIGINT and SIGTERM; both end this process by an exception, so that what is to be done then is done."""
+        ours: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+        if threading.current_thread() is not threading.main_thread():
+            ours = {}
+        ours = {number: handler for number, handler in ours.items() if signal.getsignal(number) == handler}
+
+        def note(number: int, frame: FrameType | None) -> None:
+            self._signal = number
+            _raise(number)
+
+        for number in ours:
+            signal.signal(number, note)
+        try:
+            yield
+        finally:
+            for number, handler in ours.items():
+                if threading.current_thread() is threading.main_thread():
+                    signal.signal(number, handler)
+
+
+def _raise(number: int) -> NoReturn:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)
 
 
 def end_killed(project: Path) -> int:
@@ -125,7 +167,7 @@ def _end(note: Mapping[str, Any], project: Path) -> int:
 
 @contextmanager
 def _place(project: Path) -> Iterator[Path | None]:
-    """A folder that says that this process lives; None where none can be made: then only a kill -9 goes unnoticed."""
+    """Yield a folder that marks this process as living; None if none can be made: then a kill -9 goes unnoticed."""
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(claimed(project / FOLDER / "run-"))
@@ -133,20 +175,3 @@ def _place(project: Path) -> Iterator[Path | None]:
             logger.debug("no folder for the run: %s", error)
             folder = None
         yield folder
-
-
-@contextmanager
-def _ending_at_sigterm() -> Iterator[None]:
-    """SIGTERM ends this process as an exception does, so that what is to be done at its end is done."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, _exit)
-    try:
-        yield
-    finally:
-        if ours and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _exit(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)

@@ -1,4 +1,4 @@
-"""How each kind of data gets to MLflow, by the word that the catalog marks it with."""
+"""Functions that log each kind of data to MLflow, by the kind that the catalog names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from discrepancy.methods.card import Card
 
 
 def log_metrics(client: Any, run_id: str, data: Mapping[str, float | None], file: str) -> None:
-    """Log numbers by name; what is not defined is left out."""
+    """Log numbers by name; undefined values are left out."""
     from mlflow.entities import Metric
 
     stamp = _now()
@@ -39,7 +39,7 @@ def log_history(client: Any, run_id: str, data: pd.DataFrame, file: str) -> None
 
 
 def log_values(client: Any, run_id: str, data: Mapping[str, Any], file: str) -> None:
-    """Log numbers that a step found out, under the name of what they belong to."""
+    """Log numbers computed by a node, under the name of their dataset."""
     numbers = {f"{file}/{name}": value for name, value in data.items() if isinstance(value, int | float)}
     log_metrics(client, run_id, numbers, file)
 
@@ -55,7 +55,7 @@ def log_text(client: Any, run_id: str, data: str, file: str) -> None:
 
 
 def log_figure(client: Any, run_id: str, path: Path) -> None:
-    """Log a figure as the file that was saved: drawing it once more takes long."""
+    """Log a figure as the saved file: drawing it once more takes long."""
     client.log_artifact(run_id, str(path), "figures")
 
 

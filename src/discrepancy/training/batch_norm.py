@@ -1,4 +1,4 @@
-"""Batch normalisation over the whole batch, also where several processes have a share of it each."""
+"""Batch normalisation over the whole batch, also if it is split over several processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from discrepancy.training.process_group import ProcessGroup, current_group
 
 
 class Moments(NamedTuple):
-    """Of the columns of a batch [R, C], over all processes.
+    """Moments of the columns of a batch [R, C], over all processes.
 
     Attributes:
         mean: [C], float64.
@@ -26,13 +26,14 @@ class Moments(NamedTuple):
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """PyTorch's, of [R, C]; in a team, with statistics and their gradients of all processes' rows.
+    """PyTorch's batch normalisation of [R, C]; in a process group, over the rows of all processes.
 
-    Exact for rows that are shared unevenly, on a CPU and on a GPU; PyTorch's SyncBatchNorm knows GPUs alone.
+    Statistics and gradients are exact for shards of different sizes, on a CPU and on a GPU; PyTorch's SyncBatchNorm
+    supports GPUs alone.
     """
 
     def forward(self, values: Tensor) -> Tensor:
-        """Normalised values, [R, C] -> [R, C]."""
+        """Normalise values, [R, C] -> [R, C]."""
         group = current_group()
         if group is None or not self.training:
             return super().forward(values)
@@ -46,7 +47,7 @@ class BatchNorm(nn.BatchNorm1d):
 
     @torch.no_grad()
     def _remember(self, moments: Moments) -> None:
-        """Running statistics as PyTorch keeps them: the variance without bias."""
+        """Update the running statistics as PyTorch does: the variance without bias."""
         assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
@@ -56,13 +57,14 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 def whole_moments(values: Tensor, group: ProcessGroup) -> Moments:
-    """Mean and variance over the rows of all processes; of a process whose images do not count, no row counts.
+    """Compute mean and variance over the rows of all processes, without those whose images do not count.
 
-    From each process's own mean and variance, which keeps the digits that a difference of large sums would lose.
+    They are combined from each process's own mean and variance, which keeps the digits that a difference of large sums
+    would lose.
 
     Args:
         values: this process's rows, [R, C].
-        team: the processes.
+        group: the processes.
     """
     variance, mean = torch.var_mean(values.float(), 0, correction=0)
     count = mean.new_tensor([len(values) if group.weight else 0])
@@ -78,7 +80,7 @@ class _Normalised(torch.autograd.Function):
     """x^ = (x - mean) / deviation, y = weight x^ + bias, where mean and deviation depend on the rows of all processes.
 
     With upstream gradients g and N rows altogether, dx = weight / deviation (g - sum g / N - x^ sum(g x^) / N), both
-    sums over all processes. Those of weight and bias are of this process's rows, as all gradients are until they meet.
+    sums over all processes. Those of weight and bias are of this process's rows; they are summed with all others later.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The state of a training on disk: one file, replaced as a whole, and taken up only if every part of it fits."""
+"""The state of a training on disk: one file, replaced as a whole, and restored only if every part of it fits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Checkpoint:
         self.fingerprint = fingerprint
 
     def load(self) -> dict | None:
-        """The stored state, None where there is none, it is another run's, or it cannot be read.
+        """Return the stored state; None if there is none, it belongs to another run, or it cannot be read.
 
         Raises:
             InputError: something that is no file lies in its place, where no checkpoint could be written either.
@@ -56,7 +56,7 @@ class Checkpoint:
         return state
 
     def discard(self, error: Exception) -> None:
-        """Say that what was found is of no use; the next `save` replaces it."""
+        """Log that the file cannot be used; the next `save` replaces it."""
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         logger.warning(
             "training: checkpoint %s cannot be used (%s); starting at the beginning", self.path, reason[:200]
@@ -68,7 +68,7 @@ class Checkpoint:
         Raises:
             InputError: the disk has no room, or refuses to be written.
         """
-        content = BytesIO()  # PyTorch's own writer hides what the system says of a full disk
+        content = BytesIO()  # PyTorch's own writer hides the system's error for a full disk
         torch.save({"fingerprint": self.fingerprint, **state}, content)
         try:
             with replacing(self.path) as temporary:
@@ -80,9 +80,9 @@ class Checkpoint:
 
 
 def take_up(state: Mapping[str, Any], module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    """Put a stored state into module and optimiser: all of it, or nothing.
+    """Restore a stored state into module and optimiser: all of it, or nothing.
 
-    Rates, decay and the like are not taken from it: the settings decide them.
+    Learning rate, decay and the like are not taken from it: the settings decide them.
 
     Raises:
         ValueError: a part is missing, or is not of this module and this kind of optimiser.
@@ -107,7 +107,7 @@ def _moments(stored: Any) -> dict[int, dict[str, Tensor]]:
 
 
 def _check_moments(moments: Mapping[int, Mapping[str, Tensor]], parameters: list[nn.Parameter]) -> None:
-    """Adam's of each parameter that has had a gradient; the count of steps is a single number."""
+    """Check Adam's moments of each parameter that has had a gradient; the count of steps is a single number."""
     for index, entry in moments.items():
         if index not in range(len(parameters)):
             raise ValueError(f"its optimiser has moments of parameter {index!r}")

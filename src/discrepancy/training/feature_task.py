@@ -16,7 +16,7 @@ RESIDENT_SHARE = 0.5
 """Features stay on the GPU for the whole training if they take no more than this share of its free memory."""
 
 COPIED_AT_ONCE = 64
-"""Images whose features are in the host's memory at a time on their way there."""
+"""Number of images whose features are in the host's memory at a time while copying."""
 
 
 class FeatureTask(ABC):
@@ -26,7 +26,7 @@ class FeatureTask(ABC):
         features: cached features of good images: training images first, then validation images.
         examples: number of training images.
         batch_size: images per step.
-        device: of what is trained.
+        device: of the trained module.
         resident: keep all features on the device; by default on a GPU where they fit.
     """
 
@@ -50,7 +50,7 @@ class FeatureTask(ABC):
         return sum(array.nbytes for array in self.features.values()) <= RESIDENT_SHARE * free
 
     def _on_device(self) -> dict[str, Tensor]:
-        """All features on the device, [N, h, w, C] by name: an epoch then moves nothing but row numbers."""
+        """Copy all features to the device, [N, h, w, C] by name: an epoch then moves nothing but row numbers."""
         first = self.features.tensors([0])
         shapes = {name: (self.features.count, *values.permute(0, 2, 3, 1).shape[1:]) for name, values in first.items()}
         every = {
@@ -63,7 +63,7 @@ class FeatureTask(ABC):
         return every
 
     def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
-        """Features by name, [n, C, h, w], channels last; on the device already where they are kept there."""
+        """Return features by name, [n, C, h, w], channels last; on the device already if they are kept there."""
         del epoch
         if self.resident is None:
             return self.features.tensors(indices)
@@ -71,7 +71,7 @@ class FeatureTask(ABC):
         return {name: values.index_select(0, rows).permute(0, 3, 1, 2) for name, values in self.resident.items()}
 
     def validation_loss(self) -> float | None:
-        """The same loss on held-out good images, in evaluation mode and without gradients."""
+        """Return the same loss on held-out good images, in evaluation mode and without gradients."""
         rows = np.arange(self.examples, min(self.features.count, self.examples + VALIDATION_IMAGES))
         if not len(rows):
             return None

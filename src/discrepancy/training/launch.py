@@ -1,8 +1,8 @@
-"""One training in several processes of this machine: on GPUs one for each, on a CPU a share of the threads each.
+"""Training in several processes on one machine: one per GPU, or on a CPU with an equal part of the threads each.
 
 The step that trains starts them itself (`torch.distributed.launcher.elastic_launch`) and waits. All run the same
-function on the same arguments; `fit` sees that it is in a group and takes its shard. What they leave is the finished
-checkpoint: the step then takes it up as it takes up any other, and no tensor travels between processes.
+function on the same arguments; `fit` sees that it is in a group and takes its shard. Their result is the finished
+checkpoint: the step then restores it like any other, and no tensor travels between processes.
 
 Arrays and features go to them as paths and are memory-mapped there.
 """
@@ -42,13 +42,13 @@ logger = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 
 PATIENCE = timedelta(hours=2)
-"""How long processes wait for each other: the first one validates, and may look at test images, while others wait."""
+"""Longest wait of one process for another: the first one validates, and may score test images, meanwhile."""
 
 GRACE = 60
-"""Seconds in which a process that lost another one waits to be ended, so that the lost one is found to be the cause."""
+"""Seconds for which a process that lost another one waits to be ended, so that the lost one is named as the cause."""
 
 THEMSELVES = {kind.__name__: kind for kind in (InputError, DivergedError)}
-"""Errors that reach the user as what they are, from whichever process."""
+"""Errors that reach the user unchanged, from any process."""
 
 
 class LostProcessError(RuntimeError):
@@ -58,13 +58,13 @@ class LostProcessError(RuntimeError):
 def run_distributed(
     processes: int, device: str, function: Callable[..., Any], arguments: tuple[Any, ...], *, threads: int | None = None
 ) -> None:
-    """Run a function that trains in several processes, and leave its finished checkpoint; one process: do nothing.
+    """Run a training function in several processes, leaving its finished checkpoint; with one process do nothing.
 
     Args:
-        processes: how many.
+        processes: number of processes.
         device: `cpu` (gloo), `cuda` (nccl, process i gets the i-th GPU and sees no other), or `auto`.
-        function: calls `fit` with a checkpoint; of the top level of a module, what it returns is dropped.
-        arguments: its own; small, but for `Features` and the first rows of memory-mapped `.npy` files.
+        function: calls `fit` with a checkpoint; defined at the top level of a module, its result is dropped.
+        arguments: of the function; small, except `Features` and the first rows of memory-mapped `.npy` files.
         threads: of PyTorch on the CPU, in each process; by default an equal share of this process's.
 
     Raises:
@@ -89,7 +89,7 @@ def run_distributed(
 
 @dataclass(frozen=True)
 class _Task:
-    """What each process is to do; it is pickled on the way there."""
+    """The work of each process; it is pickled on the way there."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -121,7 +121,7 @@ class _ArrayAt:
 
 
 def _as_path(argument: Any) -> Any:
-    """Replace what is large and lies on disk by where it lies, also inside dataclasses and mappings."""
+    """Replace large objects on disk by their paths, also inside dataclasses and mappings."""
     if isinstance(argument, Features):
         return _FeaturesAt(argument.path.parent.resolve(), argument.fingerprint)
     if isinstance(argument, np.memmap) and (whole := _mapped(argument)) is not None:
@@ -186,7 +186,7 @@ def _launch(task: _Task, processes: int, *, on_gpu: bool) -> None:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Give signals back to whom they belonged: the launcher takes them, and keeps them."""
+    """Restore the previous signal handlers: the launcher installs its own and keeps them."""
     taken = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in taken}
     try:
@@ -199,7 +199,7 @@ def _own_signals() -> Iterator[None]:
 
 @contextmanager
 def _quiet_launcher() -> Iterator[None]:
-    """The launcher's log repeats every error with its traceback; what is worth saying is in the error raised here."""
+    """Silence the launcher's log, which repeats every error with its traceback; the error raised here says enough."""
     launcher = logging.getLogger("torch.distributed.elastic")
     silent = logging.NullHandler()
     propagate, launcher.propagate = launcher.propagate, False
@@ -212,7 +212,7 @@ def _quiet_launcher() -> Iterator[None]:
 
 
 def _cause(error: ChildFailedError, processes: int) -> Exception:
-    """What went wrong in the process that failed first, as itself where users know it."""
+    """Return the error of the process that failed first, unchanged if users know it."""
     rank, failure = error.get_first_failure()
     who = f"training: process {rank + 1} of {processes}"
     if failure.exitcode < 0:
@@ -230,7 +230,7 @@ def _cause(error: ChildFailedError, processes: int) -> Exception:
 
 
 def _work(task: _Task) -> None:
-    """One process, from its start to its end."""
+    """Run one process, from its start to its end."""
     group = ProcessGroup(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     logging.basicConfig(level=task.level if group.is_main else logging.ERROR, format="%(message)s")
     torch.set_num_threads(task.threads)

@@ -1,11 +1,11 @@
-"""The one training loop: shuffling, learning rate, precision, progress, checkpoints that resume bit for bit.
+"""The training loop: shuffling, learning rate, precision, progress, checkpoints that resume bit for bit.
 
-Nothing random is carried from step to step: the order of epoch e is drawn from (seed, e), and a task draws what it
-needs for image i from (seed, e, i). So a checkpoint is weights, optimiser state and the number of finished epochs, and
-a run that was killed and started again ends, on a CPU, with the weights of one that never was.
+No random state is carried from step to step: the order of epoch e is drawn from (seed, e), and a task draws the
+randomness of image i from (seed, e, i). So a checkpoint is weights, optimiser state and the number of finished epochs.
+A run that was killed and started again ends, on a CPU, with the weights of one that never was.
 
-A process that belongs to a group (`launch.py`) takes its shard of every batch and the gradients of the whole. How
-many processes there are is in no state: another number of them may go on with a checkpoint.
+A process that belongs to a group (`launch.py`) takes its shard of every batch and the gradients of the whole batch. The
+number of processes is in no state: another number of them may continue from a checkpoint.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 Batch = Mapping[str, Tensor]
 
 VALIDATION_IMAGES = 64
-"""Validation losses look at no more images than this: they are drawn every epoch."""
+"""Validation losses use at most this many images: they are computed every epoch."""
 
 
 class TrainingTask(Protocol):
@@ -43,16 +43,16 @@ class TrainingTask(Protocol):
     examples: int
 
     def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
-        """The named tensors of these examples, on the CPU or on the device already.
+        """Return the named tensors of these examples, on the CPU or on the device already.
 
         Called from worker threads, so draws come from (seed, epoch, i).
         """
 
     def loss(self, batch: Batch) -> Tensor:
-        """The scalar loss of a batch, tensors on the module's device."""
+        """Return the scalar loss of a batch, tensors on the module's device."""
 
     def validation_loss(self) -> float | None:
-        """Loss on held-out good images, None where there is none. Never looks at test images."""
+        """Return the loss on held-out good images, None without such. Never uses test images."""
 
 
 @runtime_checkable
@@ -60,14 +60,14 @@ class ReportingTask(TrainingTask, Protocol):
     """A training task with further metrics for the history."""
 
     def extra_metrics(self) -> Mapping[str, Tensor]:
-        """Further values of the batch just trained on, scalars by name; the history gets their means over images."""
+        """Return further scalars by name of the last training batch; the history gets their means over images."""
 
     def after_epoch(self) -> Mapping[str, float]:
-        """Further values of the epoch just finished, for the history; must not change weights."""
+        """Return further values of the epoch just finished, for the history; must not change weights."""
 
 
 class DivergedError(RuntimeError):
-    """The loss was not finite."""
+    """A loss that is not finite."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Epoch:
         validation_loss: of held-out good images, after the epoch.
         learning_rate: of the last step.
         seconds: training and validation.
-        noted: what the task or the caller noted besides, by name.
+        noted: further values of the task, by name.
     """
 
     epoch: int
@@ -91,12 +91,12 @@ class Epoch:
     noted: dict[str, float] = field(default_factory=dict)
 
     def line(self) -> dict[str, Any]:
-        """All values by name, for a table."""
+        """Return all values by name, for a table."""
         return {name: value for name, value in asdict(self).items() if name != "noted"} | self.noted
 
 
 def learning_rate(step: int, steps: int, settings: TrainingSettings) -> float:
-    """Learning rate of step 0..steps-1: a function of the step alone, so that resuming needs no state."""
+    """Return the learning rate of step 0..steps-1: a function of the step alone, so that resuming needs no state."""
     if settings.schedule == "constant":
         return settings.learning_rate
     warm = max(1, steps // 10)
@@ -127,13 +127,13 @@ def fit(
         settings: epochs, batches, rates.
         device: where to train.
         name: shown beside the progress bar.
-        checkpoint: where to keep the state; a run found there is taken up.
+        checkpoint: file of the state; a run found there is resumed.
         optimiser: of the module's parameters, in place of Adam; its learning rate is set by the settings.
         progress: draw a progress bar.
 
     Returns:
         The history, one entry per epoch, those before a resumption included. In a group only the first process
-        validates, asks what happens after an epoch, and writes checkpoints.
+        validates, calls `after_epoch`, and writes checkpoints.
 
     Raises:
         DivergedError: the loss is not finite; the last good checkpoint is kept.
@@ -188,10 +188,10 @@ def _resume(
 
 
 def _history(stored: Any, epochs: int) -> list[Epoch]:
-    """The epochs of a checkpoint.
+    """Return the epochs of a checkpoint.
 
     Raises:
-        ValueError: it does not hold such, one after the other.
+        ValueError: it does not hold consecutive epochs.
     """
     try:
         history = [Epoch(**entry) for entry in stored]
@@ -211,7 +211,7 @@ def _history(stored: Any, epochs: int) -> list[Epoch]:
 def _batches(
     task: TrainingTask, epoch: int, settings: TrainingSettings, device: torch.device, group: ProcessGroup | None
 ) -> Iterator[tuple[BatchShard, Batch]]:
-    """The epoch's batches in a shuffled order, or this process's shards of them, prepared ahead by worker threads."""
+    """Yield the epoch's batches in a shuffled order, or this process's shards, prepared ahead by worker threads."""
     order = np.random.default_rng([settings.seed, epoch]).permutation(task.examples)
     parts = [order[i : i + settings.batch_size] for i in range(0, len(order), settings.batch_size)]
     shards = [group.shard(part) if group else BatchShard(part, len(part), len(part)) for part in parts]
@@ -231,7 +231,7 @@ def _batches(
 
 
 def _prepared(task: TrainingTask, epoch: int, indices: NDArray[np.int64], device: torch.device) -> Batch:
-    """A batch; for a GPU in page-locked memory, from which copies do not make the host wait."""
+    """Return a batch; for a GPU in page-locked memory, from which copies do not make the host wait."""
     batch = task.batch(epoch, indices)
     if device.type != "cuda":
         return batch
@@ -248,11 +248,11 @@ def _train_epoch(
     bar: tqdm,
     group: ProcessGroup | None,
 ) -> tuple[float, dict[str, float]]:
-    """One pass; the mean loss per image, or the first loss seen that is not finite; and means of what was noted.
+    """Train for one epoch; return the mean loss per image, or the first one that is not finite, and extra metrics.
 
-    The loss stays on the device and is looked at every few steps: each look makes the host wait for a GPU.
+    The loss stays on the device and is checked every few steps: each check makes the host wait for a GPU.
     """
-    look_every = 1 if device.type == "cpu" else 16
+    check_every = 1 if device.type == "cpu" else 16
     reporting = task if isinstance(task, ReportingTask) else None
     weighted = torch.zeros((), device=device, dtype=torch.float64)
     sums: dict[str, Tensor] = {}
@@ -273,7 +273,7 @@ def _train_epoch(
         for name, amount in reporting.extra_metrics().items() if reporting else ():
             part = amount.detach().double() * shard.images
             sums[name] = sums[name] + part if name in sums else part
-        if step % look_every == 0:
+        if step % check_every == 0:
             value = float(loss.detach())
             if not math.isfinite(value):
                 return value, {}

@@ -1,11 +1,12 @@
-"""Processes that train one model together: each does a share of every batch, and gradients are added up over all.
+"""Processes that train one model together: each takes a shard of every batch, and gradients are summed over all.
 
 Every process has the whole model and takes the same steps. The gradient of a batch's mean loss is the sum of the
-processes' gradients, each weighed by its part of the batch's images, so it is the gradient of one process with the
+processes' gradients, each weighted by its part of the batch's images. So it is the gradient of one process with the
 whole batch, up to the order in which rounded numbers are added.
 
 Gradients travel as one flat vector, in one sum per step. PyTorch's DistributedDataParallel would wrap the module,
-which the methods' losses call part by part, and takes plain means over processes, wrong where shares differ.
+which the methods' losses call part by part. It also takes plain means over processes, wrong for shards of different
+sizes.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from torch import Tensor
 
 
 class LostError(RuntimeError):
-    """Another process of the team is gone, or does not answer."""
+    """Another process of the group is gone, or does not answer."""
 
 
 class BatchShard(NamedTuple):
-    """What one process does of a batch.
+    """The part of a batch that one process computes.
 
     Attributes:
         rows: its examples; one at least.
-        images: how many of them count: all, or 0 where the batch has fewer images than there are processes.
+        images: number of them that count: all, or 0 if the batch has fewer images than there are processes.
         batch: images of the whole batch.
     """
 
@@ -38,7 +39,7 @@ class BatchShard(NamedTuple):
 
 
 class ProcessGroup:
-    """This process among those that train one model; PyTorch's default process group connects them.
+    """A process among those that train one model; PyTorch's default process group connects them.
 
     Args:
         rank: of this process, from 0. The first one alone draws, logs, validates and writes checkpoints.
@@ -55,13 +56,13 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the first process."""
+        """True for the first process."""
         return self.rank == 0
 
     def shard(self, batch: NDArray[np.int64]) -> BatchShard:
-        """Every `size`-th example of a batch. Where none is left, the first one, which does not count.
+        """Return every `size`-th example of a batch; if none is left, the first one, which does not count.
 
-        So that a process without images goes through the same steps as the others, who wait for it in every sum.
+        So a process without images goes through the same steps as the others, who wait for it in every sum.
         """
         rows = batch[self.rank :: self.size]
         return BatchShard(rows if len(rows) else batch[:1], len(rows), len(batch))
@@ -70,7 +71,7 @@ class ProcessGroup:
         """Leave the gradients of the whole batch's loss in the optimiser's parameters.
 
         Args:
-            loss: of this process's share, a scalar.
+            loss: of this process's shard, a scalar.
             optimiser: of the parameters; their gradients are cleared.
 
         Returns:
@@ -89,7 +90,7 @@ class ProcessGroup:
         return total.squeeze()
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over all processes, in place; the same bits in all of them.
+        """Sum over all processes, in place; the same bits in all of them.
 
         Raises:
             LostError: a process is gone.
@@ -101,20 +102,20 @@ class ProcessGroup:
         return values
 
     def table(self, values: Tensor) -> Tensor:
-        """The values [n] of all processes, [processes, n]."""
+        """Return the values [n] of all processes, [processes, n]."""
         rows = values.new_zeros(self.size, len(values))
         rows[self.rank] = values
         return self.sum(rows)
 
 
-_teams: list[ProcessGroup] = []
+_groups: list[ProcessGroup] = []
 
 
 def current_group() -> ProcessGroup | None:
-    """The team that this process belongs to; None where it trains alone."""
-    return _teams[-1] if _teams else None
+    """Return the group that this process belongs to; None if it trains alone."""
+    return _groups[-1] if _groups else None
 
 
 def join_group(group: ProcessGroup) -> None:
-    """Belong to a team from now on."""
-    _teams.append(group)
+    """Make this process a member of a group from now on."""
+    _groups.append(group)

@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Hold what the training loop needs.
+    """Settings of the training loop.
 
     Attributes:
         epochs: passes over the training images.

@@ -66,9 +66,9 @@ def run(transformer, tokens, reference, grid, *, as_figure):
     for layer in transformer.layers:
         found = {}
         for branch, module in layer.attentions.items():
-            output, learnt, wished = attend(module, x, x if branch == "intra" else others["inter"], grid)
+            output, learnt, goal = attend(module, x, x if branch == "intra" else others["inter"], grid)
             found[branch] = module.output(output) if as_figure else output
-            pairs[branch].append((learnt, wished))
+            pairs[branch].append((learnt, goal))
         change = found["intra"] - found["inter"] if len(found) == 2 else sum(found.values())
         z = x + change if as_figure or len(found) < 2 else change
         y = layer.first_norm(z)
@@ -87,10 +87,10 @@ def two_losses(transformer, tokens, reference, grid, *, as_figure=False, diverge
     reconstruction, pairs = run(transformer, tokens, reference, grid, as_figure=as_figure)
     one = two = reconstruction_loss(reconstruction, tokens)
     for branch, sign in (("intra", 1), ("inter", -1)):
-        for learnt, wished in pairs[branch]:
+        for learnt, goal in pairs[branch]:
             share = sign / len(pairs[branch])
-            one = one + share * divergence_weight * divergence(wished, learnt.detach()).mean()
-            two = two - share * divergence_weight * divergence(wished.detach(), learnt).mean()
+            one = one + share * divergence_weight * divergence(goal, learnt.detach()).mean()
+            two = two - share * divergence_weight * divergence(goal.detach(), learnt).mean()
             two = two - share * entropy_weight * entropy(learnt).mean()
     return one, two
 

@@ -1,4 +1,4 @@
-"""The fused attention, its targets and its game against dense matrices and automatic differentiation."""
+"""The fused attention and its adversarial objective against dense matrices and automatic differentiation."""
 
 import numpy as np
 import pytest
@@ -28,21 +28,21 @@ def tensors(images, heads, grid, width, seed=0, dtype=torch.float64):
     return [tensor.requires_grad_() for tensor in (*three, sigma)]
 
 
-def naive_game(queries, keys, values, sigma, grid, loss_weights):
-    learnt, wished = naive_fod.weights(queries, keys), naive_fod.target(sigma, grid)
-    game = (
-        loss_weights.learnt * naive_fod.divergence(wished.detach(), learnt).mean()
-        + loss_weights.target * naive_fod.divergence(wished, learnt.detach()).mean()
+def naive_objective(queries, keys, values, sigma, grid, loss_weights):
+    learnt, goal = naive_fod.weights(queries, keys), naive_fod.target(sigma, grid)
+    objective = (
+        loss_weights.learnt * naive_fod.divergence(goal.detach(), learnt).mean()
+        + loss_weights.target * naive_fod.divergence(goal, learnt.detach()).mean()
         + loss_weights.entropy * naive_fod.entropy(learnt).mean()
     )
-    return learnt @ values, game
+    return learnt @ values, objective
 
 
 def gradients(outputs, inputs, seed=1):
-    """Of a random projection of the attention's output, plus the game."""
-    output, game = outputs
+    """Of a random projection of the attention's output, plus the adversarial objective."""
+    output, objective = outputs
     direction = torch.randn(output.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    return torch.autograd.grad((output * direction.to(output.dtype)).mean() + game, inputs, allow_unused=True)
+    return torch.autograd.grad((output * direction.to(output.dtype)).mean() + objective, inputs, allow_unused=True)
 
 
 def assert_close(found, expected, tolerance):
@@ -75,7 +75,7 @@ def test_the_narrowest_targets_have_finite_gradients():
     loss_weights=st.tuples(*[st.sampled_from([-0.5, 0.0, 0.3])] * 3),
     block=st.sampled_from([1, 7, 60, 1 << 18]),
 )
-def test_one_backward_pass_has_the_gradients_of_the_dense_game(images, heads, grid, width, loss_weights, block):
+def test_one_backward_pass_has_the_gradients_of_the_dense_objective(images, heads, grid, width, loss_weights, block):
     inputs, loss_weights, tally = (
         tensors(images, heads, grid, width),
         LossWeights(*loss_weights),
@@ -86,7 +86,7 @@ def test_one_backward_pass_has_the_gradients_of_the_dense_game(images, heads, gr
         patch.setitem(correlation.BLOCK, "cpu", block)
         found = adversarial_attention(queries, keys, values, gaussian_targets(sigma, grid), loss_weights, tally)
         ours = gradients(found, inputs)
-    expected = naive_game(*inputs, grid, loss_weights)
+    expected = naive_objective(*inputs, grid, loss_weights)
     torch.testing.assert_close(found[0], expected[0])
     assert found[1].item() == 0
     for one, other in zip(ours, gradients(expected, inputs), strict=True):
@@ -106,7 +106,7 @@ def test_in_float32_the_gradients_are_those_of_float64():
     ours = gradients(
         adversarial_attention(queries, keys, values, gaussian_targets(sigma, grid), loss_weights, tally), single
     )
-    assert_close(ours, gradients(naive_game(*inputs, grid, loss_weights), inputs), 1e-5)
+    assert_close(ours, gradients(naive_objective(*inputs, grid, loss_weights), inputs), 1e-5)
 
 
 def test_one_reference_for_many_images_gathers_their_gradients():
@@ -119,7 +119,7 @@ def test_one_reference_for_many_images_gathers_their_gradients():
     ours = gradients(
         adversarial_attention(queries, *spread, gaussian_targets(sigma, grid), loss_weights, tally), inputs
     )
-    assert_close(ours, gradients(naive_game(*inputs, grid, loss_weights), inputs), 1e-12)
+    assert_close(ours, gradients(naive_objective(*inputs, grid, loss_weights), inputs), 1e-12)
 
 
 def test_what_is_kept_for_the_backward_pass_does_not_grow_with_the_tokens_squared():

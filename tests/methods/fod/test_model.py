@@ -120,7 +120,7 @@ def test_the_map_is_reconstruction_times_correlation(
             score = ((x - reconstruction) ** 2).mean(-1)
             score = score + 1 - (x * reconstruction).sum(-1) / (x.norm(dim=-1) * reconstruction.norm(dim=-1))
             if rule:
-                divergences = [naive_fod.divergence(wished, learnt).mean(1) for learnt, wished in pairs[rule]]
+                divergences = [naive_fod.divergence(goal, learnt).mean(1) for learnt, goal in pairs[rule]]
                 closeness = torch.softmax(-sum(divergences) / len(divergences), -1)
                 unusual = closeness if rule == "intra" else closeness.max(-1, keepdim=True).values - closeness
                 score = score * unusual * (x.shape[1] if balanced else 1)
@@ -185,7 +185,7 @@ def test_it_learns_what_good_looks_like(train, tokens, changes):
 
 
 def test_training_draws_correlations_together_and_apart(train):
-    """What the game is for: inter-correlations meet their targets, intra-correlations do not."""
+    """Training: inter-correlations approach their targets, intra-correlations do not."""
     _, history = train()
     first, last = history[0].noted, history[-1].noted
     assert set(last) == {f"{b}_{n}" for b in ("intra", "inter") for n in ("divergence", "entropy")}

@@ -31,12 +31,12 @@ def tokens(images, seed=3):
 REFERENCE = tokens(1, seed=4)[0]
 
 
-def play(transformer, batch, **weights):
-    """One backward pass of twice L_rec plus the game."""
-    game = AdversarialAttention(loss_weights(FODParameters(**weights)))
-    reconstruction = transformer(batch, REFERENCE, game)
-    (2 * naive_fod.reconstruction_loss(reconstruction, batch) + game.pull / len(transformer.layers)).backward()
-    return game
+def backward(transformer, batch, **weights):
+    """One backward pass of twice L_rec plus the adversarial objective."""
+    adversary = AdversarialAttention(loss_weights(FODParameters(**weights)))
+    reconstruction = transformer(batch, REFERENCE, adversary)
+    (2 * naive_fod.reconstruction_loss(reconstruction, batch) + adversary.pull / len(transformer.layers)).backward()
+    return adversary
 
 
 @pytest.mark.parametrize("as_figure", [False, True])
@@ -44,7 +44,7 @@ def play(transformer, batch, **weights):
 def test_one_backward_pass_has_the_gradients_of_the_papers_two(branches, as_figure):
     transformer = build(branches, as_figure=as_figure)
     naive = copy.deepcopy(transformer)
-    play(transformer, tokens(2))
+    backward(transformer, tokens(2))
     naive_fod.accumulate_gradients(naive, tokens(2), REFERENCE, GRID, as_figure=as_figure)
     largest = max(float(p.grad.abs().max()) for p in naive.parameters())
     for (name, ours), theirs in zip(transformer.named_parameters(), naive.parameters(), strict=True):
@@ -57,10 +57,10 @@ def test_in_float32_the_gradients_are_those_of_float64(branches):
     naive = build(branches)
     transformer = copy.deepcopy(naive).float()
     naive_fod.accumulate_gradients(naive, tokens(2), REFERENCE, GRID)
-    game = AdversarialAttention(loss_weights(FODParameters()))
+    adversary = AdversarialAttention(loss_weights(FODParameters()))
     batch = tokens(2).float()
-    reconstruction = transformer(batch, REFERENCE.float(), game)
-    (2 * naive_fod.reconstruction_loss(reconstruction, batch) + game.pull / len(transformer.layers)).backward()
+    reconstruction = transformer(batch, REFERENCE.float(), adversary)
+    (2 * naive_fod.reconstruction_loss(reconstruction, batch) + adversary.pull / len(transformer.layers)).backward()
     largest = max(float(p.grad.abs().max()) for p in naive.parameters())
     for ours, theirs in zip(transformer.parameters(), naive.parameters(), strict=True):
         assert (ours.grad - theirs.grad).abs().max() <= 1e-5 * largest
@@ -74,9 +74,9 @@ def test_the_papers_largest_level_trains_in_little_memory():
         parameter.grad = torch.zeros_like(parameter)
     batch, reference = torch.randn(1, 1024, 512), torch.randn(1024, 512)
     with LiveBytes() as live:
-        game = AdversarialAttention(loss_weights(FODParameters()))
-        reconstruction = transformer(batch, reference, game)
-        (2 * naive_fod.reconstruction_loss(reconstruction, batch) + game.pull / 3).backward()
+        adversary = AdversarialAttention(loss_weights(FODParameters()))
+        reconstruction = transformer(batch, reference, adversary)
+        (2 * naive_fod.reconstruction_loss(reconstruction, batch) + adversary.pull / 3).backward()
     matrices = 6 * 8 * 1024**2 * 4  # S of every attention and head
     assert 20 * 2**20 < live.peak < matrices < 1.5 * 2**30
 
@@ -108,15 +108,15 @@ def test_who_pulls_where(branch, trained, amount, direction):
     """The net roles of the two losses: a small step of these weights alone moves J or H up or down."""
     transformer = build((branch,))
     weights = {"divergence_weight": 0.0, "entropy_weight": 0.0, f"{amount}_weight": 1.0}
-    game = AdversarialAttention(loss_weights(FODParameters(**weights)))
-    transformer(tokens(2), REFERENCE, game)
-    game.pull.backward()
+    adversary = AdversarialAttention(loss_weights(FODParameters(**weights)))
+    transformer(tokens(2), REFERENCE, adversary)
+    adversary.pull.backward()
     layer = transformer.layers[-1].attentions[branch]  # the last one: nothing after it moves with it
 
     def measured():
         _, pairs = naive_fod.run(transformer, tokens(2), REFERENCE, GRID, as_figure=False)
-        learnt, wished = pairs[branch][-1]
-        rows = naive_fod.divergence(wished, learnt) if amount == "divergence" else naive_fod.entropy(learnt)
+        learnt, goal = pairs[branch][-1]
+        rows = naive_fod.divergence(goal, learnt) if amount == "divergence" else naive_fod.entropy(learnt)
         return rows.mean().item()
 
     before = measured()
@@ -129,9 +129,9 @@ def test_who_pulls_where(branch, trained, amount, direction):
 
 def test_targets_do_not_follow_the_entropy():
     transformer = build()
-    game = AdversarialAttention(loss_weights(FODParameters(divergence_weight=0.0, entropy_weight=1.0)))
-    transformer(tokens(2), REFERENCE, game)
-    game.pull.backward()
+    adversary = AdversarialAttention(loss_weights(FODParameters(divergence_weight=0.0, entropy_weight=1.0)))
+    transformer(tokens(2), REFERENCE, adversary)
+    adversary.pull.backward()
     for layer in transformer.layers:
         assert all(not attention.spreads.weight.grad.any() for attention in layer.attentions.values())
 
@@ -140,19 +140,19 @@ def test_a_batch_is_the_mean_of_its_images_whatever_its_size():
     """So a last, smaller batch of an epoch is trained on like any other."""
     every = build()
     single = copy.deepcopy(every)
-    play(every, tokens(3))
+    backward(every, tokens(3))
     for image in tokens(3):
-        play(single, image[None])
+        backward(single, image[None])
     for ours, theirs in zip(every.parameters(), single.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad / 3, rtol=1e-8, atol=1e-12)
 
 
 def test_the_game_notes_divergence_and_entropy():
     transformer = build()
-    game = play(transformer, tokens(2))
+    adversary = backward(transformer, tokens(2))
     _, pairs = naive_fod.run(transformer, tokens(2), REFERENCE, GRID, as_figure=False)
-    for branch, tally in game.tallies.items():
-        divergences = sum(naive_fod.divergence(wished, learnt).mean() for learnt, wished in pairs[branch])
+    for branch, tally in adversary.tallies.items():
+        divergences = sum(naive_fod.divergence(goal, learnt).mean() for learnt, goal in pairs[branch])
         entropies = sum(naive_fod.entropy(learnt).mean() for learnt, _ in pairs[branch])
         torch.testing.assert_close(tally, torch.stack([divergences, entropies]).detach())
 
@@ -195,8 +195,8 @@ def test_under_autocast_correlations_stay_in_float32():
     seen = []
 
     def attention(branch, queries, keys, values, targets):
-        wished = targets()
-        seen.extend(t.dtype for t in (queries, keys, values, *wished, queries @ keys.transpose(-1, -2)))
+        goal = targets()
+        seen.extend(t.dtype for t in (queries, keys, values, *goal, queries @ keys.transpose(-1, -2)))
         return values
 
     with torch.autocast("cpu", torch.bfloat16):

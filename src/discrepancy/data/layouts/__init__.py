@@ -1,4 +1,4 @@
-"""How each data set lies on disk: one small reader each, all giving the same sample table."""
+"""Folder layouts of the data sets: one small reader each, all returning the same sample table."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from discrepancy.names import check_name
 
 @dataclass(frozen=True)
 class Layout:
-    """One data set's form.
+    """Folder layout of one data set.
 
     Attributes:
         scan: finds the images and masks of one category folder; opens no image (KolektorSDD: its labels).
-        marker: the folder by which a category is known, in words.
-        holds: whether a folder is a category.
+        marker: description of the folder that identifies a category.
+        holds: returns whether a folder is a category.
         alone: the data root may itself be the only category; `category` is then just a name.
     """
 
@@ -59,27 +59,27 @@ LAYOUTS: Final[dict[str, Layout]] = {
 
 
 def read_samples(dataset: str, data_root: Path, category: str) -> pd.DataFrame:
-    """The sample table (see `samples.sample_table`) of one category, paths relative to `data_root`.
+    """Read the sample table (see `samples.sample_table`) of one category, paths relative to `data_root`.
 
-    Raises `InputError` when data set or category do not exist, or what lies there is not what it should be.
+    Raises `InputError` if data set or category do not exist, or the folder does not have the expected layout.
     """
     return sample_table(scan_category(dataset, data_root, category), root=data_root)
 
 
 def scan_category(dataset: str, data_root: Path, category: str) -> FolderScan:
-    """All that lies in a category's folder, before any image is opened (KolektorSDD: its labels are).
+    """List the contents of a category's folder before any image is opened (KolektorSDD's labels are).
 
-    Raises `InputError` when data set or category do not exist, or the folders are not those of the layout.
+    Raises `InputError` if data set or category do not exist, or the folders do not have the layout.
     """
     folder = find_category(dataset, data_root, category)
     return LAYOUTS[dataset].scan(folder)
 
 
 def find_category(dataset: str, data_root: Path, category: str) -> Path:
-    """The folder of `category`: `<data_root>/<category>`.
+    """Return the folder of `category`: `<data_root>/<category>`.
 
-    For `folder` and `kolektor_sdd` it may be `data_root` itself, if that is a category; `category` is then just a
-    name. Raises `InputError` when data set, data root or category do not exist; it names those that do.
+    For `folder` and `kolektor_sdd` it may be `data_root` itself, if that is a category; `category` is then just a name.
+    Raises `InputError` if data set, data root or category do not exist; it names those that do.
     """
     layout = _layout(dataset)
     check_name("category", category, where=f"a folder in {data_root}")
@@ -99,9 +99,9 @@ def find_category(dataset: str, data_root: Path, category: str) -> Path:
 
 
 def known_categories(dataset: str, data_root: Path) -> list[str]:
-    """The names of the categories that lie in `data_root`; none where it does not exist.
+    """Return the names of the categories in `data_root`; none if it does not exist.
 
-    Raises `InputError` when there is no such data set.
+    Raises `InputError` if there is no such data set.
     """
     layout = _layout(dataset)
     if not data_root.is_dir():
@@ -116,5 +116,5 @@ def _layout(dataset: str) -> Layout:
 
 
 def read_mvtec(folder: Path, *, root: Path) -> pd.DataFrame:
-    """The sample table (see `samples.sample_table`) of a category folder in MVTec AD's layout, see `scan_mvtec`."""
+    """Read the sample table (see `samples.sample_table`) of a folder in MVTec AD's layout, see `scan_mvtec`."""
     return sample_table(scan_mvtec(folder), root=root)

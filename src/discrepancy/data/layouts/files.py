@@ -1,4 +1,4 @@
-"""What every reader needs to know about folders: what counts as an image, what is passed over, what is missing."""
+"""Folder listings shared by the layouts' readers: image suffixes, ignored entries, missing folders."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _NO_IMAGE: Final = "not an image by its suffix"
 
 
 def visible(folder: Path, scan: FolderScan | None = None) -> Iterator[Path]:
-    """What lies in `folder`, sorted by name, without hidden files and the litter of file managers.
+    """Return the entries of `folder`, sorted by name, without hidden files and the litter of file managers.
 
-    These are noted in `scan` as unneeded.
+    Those left out are noted in `scan` as unneeded.
     """
     try:
         entries = sorted(folder.iterdir())
@@ -33,17 +33,17 @@ def visible(folder: Path, scan: FolderScan | None = None) -> Iterator[Path]:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the suffix, in upper or lower case, is one of an image."""
+    """Return whether the suffix, in upper or lower case, is one of an image."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def key(stem: str) -> str:
-    """Names are compared composed: archives packed on macOS hold an umlaut as two characters."""
+    """Return the name in composed Unicode: archives packed on macOS hold an umlaut as two characters."""
     return unicodedata.normalize("NFC", stem)
 
 
 def folders(folder: Path, scan: FolderScan, *, only: str | None = None) -> list[Path]:
-    """The folders (of defects, or of good parts) in `folder`; all else there is ignored."""
+    """Return the folders (of defects, or of good parts) in `folder`; all other entries are ignored."""
     found = []
     for entry in visible(folder, scan):
         if entry.is_dir() and means_litter(entry.name):
@@ -56,7 +56,7 @@ def folders(folder: Path, scan: FolderScan, *, only: str | None = None) -> list[
 
 
 def images(folder: Path, scan: FolderScan) -> list[Path]:
-    """The image files directly in `folder`; all else there is ignored."""
+    """Return the image files directly in `folder`; all other entries are ignored."""
     found = []
     entries = list(visible(folder, scan))
     for entry in entries:
@@ -72,7 +72,7 @@ def images(folder: Path, scan: FolderScan) -> list[Path]:
 
 
 def other_entries(folder: Path, known: Collection[str], scan: FolderScan) -> None:
-    """Notes what lies in `folder` beside the `known` names: folders and images as ignored, other files as unneeded."""
+    """Note what `folder` holds besides the `known` names: folders and images as ignored, other files as unneeded."""
     for entry in visible(folder, scan):
         if entry.name not in known:
             place = scan.ignored if entry.is_dir() or is_image(entry) else scan.unneeded
@@ -80,14 +80,14 @@ def other_entries(folder: Path, known: Collection[str], scan: FolderScan) -> Non
 
 
 def named(folder: Path, means: Meaning) -> list[Path]:
-    """The folders in `folder` whose names mean this; none where it is no folder."""
+    """Return the folders in `folder` whose names mean this; none if it is not a folder."""
     return [entry for entry in visible(folder) if entry.is_dir() and means(entry.name)] if folder.is_dir() else []
 
 
 def spelled(folder: Path, name: str, means: Meaning, scan: FolderScan) -> Path:
-    """The folder in `folder` that is called `name`, or else the one whose name means the same, which is noted.
+    """Return the folder in `folder` called `name`, or else the one whose name means the same, which is noted.
 
-    Where there is none it is `folder / name`, which does not exist. Raises `InputError` where several could be meant.
+    If there is none it is `folder / name`, which does not exist. Raises `InputError` if several could be meant.
     """
     found = named(folder, means)
     exact = folder / name
@@ -101,13 +101,13 @@ def spelled(folder: Path, name: str, means: Meaning, scan: FolderScan) -> Path:
 
 
 def refuse(folder: Path, scan: FolderScan, words: str) -> None:
-    """Notes as a fault that a folder cannot be understood, whatever lies in it."""
+    """Note as a fault that a folder cannot be interpreted, whatever it holds."""
     scan.faults[folder] = f"{folder} {words}."
     scan.ignored[folder] = "not clear"
 
 
 def existing(folder: Path, expected: str) -> Path:
-    """`folder` if it exists; else an `InputError` that says what was expected and what lies there instead."""
+    """Return `folder` if it exists, else raise an `InputError` that names what was expected and what was found."""
     if folder.is_dir():
         return folder
     # The nearest folder that exists says most about what went wrong.
@@ -117,5 +117,5 @@ def existing(folder: Path, expected: str) -> Path:
 
 
 def suffixes() -> str:
-    """The suffixes of images, for messages."""
+    """Return the suffixes of images, for messages."""
     return ", ".join(sorted(IMAGE_SUFFIXES))

@@ -1,6 +1,6 @@
 """KolektorSDD as published (Tabernik et al., Journal of Intelligent Manufacturing 2020): folders of one item each.
 
-The data set has no split for learning from good parts alone; the one made here is drawn once and for all.
+The data set has no split for learning from good parts alone; the one made here never changes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LABEL: Final = "_label"
 
 
 def scan_kolektor_sdd(folder: Path) -> FolderScan:
-    """Images and masks of `<item>/<part>.jpg` with `<item>/<part>_label.bmp`, items being `kos01`, `kos02`, ...
+    """List images and masks `<item>/<part>.jpg` with `<item>/<part>_label.bmp`, items being `kos01`, `kos02`, ...
 
     Here alone the label comes from the mask: nothing else says which parts are cracked. All cracked parts are in
     `test`, as defect `crack`. A fifth of the items, drawn with a fixed seed from their names, gives its good parts to
@@ -48,7 +48,7 @@ def scan_kolektor_sdd(folder: Path) -> FolderScan:
 
 
 def _scan_item(item: Path, split: str, scan: FolderScan) -> None:
-    """Adds the parts of one item: good ones to `split`, cracked ones to `test`."""
+    """Add the parts of one item: good ones to `split`, cracked ones to `test`."""
     parts, labels = [], {}
     for entry in visible(item, scan):
         if not is_image(entry) or entry.is_dir():

@@ -1,4 +1,4 @@
-"""Which mask belongs to which image of a defect."""
+"""Matching of masks to images of defects."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _ENDINGS: Final = ("_mask", "_masks", "_gt", "_ground_truth", "-mask")
 
 
 class Wanted(NamedTuple):
-    """An image of a defect, for which a mask is wanted."""
+    """An image of a defect that needs a mask."""
 
     image: Path
     defect: str
 
 
 def find_truth(homes: Sequence[Path], scan: FolderScan) -> Path:
-    """The folder of masks in one of `homes`: `ground_truth`, or else the one whose name means masks, which is noted.
+    """Return the folder of masks in one of `homes`: `ground_truth`, or else a folder whose name means masks (noted).
 
-    A name like `label` may also be that of a defect: it is, where the folder of masks has one of that name. Where
-    there is no folder of masks it is `ground_truth` in the first home, which does not exist.
+    A name like `label` may also be that of a defect: it is, if the folder of masks has one of that name. If there is no
+    folder of masks it is `ground_truth` in the first home, which does not exist.
 
     Where several could be meant, that is noted as a fault.
     """
@@ -44,9 +44,9 @@ def find_truth(homes: Sequence[Path], scan: FolderScan) -> Path:
 
 
 def kinds(home: Path, good: Path, truth: Path, scan: FolderScan) -> list[Path]:
-    """The folders of defects in `home`, beside that of good parts and perhaps that of masks.
+    """Return the folders of defects in `home`, without those of good parts and masks.
 
-    What is called like good parts or masks, too, is no defect: that is noted as a fault.
+    A further folder whose name means good parts or masks is no defect: that is noted as a fault.
     """
     found = []
     for entry in folders(home, scan):
@@ -62,7 +62,7 @@ def kinds(home: Path, good: Path, truth: Path, scan: FolderScan) -> list[Path]:
 
 
 def find_masks(truth: Path, wanted: Sequence[Wanted], scan: FolderScan, *, needed: bool = True) -> None:
-    """Adds the wanted images with their masks to `scan`, and what is left over in `truth` as ignored.
+    """Add the wanted images with their masks to `scan`, and unmatched files in `truth` as ignored.
 
     The mask of `<defect>/<stem>.*` is `<truth>/<defect>/<stem>_mask.*` or `<truth>/<defect>/<stem>.*`, or, where no
     mask lies in a folder of a kind, `<truth>/<stem>_mask.*` or `<truth>/<stem>.*`. A folder of good parts in `truth`,
@@ -99,12 +99,12 @@ def find_masks(truth: Path, wanted: Sequence[Wanted], scan: FolderScan, *, neede
 
 
 def note_unmasked(image: Path, expected: Path, scan: FolderScan, *, hint: str = "") -> None:
-    """Notes in `scan` that an image of a defect has no mask, and where it was expected."""
+    """Note in `scan` that an image of a defect has no mask, and where it was expected."""
     scan.unmasked[image] = f"expected {expected}{hint}"
 
 
 def note_masks_among_images(scan: FolderScan) -> None:
-    """Notes as faults what is called the mask of an image in the same folder: it is no photograph to be judged."""
+    """Note as faults files named like the mask of an image in the same folder: they are not photographs."""
     stems = {(sample.image.parent, key(sample.image.stem)) for sample in scan.found}
     for image in (sample.image for sample in scan.found):
         for ending in _ENDINGS:
@@ -115,7 +115,7 @@ def note_masks_among_images(scan: FolderScan) -> None:
 
 
 def _masks(truth: Path, scan: FolderScan) -> dict[tuple[str, str], list[Path]]:
-    """Image files of masks by kind and stem; those directly in `truth` if no folder of a kind is there."""
+    """Return image files of masks by kind and stem; those directly in `truth` if no folder of a kind is there."""
     masks: dict[tuple[str, str], list[Path]] = {}
     if not truth.is_dir():
         return masks
@@ -134,7 +134,7 @@ def _masks(truth: Path, scan: FolderScan) -> dict[tuple[str, str], list[Path]]:
 
 
 def _holds_images(folder: Path) -> bool:
-    """Whether an image lies in a folder, or in one of its folders."""
+    """Return whether an image lies in a folder, or in one of its folders."""
     entries = list(visible(folder))
     inside = [entry for home in entries if home.is_dir() for entry in visible(home)]
     return any(is_image(entry) and not entry.is_dir() for entry in [*entries, *inside])

@@ -14,11 +14,11 @@ PHOTOGRAPHS = "expected a folder of photographs of good parts"
 
 
 def scan_mvtec(folder: Path, *, good: str = "good", need_masks: bool = True) -> FolderScan:
-    """Images and masks of a category folder in MVTec AD's layout.
+    """List images and masks of a category folder in MVTec AD's layout.
 
-    `train/good/*`, `test/<defect>/*` (`good` among them), and `ground_truth/<defect>/<stem>_mask.*` or `<stem>.*`
-    for every image of a defect. Images are told by their suffix, in upper or lower case. Hidden files, `Thumbs.db`
-    and `desktop.ini` are passed over; all else that is no sample is listed as ignored. Other names that mean the same
+    The layout is `train/good/*`, `test/<defect>/*` (`good` among them), and `ground_truth/<defect>/<stem>_mask.*` or
+    `<stem>.*` for every image of a defect. Images are recognised by their suffix, in upper or lower case. Hidden files,
+    `Thumbs.db` and `desktop.ini` are skipped; all other entries are listed as ignored. Other names that mean the same
     (`Train`, `test/OK`, `masks`; see `names`) are understood, and noted.
 
     Args:
@@ -28,7 +28,7 @@ def scan_mvtec(folder: Path, *, good: str = "good", need_masks: bool = True) -> 
 
     Masks that are missing or not clear are noted in the scan, see `masks.find_masks`.
 
-    Raises `InputError` when `train/good` or `test` is missing or without images, or it is not clear which is meant.
+    Raises `InputError` when `train/good` or `test` is missing or without images, or several folders could be meant.
     """
     scan = FolderScan()
     home = spelled(folder, "train", means_train, scan)
@@ -59,7 +59,7 @@ def scan_mvtec(folder: Path, *, good: str = "good", need_masks: bool = True) -> 
 
 
 def scan_btad(folder: Path) -> FolderScan:
-    """Images and masks of a category folder (`01`, `02`, `03`) of BTAD: `scan_mvtec` with `ok` for good, `ko` for bad.
+    """List images and masks of a category folder (`01`, `02`, `03`) of BTAD: `scan_mvtec` with `ok` and `ko`.
 
     Its masks are named as their images, `.png` or `.bmp`.
     """

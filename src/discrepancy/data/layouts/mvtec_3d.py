@@ -24,11 +24,11 @@ _SPLITS = ("train", "validation", "test")
 
 
 def scan_mvtec_3d(folder: Path) -> FolderScan:
-    """Images and masks of a category folder of MVTec 3D-AD.
+    """List images and masks of a category folder of MVTec 3D-AD.
 
-    `{train,validation}/good/rgb/*`, `test/<defect>/rgb/*` (`good` among them), and `test/<defect>/gt/<stem>.*`, in
-    which any value above 0 is anomalous. The data set's own validation split is used. The point clouds (`xyz`) and the
-    empty masks of good parts are not needed; all else that is no sample is listed as ignored.
+    The layout is `{train,validation}/good/rgb/*`, `test/<defect>/rgb/*` (`good` among them), and
+    `test/<defect>/gt/<stem>.*`, in which any value above 0 is anomalous. The data set's own validation split is used.
+    The point clouds (`xyz`) and the empty masks of good parts are not needed; all other entries are listed as ignored.
 
     Images of defects without a mask are noted in the scan.
 
@@ -51,7 +51,7 @@ def scan_mvtec_3d(folder: Path) -> FolderScan:
 
 
 def _scan_defect(defect: Path, split: str, scan: FolderScan, *, good: bool) -> None:
-    """Adds what lies in `<split>/<defect>`: colour photographs, and masks beside them."""
+    """Add the entries of `<split>/<defect>`: colour photographs, and masks beside them."""
     for entry in visible(defect, scan):
         if entry.name == "xyz" and entry.is_dir():
             scan.unneeded[entry] = "point clouds; colour photographs only are used"

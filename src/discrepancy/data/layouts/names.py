@@ -1,4 +1,4 @@
-"""What the name of a folder means, however it is written: good parts, masks, a split, or nothing of all that."""
+"""Meaning of folder names in their common spellings: good parts, masks, a split, or none of these."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _FILLING: Final = frozenset(
 
 
 def _meaning(names: frozenset[str]) -> Meaning:
-    """Whether a name is one of `names`: case, digits, spaces, punctuation and words for images do not count."""
+    """Return whether a name is one of `names`: case, digits, spaces, punctuation and words for images do not count."""
 
     def means(name: str) -> bool:
         parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", name)).casefold()

@@ -1,4 +1,4 @@
-"""Photographs of one's own: MVTec AD's folders, or just `good` and folders of defects; masks if there are any."""
+"""The user's own photographs: MVTec AD's folders, or just `good` and folders of defects; masks if there are any."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GOOD: Final = "good"
 
 
 def scan_folder(folder: Path) -> FolderScan:
-    """Images and masks of a folder of photographs, in one of two forms.
+    """List images and masks of a folder of photographs, in one of two forms.
 
     Either `train/good`, `test/good`, `test/<defect>`, as `scan_mvtec` reads them; or `good` and `<defect>` side by
     side: then a fifth of the good images, drawn from their names with a fixed seed, are for testing, and all others
@@ -56,5 +56,5 @@ def scan_folder(folder: Path) -> FolderScan:
 
 
 def holds_photographs(folder: Path) -> bool:
-    """Whether a folder is a category in one of the two forms."""
+    """Return whether a folder is a category in one of the two forms."""
     return any(named(home, means_good) for home in [folder, *named(folder, means_train)])

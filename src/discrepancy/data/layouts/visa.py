@@ -1,4 +1,4 @@
-"""VisA's layout (Zou et al., ECCV 2022): a table at the top says which image is where, and in which split."""
+"""VisA's layout (Zou et al., ECCV 2022): a table at the top assigns images to classes and splits."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ _LABELS: Final = {"normal": 0, "anomaly": 1}
 
 
 def scan_visa(folder: Path) -> FolderScan:
-    """Images and masks of a category folder of VisA, by the rows of `<data root>/split_csv/1cls.csv` that name it.
+    """List images and masks of a category folder of VisA, by the rows of `<data root>/split_csv/1cls.csv` that name it.
 
     Paths in the table are relative to the data root. Images of the category that no row names are listed as ignored.
 
-    Raises `InputError` when the table is missing, lacks a column, says something unknown, has no row of the category,
-    or names files that do not exist or lie elsewhere, or an anomalous image without a mask.
+    Raises:
+        InputError: the table is missing, lacks a column, has an unknown value or no row of the category; it names
+            files that do not exist or lie elsewhere, or an anomalous image without a mask.
     """
     root, scan = folder.parent, FolderScan()
     table = root / SPLIT_TABLE
@@ -53,13 +54,13 @@ def scan_visa(folder: Path) -> FolderScan:
 
 
 def _inside(name: str) -> bool:
-    """Whether a path in the table stays below the data root."""
+    """Return whether a path in the table stays below the data root."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and "\\" not in name
 
 
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """The rows of the table with their line numbers."""
+    """Return the rows of the table with their line numbers."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -71,7 +72,7 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _ignore_others(folder: Path, used: set[Path], scan: FolderScan) -> None:
-    """Lists every file in the category's folder that is neither an image nor a mask of the table."""
+    """List every file in the category's folder that is neither an image nor a mask of the table."""
     for entry in visible(folder, scan):
         if entry.is_dir() and entry.is_symlink():
             if not any(entry in path.parents for path in used):

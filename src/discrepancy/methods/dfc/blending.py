@@ -13,7 +13,7 @@ from discrepancy.errors import InputError
 
 
 class ImageFolder(Sequence[NDArray[np.uint8]]):
-    """Decode every image below a folder when it is asked for: uint8 [3, H, W].
+    """Every image below a folder, decoded on demand: uint8 [3, H, W].
 
     Args:
         folder: searched with its subfolders.

@@ -1,8 +1,8 @@
 """Synthetic defects for self-feature enhancement (SFE): brush strokes filled in one of five ways.
 
 DFC (Pattern Recognition 2022) shows its estimation network good images with free-form strokes painted over and asks for
-the features of the clean image. Every draw comes from a generator that the caller seeds per image and epoch, so the
-sequence does not depend on the number of workers or on where a stopped run was taken up again.
+the features of the clean image. Every draw comes from a generator that the caller seeds per image and epoch. So the
+sequence does not depend on the number of workers or on the step at which a run was resumed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REFERENCE = 256  # the side of the images for which the paper's stroke sizes ar
 
 
 class ImageSource(Protocol):
-    """Images to blend in: a sequence of uint8 arrays [3, H, W], decoded when asked for."""
+    """Images to blend in: a sequence of uint8 arrays [3, H, W], decoded on demand."""
 
     def __len__(self) -> int: ...
 
@@ -36,7 +36,7 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class Strokes:
-    """How the strokes of one mask are drawn; lengths in px of a 256 x 256 image, scaled with the shorter side.
+    """Distribution of the strokes of one mask; lengths in px of a 256 x 256 image, scaled with the shorter side.
 
     Attributes:
         strokes: most strokes in a square image; each mask draws 1..strokes, more where the image is longer.
@@ -56,7 +56,7 @@ class Strokes:
     margin: int = 40
 
     def mask(self, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
-        """The union of the strokes.
+        """Draw the union of the strokes.
 
         Args:
             size: height and width of the image, px.
@@ -99,7 +99,7 @@ class Corruption:
 
     Args:
         kinds: the fills to draw from, uniformly; names from `KINDS`.
-        strokes: how the masks are drawn.
+        strokes: distribution of the masks.
         images: images for the fill `image` (ImageNet in the paper); without them that kind is refused.
 
     Raises:
@@ -134,7 +134,7 @@ class Corruption:
             rng: the source of every draw.
 
         Returns:
-            The corrupted image, uint8 [3, H, W], and the mask of what changed, bool [H, W].
+            The corrupted image, uint8 [3, H, W], and the mask of changed pixels, bool [H, W].
         """
         mask = self.strokes.mask((image.shape[1], image.shape[2]), rng)
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
@@ -145,7 +145,7 @@ class Corruption:
     def _fill(
         self, kind: str, image: NDArray[np.uint8], mask: NDArray[np.bool_], rng: np.random.Generator
     ) -> NDArray[np.uint8]:
-        """New values of the pixels inside the mask, uint8 [3, M]."""
+        """Return new values of the pixels inside the mask, uint8 [3, M]."""
         inside = image[:, mask]
         if kind == "mean_colour":
             return np.broadcast_to(np.round(IMAGENET_MEAN).astype(np.uint8)[:, None], inside.shape)
@@ -166,17 +166,17 @@ class Corruption:
 
 
 def _random_pixel(image: NDArray[np.uint8], where: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Colour of a random pixel among those marked, uint8 [3]; of any pixel if none is marked."""
+    """Return the colour of a random pixel among those marked, uint8 [3]; of any pixel if none is marked."""
     candidates = np.flatnonzero(where)
     index = int(candidates[rng.integers(candidates.size)]) if candidates.size else int(rng.integers(where.size))
     return image.reshape(3, -1)[:, index]
 
 
 def _telea(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Telea inpainting, radius 5, of the pixels inside the mask, uint8 [3, M].
+    """Inpaint the pixels inside the mask by Telea's method, radius 5: uint8 [3, M].
 
-    Only the mask's surroundings are handed to OpenCV: pixels further away than the radius cannot change the result,
-    and its set-up time grows with the picture.
+    Only the mask's surroundings are handed to OpenCV: pixels beyond the radius cannot change the result, and its set-up
+    time grows with the picture.
     """
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     pad = 8

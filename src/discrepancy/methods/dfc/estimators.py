@@ -1,4 +1,4 @@
-"""DFC's trained networks: they look at the image and predict the frozen network's features."""
+"""DFC's estimation networks: trained to predict the frozen network's features from the image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def reflected_conv(inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    """3x3 convolution with reflection padding: zero padding would make borders look anomalous."""
+    """Build a 3x3 convolution with reflection padding: zero padding would make borders look anomalous."""
     return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation, padding_mode="reflect")
 
 
@@ -27,7 +27,7 @@ class ResidualBlock(nn.Module):
         channels: of the map, in and out.
         dilation: of the first convolution.
         groups: normalise in so many groups of channels before the ReLU; the paper's has no normalisation (0). It is
-            by image, so that clean and corrupted images still share one pass.
+            by image, so that one pass still serves clean and corrupted images.
     """
 
     def __init__(self, channels: int, dilation: int, *, groups: int = 0) -> None:
@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
         self.local = reflected_conv(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, h, w] -> [N, C, h, w]."""
+        """Transform a map [N, C, h, w] -> [N, C, h, w]."""
         return x + self.local(self.activation(self.normalisation(self.context(x))))
 
 
@@ -65,7 +65,7 @@ class MultiContextResidualLearning(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, h, w] -> [N, C, h, w]."""
+        """Transform a map [N, C, h, w] -> [N, C, h, w]."""
         out = x
         for branch in self.branches:
             out = out + branch(x)
@@ -73,7 +73,7 @@ class MultiContextResidualLearning(nn.Module):
 
 
 class Normalise(nn.Module):
-    """ImageNet's mean and standard deviation taken off images in 0..1."""
+    """Normalisation of images in 0..1 by ImageNet's mean and standard deviation."""
 
     mean: Tensor
     std: Tensor
@@ -84,7 +84,7 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [N, 3, H, W] in 0..1 -> [N, 3, H, W]."""
+        """Normalise images [N, 3, H, W] in 0..1 -> [N, 3, H, W]."""
         return (images - self.mean) / self.std
 
 

@@ -28,7 +28,7 @@ SMALLEST = 72
 
 
 class DFC(GradientMethod):
-    """Predict the frozen network's features from the image; the estimation network is trained.
+    """DFC: a network trained to predict the frozen network's features from the image.
 
     Buffers per layer: mean and deviation of each channel on good images (0 and 1 if not standardised).
 
@@ -63,12 +63,12 @@ class DFC(GradientMethod):
 
     @classmethod
     def reduction(cls, backbone: Backbone, parameters: DFCParameters, image_size: tuple[int, int]) -> None:
-        """Keep the layers' maps as they are; refuse what the estimation network cannot predict."""
+        """Keep the layers' maps as they are; refuse maps that the estimation network cannot predict."""
         check_estimator(backbone, parameters, image_size)
 
     @classmethod
     def card_entries(cls, parameters: DFCParameters, prepared: Mapping[str, Any]) -> dict[str, Any]:
-        """Return which corruptions are painted."""
+        """Return the corruptions in use."""
         del prepared
         folder = parameters.blend_folder
         note = f"with images of {folder}" if folder else "without blended images (fill 4)"
@@ -76,7 +76,7 @@ class DFC(GradientMethod):
 
     @property
     def feature_names(self) -> list[str]:
-        """Names of what the cache holds, in the order of the buffers."""
+        """Names of the cached features, in the order of the buffers."""
         return self.layers
 
     @property
@@ -89,7 +89,7 @@ class DFC(GradientMethod):
         return DFCTask(self, data, build_corruption(self.parameters_used, self.image_size))
 
     def standardised(self, features: Mapping[str, Tensor]) -> list[Tensor]:
-        """The targets of the estimation network, in the order of the layers.
+        """Return the targets of the estimation network, in the order of the layers.
 
         Args:
             features: maps of the frozen network by layer, [N, C, h, w].
@@ -100,7 +100,7 @@ class DFC(GradientMethod):
         ]
 
     def predicted(self, images: Tensor) -> list[Tensor]:
-        """Standardised features predicted from uint8 images [N, 3, H, W], one map [N, C, h, w] per layer."""
+        """Predict standardised features from uint8 images [N, 3, H, W], one map [N, C, h, w] per layer."""
         scaled = (images.float() / 255).contiguous(memory_format=torch.channels_last)
         maps = self.estimator(scaled)
         return [maps[layer] for layer in self.layers]
@@ -110,13 +110,13 @@ class DFC(GradientMethod):
         return self.weighing(self._residuals(self.backbone(images), images))
 
     def _residuals(self, features: Mapping[str, Tensor], images: Tensor) -> list[Tensor]:
-        """Standardised features minus prediction, one map [N, C, h, w] per layer."""
+        """Return standardised features minus prediction, one map [N, C, h, w] per layer."""
         pairs = zip(self.standardised(features), self.predicted(images), strict=True)
         return [target - prediction.float() for target, prediction in pairs]
 
     @torch.inference_mode()
     def fit_residual_scaler(self, data: TrainingData) -> None:
-        """Learn from the training images, after training, which residuals are usual."""
+        """Learn the usual residuals from the training images, after training."""
 
         def batches() -> Iterator[list[Tensor]]:
             for start in range(0, data.examples, 16):
@@ -129,7 +129,7 @@ class DFC(GradientMethod):
 
 
 def build_estimator(backbone: Backbone, parameters: DFCParameters) -> nn.Module:
-    """The estimation network, randomly initialised from PyTorch's global generator.
+    """Build the estimation network, randomly initialised from PyTorch's global generator.
 
     Raises:
         InputError: the paper's network with a backbone that is not VGG19.

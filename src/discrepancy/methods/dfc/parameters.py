@@ -1,4 +1,4 @@
-"""DFC's parameters: what a user can set, with defaults for the embedded backbone on two CPU cores."""
+"""DFC's parameters, with defaults for the embedded backbone on two CPU cores."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class DFCParameters(GradientParameters):
 
     @property
     def fills(self) -> list[str]:
-        """The corruptions in use: `image` is one of them where there is a folder to blend from."""
+        """The corruptions in use; `image` is one of them if there is a folder to blend from."""
         return [*self.corruptions, *(["image"] if self.blend_folder else [])]
 
     def layers_of(self, category: str) -> list[str] | None:
-        """The layers to predict for a category; None: the backbone's own choice."""
+        """Return the layers to predict for a category; None: the backbone's own choice."""
         return self.layers_by_category.get(category, self.layers)

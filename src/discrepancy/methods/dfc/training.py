@@ -1,4 +1,4 @@
-"""What DFC is trained on: clean images and corrupted copies, both to give the clean image's features (SFE)."""
+"""DFC's training task: clean images and corrupted copies, both to predict the clean image's features (SFE)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class DFCTask:
-    """Batches and loss of DFC.
+    """Training task of DFC.
 
     L = mean over layers of MSE(S(n), T(n)) + alpha * MSE(S(a), T(n)). T(n) comes from the cache, T(a) is never
     needed, and one forward pass serves n and a: exact, as the estimation network has no batch normalisation.
@@ -47,7 +47,7 @@ class DFCTask:
         self.validation = [(part, self._pairs(1 << 32, part)) for part in parts]
 
     def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
-        """Clean images over corrupted ones [2n, 3, H, W], and the layers' features [n, C, h, w]."""
+        """Return clean images over corrupted ones [2n, 3, H, W], and the layers' features [n, C, h, w]."""
         return {"images": self._pairs(epoch, indices), **self.features.tensors(indices)}
 
     def _pairs(self, epoch: int, indices: NDArray[np.int64]) -> Tensor:
@@ -60,7 +60,7 @@ class DFCTask:
         return torch.from_numpy(both)
 
     def loss(self, batch: Batch) -> Tensor:
-        """The loss above, a scalar."""
+        """Return the loss above, a scalar."""
         targets = self.detector.standardised(batch)
         predictions = self.detector.predicted(batch["images"])
         losses = []
@@ -71,7 +71,7 @@ class DFCTask:
         return torch.stack(losses).mean()
 
     def validation_loss(self) -> float | None:
-        """The same loss on held-out good images, with corruptions that stay the same."""
+        """Return the same loss on held-out good images, with corruptions that stay the same."""
         if not self.validation:
             return None
         device = self.detector.device
@@ -84,7 +84,7 @@ class DFCTask:
 
 
 def build_corruption(parameters: DFCParameters, image_size: tuple[int, int]) -> Corruption:
-    """Return the corruptions that the parameters ask for."""
+    """Build the corruptions that the parameters select."""
     kinds = [kind for kind in KINDS if kind in parameters.fills]
     margin = parameters.stroke_margin
     blend = None if parameters.blend_folder is None else ImageFolder(Path(parameters.blend_folder), image_size)

@@ -1,4 +1,4 @@
-"""DFR's autoencoder: 1x1 convolutions, written as linear layers over positions, trained in as few products as exist."""
+"""DFR's autoencoder: 1x1 convolutions as linear layers over positions, trained with few matrix products."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Autoencoder(nn.Module):
     PyTorch's convolutions have them. The paper's text says h = (C + d) // 2; published sizes of weights fit 2d.
 
     Inside, widths are rounded up to a multiple of 8 by idle units: all their weights start at 0 and stay there, since
-    their gradients are 0. Matrix products are faster so: 2126 columns start on addresses that suit neither a CPU's
-    vectors nor a GPU's tensor cores, 2128 do.
+    their gradients are 0. Matrix products are faster so: rows of 2126 values are aligned neither for
+    SIMD loads nor for a GPU's tensor cores, rows of 2128 are.
 
     Args:
         channels: C, of the regional features.
@@ -49,11 +49,11 @@ class Autoencoder(nn.Module):
         self.norms = nn.ModuleDict({str(index): BatchNorm(padded[index + 1]) for index in (0, 1, 3, 4) if batch_norm})
 
     def forward(self, features: Tensor) -> Tensor:
-        """Reconstructed features of positions, [R, C] -> [R, C]."""
+        """Reconstruct features of positions, [R, C] -> [R, C]."""
         return self.output(self.hidden(self.linears[0](features)))
 
     def hidden(self, first: Tensor) -> Tensor:
-        """From the first layer's output to the last layer's input, [R, h] -> [R, h]."""
+        """Compute the last layer's input from the first layer's output, [R, h] -> [R, h]."""
         values = self._activated(0, first)
         values = self._activated(1, self.linears[1](values))
         values = self.linears[2](values)
@@ -61,7 +61,7 @@ class Autoencoder(nn.Module):
         return self._activated(4, self.linears[4](values))
 
     def output(self, hidden: Tensor) -> Tensor:
-        """The last layer, [R, h] -> [R, C]."""
+        """Apply the last layer, [R, h] -> [R, C]."""
         features: Tensor = self.linears[5](hidden)
         return features
 
@@ -71,7 +71,7 @@ class Autoencoder(nn.Module):
         return F.relu(values, inplace=True)
 
     def first(self, kept: Sequence[Tensor], regions: Regions) -> Tensor:
-        """The first layer, applied where features are kept and aligned afterwards: [N, h, w, C] by group -> [R, h].
+        """Apply the first layer on the cached grids and align afterwards: [N, h, w, C] by group -> [R, h].
 
         Exact, since mixing channels commutes with the alignment, whose rows sum to 1, so that the bias passes too. A
         group on a grid of half the cells per side takes a quarter of the operations.
@@ -91,12 +91,12 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def residuals(self, kept: Sequence[Tensor], regions: Regions) -> Tensor:
-        """Reconstruction minus regional features, [R, C], without gradients; arguments as of `first`."""
+        """Return reconstruction minus regional features, [R, C], without gradients; arguments as of `first`."""
         result = self.output(self.hidden(self.first(kept, regions)))
         return _subtract(result, _aligned(kept, regions), regions.split)
 
     def loss(self, kept: Sequence[Tensor], regions: Regions) -> Tensor:
-        """Mean over positions and channels of the squared residual, DFR's loss; arguments as of `first`."""
+        """Return the mean squared residual over positions and channels, DFR's loss; arguments as of `first`."""
         linear = self.linears[5]
         hidden = self.hidden(self.first(kept, regions))
         targets = _aligned(kept, regions)
@@ -105,7 +105,7 @@ class Autoencoder(nn.Module):
 
 
 def _with_idle_units(linear: nn.Linear, inputs: int, outputs: int) -> nn.Linear:
-    """The same layer with more inputs and outputs, whose weights and biases are 0."""
+    """Return the same layer with more inputs and outputs, whose weights and biases are 0."""
     wider = nn.utils.skip_init(nn.Linear, inputs, outputs, device=linear.weight.device)
     with torch.no_grad():
         wider.weight.zero_()[: linear.out_features, : linear.in_features] = linear.weight
@@ -114,13 +114,13 @@ def _with_idle_units(linear: nn.Linear, inputs: int, outputs: int) -> nn.Linear:
 
 
 def _aligned(kept: Sequence[Tensor], regions: Regions) -> list[Tensor]:
-    """Regional features by group, [R, C]; views where a group is kept on the common grid."""
+    """Yield regional features by group, [R, C]; views if a group is kept on the common grid."""
     groups = zip(regions.groups, kept, strict=True)
     return [regions.expand(group.name, features).flatten(0, 2) for group, features in groups]
 
 
 def _subtract(result: Tensor, targets: Sequence[Tensor], split: Sequence[int]) -> Tensor:
-    """`result` [R, C] minus the targets [R, C_group], in place."""
+    """Subtract the targets [R, C_group] from `result` [R, C], in place."""
     for part, target in zip(result.split(list(split), 1), targets, strict=True):
         part.sub_(target)
     return result

@@ -1,4 +1,4 @@
-"""How many dimensions good features need: principal components up to a share of the variance (DFR)."""
+"""Latent dimension of DFR: number of principal components that explain a share of the variance."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from discrepancy.errors import InputError
 
 @dataclass(frozen=True)
 class LatentDimension:
-    """The latent dimension of DFR's autoencoder, and what it was chosen from.
+    """The latent dimension of DFR's autoencoder, and the statistics that decided it.
 
     Attributes:
-        dimension: the smallest number of components that explain more than the wished share of the variance.
-        explained: the share that they explain, in (0, 1]; None if the dimension was given.
+        dimension: the smallest number of components that explain more than the target share of the variance.
+        explained: share of the variance that they explain, in (0, 1]; None if the dimension was given.
         channels: of the features.
-        vectors: number of feature vectors looked at.
+        vectors: number of feature vectors used.
     """
 
     dimension: int
@@ -31,14 +31,14 @@ class LatentDimension:
 
 
 def latent_dimension(batches: Iterable[Tensor], *, explained: float = 0.90) -> LatentDimension:
-    """The number of principal components whose variances add up to more than a share of the whole.
+    """Return the number of principal components that explain more than a target share of the variance.
 
-    From the eigenvalues of the covariance, summed in float64: the choice of scikit-learn's `PCA(n_components=0.90)`
-    without its singular value decomposition of all vectors.
+    It is computed from the eigenvalues of the covariance, summed in float64: the choice of scikit-learn's
+    `PCA(n_components=0.90)` without its singular value decomposition of all vectors.
 
     Args:
         batches: feature vectors [n, C], any number of batches, all of one device and C.
-        explained: wished share of the variance, in (0, 1).
+        explained: target share of the variance, in (0, 1).
 
     Raises:
         InputError: no vectors, values that are not finite, or all vectors alike.
@@ -64,7 +64,7 @@ def latent_dimension(batches: Iterable[Tensor], *, explained: float = 0.90) -> L
 
 
 def _variances(covariance: Tensor) -> NDArray[np.float64]:
-    """Eigenvalues of a covariance [C, C], the largest first, none below 0."""
+    """Return the eigenvalues of a covariance [C, C], the largest first, none below 0."""
     if not bool(covariance.isfinite().all()):
         raise InputError("the features are not finite; expected other weights or cache_dtype=float32")
     values: NDArray[np.float64] = torch.linalg.eigvalsh(covariance).flip(0).clamp_min(0).cpu().numpy()

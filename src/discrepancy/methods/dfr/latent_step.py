@@ -1,4 +1,4 @@
-"""The step that chooses how many dimensions the autoencoder's bottleneck gets."""
+"""The node that chooses the width of the autoencoder's bottleneck."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def choose_latent_dim(backbone: Backbone, data: TrainingData, parameters: DFRPar
         parameters: a number, or the share of the variance to be explained.
 
     Returns:
-        `dimension`, `explained` (share of the variance, None if not looked at), `channels`, `vectors`, and what these
-        were made from: `features` (fingerprint) and `parameters`.
+        `dimension`, `explained` (share of the variance, None if not computed), `channels`, `vectors`, and their
+        origin: `features` (fingerprint) and `parameters`.
     """
     height, width = data.images.shape[2:]
     regions = build_regions(backbone, parameters, (height, width))
@@ -53,7 +53,7 @@ def choose_latent_dim(backbone: Backbone, data: TrainingData, parameters: DFRPar
 
 
 def check_latent(data: TrainingData, parameters: DFRParameters) -> None:
-    """Compare the latent dimension on disk with what this run would choose it from.
+    """Refuse a latent dimension on disk that this run would choose from something else.
 
     Raises:
         InputError: it was chosen from other features or parameters.
@@ -67,7 +67,7 @@ def check_latent(data: TrainingData, parameters: DFRParameters) -> None:
 
 
 def _origin(features: Features, parameters: DFRParameters) -> dict[str, Any]:
-    """Return what decides the latent dimension."""
+    """Return the values that decide the latent dimension."""
     deciding = ("latent_dim", "explained_variance", "variance_images", "standardise")
     return {"features": features.fingerprint, "parameters": {name: getattr(parameters, name) for name in deciding}}
 
@@ -80,7 +80,7 @@ def choose_latent_dimension(
     Args:
         regions: aligns the features.
         features: cached features of good images.
-        rows: the images to look at.
+        rows: the images to use.
         parameters: target share of the variance, and whether features are standardised.
     """
     device = resolve_device(parameters.device)

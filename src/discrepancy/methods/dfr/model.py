@@ -27,13 +27,13 @@ from discrepancy.training.loop import Batch
 
 
 class DFRCard(Card):
-    """DFR's card: it says how wide the bottleneck is."""
+    """DFR's card, with the width of the bottleneck."""
 
     latent_dim: int = Field(ge=1, le=LARGEST_LATENT)
 
 
 class DFR(GradientMethod):
-    """Reconstruct regional features of the frozen network; the autoencoder is trained.
+    """DFR: an autoencoder trained to reconstruct regional features of the frozen network.
 
     Buffers per group of layers: mean and deviation of each channel on good images (0 and 1 if not standardised).
 
@@ -73,7 +73,7 @@ class DFR(GradientMethod):
 
     @classmethod
     def card_entries(cls, parameters: DFRParameters, prepared: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the width of the bottleneck and what it was chosen from."""
+        """Return the width of the bottleneck and its origin."""
         del parameters
         latent = prepared["latent"]
         found = {name: latent[name] for name in ("explained", "channels", "vectors")}
@@ -81,7 +81,7 @@ class DFR(GradientMethod):
 
     @property
     def feature_names(self) -> list[str]:
-        """Names of what the cache holds, in the order of the buffers."""
+        """Names of the cached features, in the order of the buffers."""
         return [group.name for group in self.regions.groups]
 
     @property
@@ -107,12 +107,12 @@ class DFR(GradientMethod):
         return {"latent": data.prepared["latent"]["dimension"]}
 
     def standardised(self, kept: Mapping[str, Tensor]) -> list[Tensor]:
-        """Features by group as the autoencoder sees them, float32 [N, h, w, C]; still on their own grids.
+        """Return features by group as the autoencoder takes them, float32 [N, h, w, C]; still on their own grids.
 
         The rows of the alignment sum to 1, so that standardising before it is standardising after it.
 
         Args:
-            kept: what `Regions.reduced` gave, or the cache, [N, C, h, w] by group.
+            kept: result of `Regions.reduced`, or cached features, [N, C, h, w] by group.
         """
         rows = [kept[group.name].permute(0, 2, 3, 1).float() for group in self.regions.groups]
         if not self.parameters_used.standardise:
@@ -124,7 +124,7 @@ class DFR(GradientMethod):
         return result
 
     def loss(self, kept: Mapping[str, Tensor]) -> Tensor:
-        """Mean squared error of the reconstruction, a scalar; arguments as of `standardised`."""
+        """Return the mean squared error of the reconstruction, a scalar; arguments as of `standardised`."""
         return self.autoencoder.loss(self.standardised(kept), self.regions)
 
     def anomaly_maps(self, images: Tensor) -> Tensor:
@@ -132,20 +132,20 @@ class DFR(GradientMethod):
         return self.weighing([self._residuals(self.regions.reduced(self.backbone(images)))])
 
     def _residuals(self, kept: Mapping[str, Tensor]) -> Tensor:
-        """Reconstruction minus standardised features, [N, C, grid rows, grid columns], channels last."""
+        """Return reconstruction minus standardised features, [N, C, grid rows, grid columns], channels last."""
         rows = self.autoencoder.residuals(self.standardised(kept), self.regions)
         return rows.unflatten(0, (-1, *self.regions.grid)).permute(0, 3, 1, 2)
 
     @torch.inference_mode()
     def fit_residual_scaler(self, data: TrainingData) -> None:
-        """Learn from the training images, after training, which residuals are usual."""
+        """Learn the usual residuals from the training images, after training."""
         rows = range(data.examples)
         self.eval()
         self.weighing.fit(lambda: ([self._residuals(kept)] for kept in data.cached.batches(rows, self.device)))
 
 
 class DFRTask(FeatureTask):
-    """Batches of regional features of good images, and the loss of their reconstruction."""
+    """Training task of DFR: batches of regional features, and the loss of their reconstruction."""
 
     def __init__(self, detector: DFR, data: TrainingData, *, resident: bool | None = None) -> None:
         super().__init__(

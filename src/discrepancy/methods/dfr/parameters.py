@@ -1,4 +1,4 @@
-"""DFR's parameters: what a user can set, with defaults for the embedded backbone on two CPU cores."""
+"""DFR's parameters, with defaults for the embedded backbone on two CPU cores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFAULT_LAYERS = {
     ],
     "wide_resnet50_2": ["layer1", "layer2", "layer3"],
 }
-"""The layers used where none are named: of vgg19 the paper's twelve."""
+"""The layers used by default: of vgg19 the paper's twelve."""
 
 LARGEST_LATENT = 1 << 14
 """Widest bottleneck."""
@@ -36,7 +36,8 @@ class DFRParameters(GradientParameters):
         None, ge=1, le=LARGEST_LATENT, description="width of the bottleneck; default: by explained_variance"
     )
     explained_variance: float = Field(0.90, gt=0, lt=1, description="share that as many principal components explain")
-    variance_images: int = Field(10, ge=1, description="training images looked at for that, the first by name")
+    variance_images: int = Field(10, ge=1, description="number of training images used for that, the first by name")
     batch_norm: bool = Field(True, description="batch normalisation in the autoencoder")
 
     epochs: int = Field(100, ge=1)
+    checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")

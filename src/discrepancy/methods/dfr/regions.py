@@ -1,9 +1,9 @@
 """Multi-scale regional features: all layers on one grid, each cell the mean over a square of the image (DFR, 2020).
 
 The paper resizes every layer's map to the image's size and averages windows of 4x4 px. Both steps are linear and act on
-rows and columns alike, so together they are A F B^T with two small fixed matrices, and no map of the image's size is
-ever made. Channels do not mix, and the rows of A and B sum to 1; so whatever is linear in the channels may be done
-before the alignment, at the layer's own resolution, where a deep layer has a fraction of the cells.
+rows and columns alike. So together they are A F B^T with two small fixed matrices, and no map of the image's size is
+ever made. Channels do not mix, and the rows of A and B sum to 1. So every function that is linear in the channels may
+be applied before the alignment, at the layer's own resolution, where a deep layer has a fraction of the cells.
 """
 
 from __future__ import annotations
@@ -50,24 +50,24 @@ class Group:
 
 
 class Regions(nn.Module):
-    """Makes regional features of feature maps, in two steps that may lie far apart.
+    """Regional features of feature maps, computed in two steps that may lie far apart.
 
-    `reduced` brings each map to the common grid where that makes it smaller, and leaves it as it is where that would
-    make it larger: what a cache keeps. `expand` does the rest when the features are needed. Both are exact, up to
-    rounding, whatever the alignment. Has nothing to learn and nothing to save.
+    `reduced` brings each map to the common grid if that makes it smaller, and leaves it as it is otherwise: the form of
+    the cache. `expand` does the rest when the features are needed. Both are exact, up to rounding, for every alignment.
+    There is nothing to learn and nothing to save.
 
     Args:
         shapes: (C, h, w) of each layer's map, in network order, as `Backbone.map_shapes` gives them.
         image_size: height and width of the images, px.
         region: side of a region, px: the common grid has a cell per region (4 in the paper). Where the image's side is
             no multiple, the grid has the nearest number of cells, and windows overlap by a pixel (adaptive pooling).
-        alignment: how maps are resized to the image: `nearest` (the paper), `bilinear`, or `bilinear_corners` with the
+        alignment: resizing of the maps to the image: `nearest` (the paper), `bilinear`, or `bilinear_corners` with the
             corners' centres aligned (the authors' later code).
         padded: layers whose maps are padded by one reflected pixel before they are resized: a quirk of the authors'
             code that stretches them (`vgg.fed_to_convolution` lists them).
 
     Attributes:
-        groups: what `reduced` gives, in network order.
+        groups: groups of `reduced`, in network order.
         grid: rows and columns of the common grid.
         channels: of all layers together.
 
@@ -135,7 +135,7 @@ class Regions(nn.Module):
         return [group.channels for group in self.groups]
 
     def reduced(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What is kept: for each group its layers' maps, joined, on a grid no finer than the common one.
+        """Join the maps of each group's layers, on a grid no finer than the common one.
 
         Args:
             maps: of each layer, [N, C, h, w].
@@ -151,7 +151,9 @@ class Regions(nn.Module):
         }
 
     def expand(self, group: str, values: Tensor) -> Tensor:
-        """Values of a group on the common grid: its features, or anything linear in them, such as a layer's outputs.
+        """Bring values of a group to the common grid.
+
+        These are its features, or linear functions of them, such as a layer's outputs.
 
         Args:
             group: its name.
@@ -163,16 +165,16 @@ class Regions(nn.Module):
         return self._multiply("expand", group, values)
 
     def joined(self, kept: Mapping[str, Tensor]) -> Tensor:
-        """All regional features, [N, grid rows, grid columns, C], channels in the order of the groups.
+        """Return all regional features, [N, grid rows, grid columns, C], channels in the order of the groups.
 
         Args:
-            kept: what `reduced` gave, [N, C, h, w] by group.
+            kept: result of `reduced`, [N, C, h, w] by group.
         """
         parts = [self.expand(group.name, kept[group.name].permute(0, 2, 3, 1)) for group in self.groups]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
     def _multiply(self, step: str, of: str, values: Tensor) -> Tensor:
-        """Rows, then columns, of values [N, h, w, C] multiplied by their matrix, where there is one.
+        """Multiply rows, then columns, of values [N, h, w, C] by their matrix, where there is one.
 
         In float32 at least, whatever the values' type and under autocast too: rounded to bfloat16 the rows of a matrix
         no longer sum to 1.
@@ -198,9 +200,9 @@ def _buffer(step: str, of: str, axis: int) -> str:
 
 
 def alignment_matrix(side: int, size: int, cells: int, *, alignment: Alignment, padded: bool = False) -> Tensor:
-    """The matrix [cells, side], float64, that resizes a line of `side` values to `size` px and averages its windows.
+    """Return the matrix [cells, side], float64, that resizes `side` values to `size` px and averages windows.
 
-    Made by doing just that to each unit vector. Its rows sum to 1.
+    It is computed by doing just that to each unit vector. Its rows sum to 1.
 
     Args:
         side: number of values of the layer's map along this axis.
@@ -216,7 +218,7 @@ def alignment_matrix(side: int, size: int, cells: int, *, alignment: Alignment, 
 
 
 def build_regions(backbone: Backbone, parameters: DFRParameters, image_size: tuple[int, int]) -> Regions:
-    """The regional features that the parameters ask for.
+    """Build the regional features that the parameters select.
 
     Raises:
         InputError: `padded_maps` with a backbone that is not VGG19 padded by reflection, or regions so large that the

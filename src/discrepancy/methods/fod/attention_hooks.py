@@ -1,6 +1,6 @@
-"""What becomes of FOD's correlations while the transformers run: played with, measured, or kept to be shown.
+"""Attention functions of FOD for training, scoring and visualisation.
 
-Each class is a `AttentionFn`: it computes the attention that the transformer asks for, and notes what it is there for.
+Each class is an `AttentionFn`: it computes attention and records what its purpose needs.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from discrepancy.methods.fod.correlation import (
 
 
 class AdversarialAttention:
-    """Training: learnt correlations and targets pull at each other.
+    """Attention for training: adversarial objective between learnt correlations and targets.
 
     Args:
-        roles: weights of the game, by branch.
+        loss_weights: weights of the adversarial objective, by branch.
 
     Attributes:
-        pull: scalar of value 0 to be added to the loss; the sum over all attentions it saw.
+        pull: scalar of value 0 to be added to the loss; the sum over all attentions computed.
         tallies: by branch [2], sums over all attentions of the mean J and the mean H; filled by the backward pass.
     """
 
@@ -41,7 +41,7 @@ class AdversarialAttention:
     def __call__(
         self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
     ) -> Tensor:
-        """See `AttentionFn`."""
+        """Compute the attention, see `AttentionFn`."""
         if branch not in self.tallies:
             self.tallies[branch] = queries.new_zeros(2)
         output, pull = adversarial_attention(
@@ -52,7 +52,7 @@ class AdversarialAttention:
 
 
 class DivergenceRecorder:
-    """Scoring: how far the correlations of some branches lie from their targets.
+    """Attention for scoring: divergence of the correlations from their targets, for some branches.
 
     Args:
         branches: those to be compared; the others are only computed.
@@ -65,7 +65,7 @@ class DivergenceRecorder:
     def __call__(
         self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
     ) -> Tensor:
-        """See `AttentionFn`."""
+        """Compute the attention, see `AttentionFn`."""
         if branch not in self.branches:
             return attention(queries, keys, values)
         output, divergences = attention_with_divergence(queries, keys, values, targets())
@@ -73,12 +73,12 @@ class DivergenceRecorder:
         return output
 
     def mean(self, branch: str) -> Tensor:
-        """J_i, mean over heads and layers, [N, tokens]."""
+        """Return J_i, mean over heads and layers, [N, tokens]."""
         return torch.stack(self.divergences[branch]).mean(0)
 
 
 class Correlation(NamedTuple):
-    """Of some tokens with all tokens of a grid.
+    """Correlations of some tokens with all tokens of a grid.
 
     Attributes:
         learnt: [chosen tokens, grid rows, grid columns], each sums to 1.
@@ -92,7 +92,7 @@ class Correlation(NamedTuple):
 
 
 class AttentionMapRecorder:
-    """Pictures: the correlations of a few tokens of one image, means over heads and layers.
+    """Attention for figures: the correlations of a few tokens of one image, means over heads and layers.
 
     Args:
         tokens: their indices, int64 [chosen tokens].
@@ -105,7 +105,7 @@ class AttentionMapRecorder:
     def __call__(
         self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
     ) -> Tensor:
-        """See `AttentionFn`."""
+        """Compute the attention, see `AttentionFn`."""
         chosen = queries[0].index_select(1, self.tokens)
         learnt = attention_weights(chosen, keys[0])
         rows, columns = (part[0].index_select(1, self.tokens) for part in targets())
@@ -115,7 +115,7 @@ class AttentionMapRecorder:
         return attention(queries, keys, values)
 
     def means(self, grid: tuple[int, int]) -> dict[str, Correlation]:
-        """By branch, on a grid of rows and columns."""
+        """Return the correlations by branch, on a grid of rows and columns."""
         found = {}
         for branch, entries in self.seen.items():
             learnt, target, divergences = (torch.stack(part).mean(0) for part in zip(*entries, strict=True))

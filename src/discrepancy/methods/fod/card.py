@@ -1,4 +1,4 @@
-"""What FOD's card says in words."""
+"""Entries of FOD's card in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from discrepancy.methods.fod.transformer import INTRA
 
 
 def describe(parameters: FODParameters) -> dict[str, Any]:
-    """What the card says in words of how the parameters were understood."""
+    """Describe the interpretation of the parameters in words, for the card."""
     return {
         "model": _model_in_words(parameters),
         "score": _score_in_words(parameters),

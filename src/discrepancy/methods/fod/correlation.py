@@ -1,8 +1,8 @@
-"""Learnt correlations, their Gaussian targets, and the game between the two (Focus the Discrepancy, ICCV 2023).
+"""Learnt correlations, their Gaussian targets, and adversarial attention (Focus the Discrepancy, ICCV 2023).
 
-A token's correlations are its attention weights S over all tokens of a grid; its target T is a Gaussian on that grid,
-centred on the token, of learnt widths. Training draws S and T together or apart by the symmetric Kullback-Leibler
-divergence J and changes S by its entropy H, each of the three with a weight of its own:
+A token's correlations are its attention weights S over all tokens of a grid. Its target T is a Gaussian on that grid,
+centred on the token, of learnt widths. Training moves S and T towards or away from each other by the symmetric
+Kullback-Leibler divergence J. It also changes S by its entropy H; each of the three has a weight of its own:
 
     J_i = sum_j (T_ij - S_ij) (log(T_ij + eps) - log(S_ij + eps)),    H_i = -sum_j S_ij log(S_ij + eps)
 
@@ -25,11 +25,11 @@ EPSILON = 1e-4
 """Added inside the logarithms."""
 
 BLOCK = {"cpu": 1 << 17, "cuda": 1 << 25}
-"""Elements of one block: on a CPU the few arrays of half a MiB stay in the caches, a GPU wants few large launches."""
+"""Elements of one block: on a CPU the few arrays of half a MiB stay in the caches, a GPU needs few large launches."""
 
 
 class LossWeights(NamedTuple):
-    """With which weight each side descends; a negative one climbs.
+    """Weights of the adversarial objective by gradient: positive ones descend, negative ones ascend.
 
     Attributes:
         learnt: of J, for the learnt correlations S.
@@ -43,7 +43,7 @@ class LossWeights(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """Gaussians on the grid of tokens, as outer products: T_ij = rows_i,y(j) columns_i,x(j).
+    """Gaussian targets on the grid of tokens, as outer products: T_ij = rows_i,y(j) columns_i,x(j).
 
     Attributes:
         rows: [..., tokens, grid rows], each row sums to 1.
@@ -54,12 +54,12 @@ class Targets(NamedTuple):
     columns: Tensor
 
     def dense(self) -> Tensor:
-        """The whole target, [..., tokens, tokens]."""
+        """Return the whole target, [..., tokens, tokens]."""
         return (self.rows.unsqueeze(-1) * self.columns.unsqueeze(-2)).flatten(-2)
 
 
 def gaussian_targets(sigma: Tensor, grid: tuple[int, int]) -> Targets:
-    """Row-normalised Gaussians, each centred on its token.
+    """Compute row-normalised Gaussians, each centred on its token.
 
     T_ij is proportional to exp(-dy^2 / (2 sigma_y^2) - dx^2 / (2 sigma_x^2)), dy and dx between tokens i and j. It is
     normalised along both axes by itself, which is the same, and the factor 1 / (2 pi sigma_y sigma_x) cancels.
@@ -72,7 +72,7 @@ def gaussian_targets(sigma: Tensor, grid: tuple[int, int]) -> Targets:
 
 
 def _normalised_gaussians(sigma: Tensor, grid: tuple[int, int], axis: int) -> Tensor:
-    """One axis of the targets: sigma [..., tokens] -> [..., tokens, cells along the axis]."""
+    """Return one axis of the targets: sigma [..., tokens] -> [..., tokens, cells along the axis]."""
     cells = torch.arange(grid[axis], device=sigma.device, dtype=sigma.dtype)
     own = cells[:, None].expand(grid) if axis == 0 else cells.expand(grid)
     squares = (own.reshape(-1, 1) - cells).square()
@@ -80,35 +80,35 @@ def _normalised_gaussians(sigma: Tensor, grid: tuple[int, int], axis: int) -> Te
 
 
 def attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention without its weights: queries, keys, values [N, heads, tokens, width] -> [N, heads, tokens, width]."""
+    """Compute attention without its weights: queries, keys, values [N, heads, tokens, width] -> the same shape."""
     return F.scaled_dot_product_attention(queries, keys, values)
 
 
 def adversarial_attention(
     queries: Tensor, keys: Tensor, values: Tensor, targets: Targets, loss_weights: LossWeights, tally: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Attention whose weights S and targets T play the game above.
+    """Compute attention with the adversarial objective between its weights S and the targets T.
 
-    The second result is a scalar of value 0 to be added to the loss. Its gradient with respect to S is that of
-    `learnt` J + `entropy` H, and with respect to T that of `target` J, both averaged over images, heads and tokens. So
-    one backward pass does what the paper's two losses with stopped gradients need two for.
+    The second result is a scalar of value 0 to be added to the loss. Its gradient with respect to S is that of `learnt`
+    J + `entropy` H, and with respect to T that of `target` J. Both are averaged over images, heads and tokens. So one
+    backward pass replaces the two of the paper's losses with stopped gradients.
 
     Args:
         queries: [N, heads, tokens, width], as are keys and values; float32 or float64, the computation's type.
         keys: the same shape.
         values: the same shape.
         targets: of [N, heads, tokens, cells].
-        roles: weights of the game.
+        loss_weights: weights of the adversarial objective.
         tally: [2], to which the backward pass adds the means of J and H over images, heads and tokens.
 
     Returns:
         The attention's output [N, heads, tokens, width], and the scalar.
     """
-    output: tuple[Tensor, Tensor] = _ContestedAttention.apply(queries, keys, values, *targets, loss_weights, tally)
+    output: tuple[Tensor, Tensor] = _AdversarialAttention.apply(queries, keys, values, *targets, loss_weights, tally)
     return output
 
 
-class _ContestedAttention(torch.autograd.Function):
+class _AdversarialAttention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -126,17 +126,19 @@ class _ContestedAttention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, of_output: Tensor, of_game: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, of_output: Tensor, of_objective: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, values, rows, columns = (_joined(tensor) for tensor in ctx.saved_tensors)
         scale = queries.shape[-1] ** -0.5
-        share = of_game / queries.shape[:2].numel()  # of the mean over images, heads and tokens
+        share = of_objective / queries.shape[:2].numel()  # of the mean over images, heads and tokens
         of_output = _joined(of_output)
         of_queries, of_rows, of_columns = (torch.empty_like(tensor) for tensor in (queries, rows, columns))
         of_keys, of_values = torch.zeros_like(keys), torch.zeros_like(values)
         for heads, tokens in _blocks(queries.shape[0], queries.shape[1], keys.shape[1], queries.device):
             query, key, value = queries[heads, tokens], keys[heads], values[heads]
             learnt = attention_weights(query, key)
-            of_learnt, of_target, amounts = _game(learnt, rows[heads, tokens], columns[heads, tokens], ctx.loss_weights)
+            of_learnt, of_target, amounts = _objective_gradients(
+                learnt, rows[heads, tokens], columns[heads, tokens], ctx.loss_weights
+            )
             ctx.tally += amounts / queries.shape[:2].numel()
             of_rows[heads, tokens], of_columns[heads, tokens] = _of_factors(
                 of_target.mul_(share), rows[heads, tokens], columns[heads, tokens]
@@ -152,10 +154,12 @@ class _ContestedAttention(torch.autograd.Function):
         return *(gradient.view(shape) for gradient, shape in zip(gradients, shapes, strict=True)), None, None
 
 
-def _game(learnt: Tensor, rows: Tensor, columns: Tensor, loss_weights: LossWeights) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the game with respect to S and T, and the sums of J and H, for one block.
+def _objective_gradients(
+    learnt: Tensor, rows: Tensor, columns: Tensor, loss_weights: LossWeights
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return gradients of the adversarial objective with respect to S and T, and the sums of J and H, for one block.
 
-    With s = S + eps, t = T + eps and r = t / s, up to terms that are equal along a row, which no softmax feels:
+    With s = S + eps, t = T + eps and r = t / s, up to terms that are constant along a row, which softmax ignores:
 
         dJ/dS = -log r - r,    dJ/dT = log r - 1 / r,    dH/dS = -log s + eps / s
 
@@ -163,7 +167,7 @@ def _game(learnt: Tensor, rows: Tensor, columns: Tensor, loss_weights: LossWeigh
         learnt: S, [n, tokens, tokens]; unchanged.
         rows: of T, [n, tokens, grid rows].
         columns: of T, [n, tokens, grid columns].
-        roles: weights of the game.
+        loss_weights: weights of the adversarial objective.
 
     Returns:
         Weighed gradients of S and of T, both [n, tokens, tokens], and [2]: J_i and H_i summed over the block's rows.
@@ -184,7 +188,10 @@ def _game(learnt: Tensor, rows: Tensor, columns: Tensor, loss_weights: LossWeigh
 
 
 def _of_factors(of_target: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of the targets' factors, from that of the dense targets [n, tokens, tokens]; which is overwritten."""
+    """Return the gradients of the targets' factors from that of the dense targets [n, tokens, tokens].
+
+    The latter is overwritten.
+    """
     grids = of_target.view(-1, rows.shape[-1], columns.shape[-1])
     of_columns = torch.bmm(rows.flatten(0, 1).unsqueeze(1), grids).view_as(columns)
     of_rows = grids.mul_(columns.flatten(0, 1).unsqueeze(1)).sum(-1).view_as(rows)
@@ -193,7 +200,7 @@ def _of_factors(of_target: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tenso
 
 @torch.no_grad()
 def attention_with_divergence(queries: Tensor, keys: Tensor, values: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
-    """Attention, and how far its weights lie from their targets; for scoring.
+    """Compute attention and the divergence of its weights from their targets; for scoring.
 
     Args:
         queries: [N, heads, tokens, width], as are keys and values; float32 or float64.
@@ -217,20 +224,20 @@ def attention_with_divergence(queries: Tensor, keys: Tensor, values: Tensor, tar
 
 
 def divergence(learnt: Tensor, target: Tensor) -> Tensor:
-    """J_i, the symmetric divergence KL(T, S) + KL(S, T) of each row: S, T [..., tokens, tokens] -> [..., tokens]."""
+    """Compute J_i = KL(T, S) + KL(S, T) of each row: S, T [..., tokens, tokens] -> [..., tokens]."""
     difference = target - learnt
     ratio = target.add(EPSILON).div_(learnt + EPSILON)
     return difference.mul_(ratio.log_()).sum(-1)
 
 
 def attention_weights(queries: Tensor, keys: Tensor) -> Tensor:
-    """Correlations S of some tokens with all: [n, rows, width], [n, tokens, width] -> [n, rows, tokens]."""
+    """Compute correlations S of some tokens with all: [n, rows, width], [n, tokens, width] -> [n, rows, tokens]."""
     empty, scale = queries.new_empty(()), queries.shape[-1] ** -0.5
     return torch.softmax(torch.baddbmm(empty, queries, keys.transpose(1, 2), beta=0, alpha=scale), -1)
 
 
 def _joined(tensor: Tensor) -> Tensor:
-    """Images and heads as one axis: [N, heads, ...] -> [N heads, ...]."""
+    """Merge images and heads into one axis: [N, heads, ...] -> [N heads, ...]."""
     return tensor.reshape(-1, *tensor.shape[2:])
 
 

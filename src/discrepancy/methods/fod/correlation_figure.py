@@ -1,4 +1,4 @@
-"""Which other patches of an image a patch goes together with: what FOD learnt, and the targets it learnt them by."""
+"""Figure of the learnt correlations of image patches, beside their targets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from discrepancy.figures.overlays import to_picture
 _TALLEST = 240  # pixels of one picture
 _HEAD = 84
 _CAPTION = 20
-_BRANCHES = {"intra": "intra, with this image", "inter": "inter, with the mean good image"}
+_BRANCHES = {"intra": "intra, with this image", "inter": "inter, with the mean normal image"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Patch:
     """A patch whose correlations are shown.
 
     Attributes:
-        name: what it is.
+        name: its label.
         place: row and column in the image, px.
         colour: of its mark.
     """
@@ -39,7 +39,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Correlations:
-    """Of the patches with all cells of one grid; each map sums to 1.
+    """Correlations of the patches with all cells of one grid; each map sums to 1.
 
     Attributes:
         learnt: [patches, rows, columns].
@@ -68,7 +68,7 @@ class Level:
 
 
 def choose_patches(anomaly_map: NDArray[np.floating], mask: NDArray[np.bool_]) -> list[Patch]:
-    """A good and an anomalous patch of an image.
+    """Choose a good and an anomalous patch of an image.
 
     Args:
         anomaly_map: [H, W].
@@ -164,7 +164,7 @@ def _head(page: layout.Page, lefts: Sequence[float], top: float, level: Level, b
 
 
 def _photograph(axes: Axes, image: NDArray[np.uint8], patch: Patch) -> None:
-    """The photograph with a mark around the patch."""
+    """Draw the photograph with a mark around the patch."""
     side = max(image.shape[1:]) / 16
     axes.imshow(to_picture(image))
     y, x = patch.place
@@ -175,7 +175,7 @@ def _photograph(axes: Axes, image: NDArray[np.uint8], patch: Patch) -> None:
 
 
 def _map(axes: Axes, values: NDArray[np.floating], cell: tuple[int, int]) -> None:
-    """Correlations [rows, columns] in colours, with a mark around the patch's own cell."""
+    """Draw correlations [rows, columns] in colours, with a mark around the patch's own cell."""
     axes.imshow(values, cmap=style.colour_table(), vmin=0, vmax=float(values.max()) or 1.0, aspect="auto")
     corner = (cell[1] - 0.5, cell[0] - 0.5)
     axes.add_patch(Rectangle(corner, 1, 1, facecolor="none", edgecolor="white", linewidth=1.2))

@@ -13,11 +13,11 @@ SIDE = 3
 
 
 class LocalMeans(nn.Module):
-    """Each position's mean over its 3x3 neighbourhood, stride 1. Has nothing to learn and nothing to save.
+    """Mean of each position over its 3x3 neighbourhood, stride 1. There is nothing to learn and nothing to save.
 
     Args:
         shapes: (C, h, w) of each layer's map, as `Backbone.map_shapes` gives them.
-        padding: what lies beyond the border: `zeros`, which are counted (the paper), or `reflect`.
+        padding: values beyond the border: `zeros`, which are counted (the paper), or `reflect`.
 
     Example:
         >>> LocalMeans({"a": (1, 2, 2)}, padding="zeros").reduced({"a": torch.ones(1, 1, 2, 2)})["a"][0, 0, 0, 0]
@@ -31,7 +31,7 @@ class LocalMeans(nn.Module):
         self.identity = {"local_means": {"side": SIDE, "padding": padding}}
 
     def reduced(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Maps of each layer, [N, C, h, w] -> their local means, the same shapes."""
+        """Compute the local means of each layer's maps, [N, C, h, w] -> the same shapes."""
         return {layer: self._mean(maps[layer]) for layer in self.shapes}
 
     def _mean(self, values: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """FOD, Focus the Discrepancy (Yao, Li, Qian, Luo, Zhang, ICCV 2023).
 
-Transformers reconstruct the tokens of good images, one by one, and learn how each goes together with the others of its
-image (intra-correlations) and with those of a mean good image (inter-correlations). An image is anomalous where the
-reconstruction fails and the correlations are unusual. `docs/methods.md` lists what differs from the paper.
+Transformers reconstruct the tokens of good images, one by one. They learn how each token correlates with the others of
+its image (intra-correlations) and with those of a mean normal image (inter-correlations). An image is anomalous where
+the reconstruction fails and the correlations are unusual. `docs/methods.md` lists what differs from the paper.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from discrepancy.methods.residual_scaler import ResidualScaler
 
 
 class FOD(GradientMethod):
-    """Reconstruct tokens (local means of the frozen network's maps); one transformer per layer is trained.
+    """FOD: transformers, one per layer, trained to reconstruct tokens (local means of the frozen network's maps).
 
     Buffers per layer: mean and deviation of each channel on good images (0 and 1 if not standardised), and the tokens
-    of the mean good image, [tokens, channels].
+    of the mean normal image, [tokens, channels].
 
     Example:
         >>> detector = load_detector(folder)  # doctest: +SKIP
@@ -82,13 +82,13 @@ class FOD(GradientMethod):
 
     @classmethod
     def card_entries(cls, parameters: FODParameters, prepared: Mapping[str, Any]) -> dict[str, Any]:
-        """Return in words how the parameters were understood."""
+        """Return the interpretation of the parameters in words."""
         del prepared
         return describe(parameters)
 
     @classmethod
     def extra_steps(cls) -> tuple[ExtraStep, ...]:
-        """Return the oracle, which is off, and pictures of correlations."""
+        """Return the best epoch on the test set (off by default) and the figure of correlations."""
         from discrepancy.methods.fod.oracle import best_epoch_on_test
         from discrepancy.methods.fod.pictures import draw_correlations
 
@@ -101,7 +101,7 @@ class FOD(GradientMethod):
 
     @property
     def feature_names(self) -> list[str]:
-        """Names of what the cache holds, in the order of the buffers."""
+        """Names of the cached features, in the order of the buffers."""
         return self.levels
 
     @property
@@ -110,35 +110,35 @@ class FOD(GradientMethod):
         return self.transformers
 
     def set_up(self, data: TrainingData) -> None:
-        """Take over the statistics of the features, and the mean good image.
+        """Take over the statistics of the features, and the mean normal image.
 
         Raises:
-            InputError: the mean good image is of other features.
+            InputError: the mean normal image is of other features.
         """
         reference: Features = data.prepared["reference"]
         if reference.card["ingredients"] != mean_ingredients(data.cached, data.examples):
             raise InputError(
-                "the mean good image on disk is of other features; expected that of this run: start it at the "
+                "the mean normal image on disk is of other features; expected that of this run: start it at the "
                 "beginning, without --from-nodes"
             )
         super().set_up(data)
         self.set_reference(reference.tensors([0]))
 
     def training_task(self, data: TrainingData) -> FODTask:
-        """Return batches of tokens, and the loss with the correlations' adversarial part."""
+        """Return batches of tokens, and the loss with the adversarial objective of the correlations."""
         return FODTask(self, data)
 
     def optimiser(self) -> torch.optim.Optimizer:
-        """Return Adam, or what the authors' program makes of it."""
+        """Return Adam, or the variant of the authors' program."""
         return build_optimiser(self.transformers, self.parameters_used)
 
     def set_reference(self, means: Mapping[str, Tensor]) -> None:
-        """Compare with the mean good image [1, C, h, w] by layer; call it after `set_statistics`."""
+        """Set the mean normal image [1, C, h, w] by layer; call it after `set_statistics`."""
         for index, tokens in enumerate(self.standardised(means)):
             self.get_buffer(f"reference_{index}").copy_(tokens[0])
 
     def standardised(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
-        """Tokens by level, float32 [N, tokens, C], of what the cache holds, [N, C, h, w] by layer."""
+        """Return tokens by level, float32 [N, tokens, C], of cached maps [N, C, h, w] by layer."""
         rows = [maps[level].permute(0, 2, 3, 1).flatten(1, 2).float() for level in self.levels]
         if not self.parameters_used.standardise:
             return rows
@@ -148,12 +148,15 @@ class FOD(GradientMethod):
         ]
 
     def reconstructed(self, level: int, tokens: Tensor, attention: AttentionFn = plain_attention) -> Tensor:
-        """The transformer's reconstruction of a level's tokens, [N, tokens, C] -> [N, tokens, C], float32."""
+        """Reconstruct a level's tokens by its transformer, [N, tokens, C] -> [N, tokens, C], float32."""
         result: Tensor = self.transformers[level](tokens, self.get_buffer(f"reference_{level}"), attention)
         return result.float()
 
     def reconstruction_loss(self, maps: Mapping[str, Tensor], attention: AttentionFn = plain_attention) -> Tensor:
-        """L_rec summed over the levels, a scalar: mean squared error plus mean cosine distance; of [N, C, h, w]."""
+        """Return L_rec of cached maps [N, C, h, w], summed over the levels, a scalar.
+
+        L_rec is the mean squared error plus the mean cosine distance.
+        """
         losses = []
         for level, tokens in enumerate(self.standardised(maps)):
             reconstruction = self.reconstructed(level, tokens, attention)
@@ -165,7 +168,7 @@ class FOD(GradientMethod):
         return self.weighing.relative(self._scores(self.tokens.reduced(self.backbone(images))))
 
     def _scores(self, maps: Mapping[str, Tensor]) -> Tensor:
-        """Anomaly maps [N, H, W] of cached maps [N, C, h, w], not yet divided by what is usual at each position."""
+        """Return anomaly maps [N, H, W] of cached maps [N, C, h, w], before the normalisation by position."""
         scored = self.parameters_used.scored
         total = None
         for level, tokens in enumerate(self.standardised(maps)):
@@ -185,12 +188,12 @@ class FOD(GradientMethod):
         return total / len(self.levels)
 
     def _as_map(self, level: int, tokens: Tensor) -> Tensor:
-        """Tokens [N, tokens, C] as a map [N, C, h, w]."""
+        """Return tokens [N, tokens, C] as a map [N, C, h, w]."""
         return tokens.transpose(1, 2).unflatten(2, self.grids[level])
 
     @torch.inference_mode()
     def fit_residual_scaler(self, data: TrainingData) -> None:
-        """Learn from the training images, after training, which residuals and maps are usual."""
+        """Learn the usual residuals and maps from the training images, after training."""
         rows = range(data.examples)
         self.eval()
         if self.parameters_used.residuals != "raw":
@@ -199,7 +202,7 @@ class FOD(GradientMethod):
             self.weighing.fit_position(self._scores(maps) for maps in data.cached.batches(rows, self.device))
 
     def _residuals(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
-        """Tokens minus reconstruction, [N, C, h, w] per level, of cached maps."""
+        """Return tokens minus reconstruction, [N, C, h, w] per level, of cached maps."""
         return [
             self._as_map(level, tokens - self.reconstructed(level, tokens))
             for level, tokens in enumerate(self.standardised(maps))
@@ -207,7 +210,7 @@ class FOD(GradientMethod):
 
     @torch.inference_mode()
     def correlations(self, image: Tensor, places: Sequence[tuple[float, float]]) -> list[dict[str, Correlation]]:
-        """Learnt correlations and targets of some places of an image, means over heads and layers.
+        """Return learnt correlations and targets of some places of an image, means over heads and layers.
 
         Args:
             image: uint8 [1, 3, H, W], of the size it was trained on.
@@ -221,30 +224,30 @@ class FOD(GradientMethod):
         for level, tokens in enumerate(self.standardised(self.tokens.reduced(self.backbone(image)))):
             grid = self.grids[level]
             cells = [self.cell(level, place) for place in places]
-            portrait = AttentionMapRecorder(
+            recorder = AttentionMapRecorder(
                 torch.tensor([row * grid[1] + column for row, column in cells], device=tokens.device)
             )
-            self.reconstructed(level, tokens, portrait)
-            found.append(portrait.means(grid))
+            self.reconstructed(level, tokens, recorder)
+            found.append(recorder.means(grid))
         return found
 
     def cell(self, level: int, place: tuple[float, float]) -> tuple[int, int]:
-        """Row and column of the token over a place, given by its row and column in px."""
+        """Return row and column of the token over a place, given by its row and column in px."""
         sides = zip(place, self.grids[level], self.image_size, strict=True)
         row, column = (min(int(at * cells / size), cells - 1) for at, cells, size in sides)
         return row, column
 
 
 def cosine_distances(one: Tensor, other: Tensor) -> Tensor:
-    """1 - cos of the angle between vectors, [..., C] -> [...], in 0..2."""
+    """Compute 1 - cos of the angle between vectors, [..., C] -> [...], in 0..2."""
     return 1 - F.cosine_similarity(one, other, dim=-1)
 
 
 def correlation_scores(branch: str, divergences: Tensor) -> Tensor:
-    """How unusual the correlations of each token are, beside those of the image's other tokens.
+    """Compute the abnormality of each token's correlations, relative to the image's other tokens.
 
-    Where correlations and targets were drawn together in training (inter), an unusual token has them far apart:
-    max_j softmax(-J)_j - softmax(-J)_i. Where they were kept apart (intra), it has them close: softmax(-J)_i.
+    If correlations and targets approached each other in training (inter), an unusual token has them far apart: max_j
+    softmax(-J)_j - softmax(-J)_i. If they were kept apart (intra), it has them close: softmax(-J)_i.
 
     Args:
         branch: `intra` or `inter`.
@@ -258,12 +261,12 @@ def correlation_scores(branch: str, divergences: Tensor) -> Tensor:
 
 
 def build_tokens(backbone: Backbone, parameters: FODParameters, image_size: tuple[int, int]) -> LocalMeans:
-    """The tokens that the parameters ask for."""
+    """Build the tokens that the parameters select."""
     return LocalMeans(backbone.map_shapes(*image_size), padding=parameters.padding)
 
 
 def build_transformers(tokens: LocalMeans, parameters: FODParameters) -> nn.ModuleList:
-    """One transformer per layer, randomly initialised from PyTorch's global generator.
+    """Build one transformer per layer, randomly initialised from PyTorch's global generator.
 
     Raises:
         InputError: not as many widths as layers, other layers than the tokens', a width that the heads cannot share,
@@ -293,6 +296,6 @@ def build_transformers(tokens: LocalMeans, parameters: FODParameters) -> nn.Modu
 
 
 def check_parameters(tokens: LocalMeans, parameters: FODParameters) -> None:
-    """Refuse, before any work is done, what `build_transformers` would refuse."""
+    """Refuse, before any work is done, parameters that `build_transformers` would refuse."""
     with torch.device("meta"):
         build_transformers(tokens, parameters)

@@ -1,4 +1,4 @@
-"""The best epoch chosen on the test set, as published numbers were. For comparison only; off by default."""
+"""The best epoch selected on the test set, as in published numbers. Optimistic, for comparison only; off by default."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def best_epoch_on_test(
     checkpoint: Path,
     parameters: FODParameters,
 ) -> dict[str, float]:
-    """Train once more and look at the test images after each epoch; do nothing unless `oracle` asks for it.
+    """Train once more and evaluate the test images after each epoch; do nothing unless `oracle` is set.
 
-    The same training (on a CPU bit for bit), in a step by itself, so that no look at test images can reach the
-    detector.
+    The training is the same (on a CPU bit for bit), in a node of its own, so that no evaluation on test images can
+    reach the detector.
 
     Args:
         trained: the detector; its card is taken, its weights are not.
@@ -48,8 +48,8 @@ def best_epoch_on_test(
         masks: bool [N_test, H, W].
         samples: the sample table.
         features: cached tokens.
-        reference: the mean good image.
-        checkpoint: where the state is kept meanwhile.
+        reference: the mean normal image.
+        checkpoint: file of the state during training.
         parameters: of FOD.
 
     Returns:
@@ -68,7 +68,7 @@ def best_epoch_on_test(
 def _watched(
     card: Card, parameters: FODParameters, data: TrainingData, masks: np.ndarray, labels: np.ndarray, checkpoint: Path
 ) -> list[Epoch]:
-    """Return the history of a training that looks at the test images; alone or as one process of several."""
+    """Return the history of a training that is evaluated on test images; alone or as one process of several."""
     detector = FOD(backbone_of(card), parameters, card)
     detector.set_up(data)
     device = detector.to_training_device()
@@ -80,7 +80,7 @@ def _watched(
         pairs = {"image_auroc": (scored.image_scores, labels), "pixel_auroc": (scored.maps, masks)}
         return {name: auroc(*pair) if 0 < pair[1].mean() < 1 else math.nan for name, pair in pairs.items()}
 
-    # Its history holds test metrics: all that decides these decides whether a checkpoint is taken up.
+    # Its history holds test metrics: the fingerprint of a checkpoint covers all that decides these.
     scoring = {name: getattr(parameters, name) for name in sorted(FODParameters.SCORING_FIELDS)}
     seen = {"test": card.data_digest, "masks": hashlib.sha256(np.packbits(masks).tobytes()).hexdigest()}
     fingerprint = parameters.fingerprint(data.cached, examples=data.examples, scoring=scoring, **seen)
@@ -96,7 +96,7 @@ def _watched(
 
 
 def _best(history: Sequence[Epoch]) -> dict[str, float]:
-    """Return the best value of each metric over the epochs, and its epoch; without those that are not defined."""
+    """Return the best value of each metric over the epochs, and its epoch; undefined values are left out."""
     found: dict[str, float] = {}
     for name in ORACLE_METRICS:
         defined = [entry for entry in history if not math.isnan(entry.noted[name])]

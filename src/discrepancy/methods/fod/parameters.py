@@ -1,4 +1,4 @@
-"""FOD's parameters: what a user can set, with defaults for the embedded backbone on two CPU cores."""
+"""FOD's parameters, with defaults for the embedded backbone on two CPU cores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEFAULT_LAYERS = {
     "vgg19": ["relu4_4", "relu5_4"],
     "wide_resnet50_2": ["layer2", "layer3"],
 }
-"""The layers used where none are named: strides 8 and 16."""
+"""The layers used by default: strides 8 and 16."""
 
 
 class FODParameters(GradientParameters):
@@ -30,7 +30,7 @@ class FODParameters(GradientParameters):
     heads: int = Field(2, ge=1, le=1024, description="heads of every attention")
     depth: int = Field(2, ge=1, le=64, description="layers of each transformer")
     with_intra: bool = Field(True, description="correlations with the other tokens of the image")
-    with_inter: bool = Field(True, description="correlations with the mean good image")
+    with_inter: bool = Field(True, description="correlations with the mean normal image")
     as_figure: bool = Field(
         False, description="attentions with skip connection and output projection as in the paper's figure"
     )
@@ -40,15 +40,16 @@ class FODParameters(GradientParameters):
         False, description="a second Adam step per batch on zero gradients, as the authors' program took with PyTorch 1"
     )
     oracle: bool = Field(
-        False, description="train once more and look at the test images after each epoch, as published numbers do"
+        False, description="train once more and evaluate the test images after each epoch, as published numbers do"
     )
 
     epochs: int = Field(12, ge=1)
+    checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")
     batch_size: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
 
     correlation: Literal["auto", "inter", "intra", "none"] = Field(
-        "none", description="what errors of reconstruction are multiplied with; auto: inter, else intra, as trained"
+        "none", description="factor of the reconstruction error; auto: inter, else intra, as trained"
     )
     pictured: str = Field(
         "auto", description="test image whose correlations the report shows, its path; auto: the clearest defect"
@@ -67,7 +68,7 @@ class FODParameters(GradientParameters):
 
     @property
     def scored(self) -> str | None:
-        """The correlation that the anomaly score is made of besides the reconstruction."""
+        """The correlation by which the reconstruction error is multiplied; None: none."""
         if self.correlation == "auto":
             return INTER if self.with_inter else INTRA if self.with_intra else None
         return None if self.correlation == "none" else self.correlation

@@ -1,4 +1,4 @@
-"""Pictures of the correlations that FOD has learnt, for the report."""
+"""Figure of the correlations that FOD has learnt, for the report."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from discrepancy.methods.fod.model import FOD
 from discrepancy.methods.fod.parameters import FODParameters
 
 SUBTITLE = (
-    "With which patches a patch goes together: mean over heads and layers, brightest where most. J: how far learnt and "
-    "target lie apart."
+    "Correlations of a patch with all others: mean over heads and layers, brightest where highest. J: divergence of "
+    "learnt correlations and target."
 )
 
 
@@ -60,7 +60,7 @@ def draw_correlations(
 
 
 def _pictured(scores: pd.DataFrame, masks: np.ndarray, wanted: str) -> int:
-    """Return the row of the image that is asked for; `auto`: the highest score that has a mask, else the highest."""
+    """Return the row of the selected image; `auto`: the highest score that has a mask, else the highest."""
     if wanted == "auto":
         marked = masks.any((1, 2)) & (scores["label"] == 1).to_numpy()
         return int(np.where(marked | ~marked.any(), scores["score"], -np.inf).argmax())

@@ -1,4 +1,4 @@
-"""The mean of many images' features at each position: what FOD compares an image with (ICCV 2023)."""
+"""The mean normal image: mean features at each position, with which FOD compares an image (ICCV 2023)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ READ_AT_ONCE = 16
 
 
 def plan_reference(backbone: Backbone, data: TrainingData, parameters: FODParameters) -> LazyFeatures:
-    """Return the mean good image: at each position the mean of the training images' tokens, not computed yet."""
+    """Return the mean normal image: at each position the mean of the training images' tokens, not computed yet."""
     del backbone, parameters
     return lazy_mean(data.cached, data.examples)
 
 
 def lazy_mean(features: Features, count: int) -> LazyFeatures:
-    """The mean of the first `count` images' features, as a single image's; computed only if the cache lacks it.
+    """Return the mean of the first `count` images' features, as a single image's; computed only if the cache lacks it.
 
-    Summed in float64, kept in float32.
+    It is summed in float64 and kept in float32.
 
     Args:
         features: cached features of good images: training images first.
@@ -40,12 +40,12 @@ def lazy_mean(features: Features, count: int) -> LazyFeatures:
 
 
 def mean_ingredients(features: Features, count: int) -> dict[str, str | int]:
-    """What decides the mean: which features, and of how many images."""
+    """Return the values that decide the mean: the features, and the number of images."""
     return {"mean_of": features.fingerprint, "first": count}
 
 
 def _mean(array: np.ndarray) -> np.ndarray:
-    """Mean over images of a memory-mapped [N, C, h, w], a few at a time: float64 [C, h, w]."""
+    """Return the mean over images of a memory-mapped [N, C, h, w], a few at a time: float64 [C, h, w]."""
     total = np.zeros(array.shape[1:])
     for start in range(0, len(array), READ_AT_ONCE):
         total += array[start : start + READ_AT_ONCE].sum(0, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What the training loop is told of FOD: reconstruction, the game between correlations and targets, the optimiser."""
+"""FOD's training task: reconstruction loss, adversarial objective of the correlations, optimiser."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def loss_weights(parameters: FODParameters) -> dict[str, LossWeights]:
-    """Who pulls where: the net effect of the paper's two losses with stopped gradients.
+    """Return the weights of the adversarial objective: the net effect of the paper's two losses with stopped gradients.
 
     |       | S       | T       | entropy of S |
     | ----- | ------- | ------- | ------------ |
-    | intra | climbs  | descends| climbs       |
-    | inter | descends| climbs  | descends     |
+    | intra | ascends | descends| ascends      |
+    | inter | descends| ascends | descends     |
     """
     divergence, entropy = parameters.divergence_weight, parameters.entropy_weight
     return {
@@ -37,16 +37,16 @@ def loss_weights(parameters: FODParameters) -> dict[str, LossWeights]:
 
 
 class FODTask(FeatureTask):
-    """What the training loop is told: tokens of good images, to be reconstructed while the correlations play.
+    """Training task of FOD: reconstruct tokens of good images while the correlations are trained adversarially.
 
-    The loss has the gradients of the paper's two, added up: twice L_rec, and the game (`adversarial_attention`). Its
-    value is twice L_rec: a game has nothing that goes down. What it is about is noted apart, means over levels and
-    layers.
+    The loss has the gradients of the paper's two losses, added up: twice L_rec, and those of `adversarial_attention`.
+    Its value is twice L_rec, because an adversarial objective has no value that decreases. Divergences and entropies
+    are recorded apart, as means over levels and layers.
 
     Args:
         detector: its transformers are trained; on the device already.
         data: the good images' cached tokens.
-        watch: called after each epoch with the detector; what it returns goes to the history.
+        watch: called after each epoch with the detector; its result goes to the history.
         resident: keep all features on the device; by default on a GPU where they fit.
     """
 
@@ -70,7 +70,7 @@ class FODTask(FeatureTask):
         self._adversary = AdversarialAttention({})
 
     def loss(self, batch: Batch) -> Tensor:
-        """Twice L_rec, and the game where there are gradients; summed over the levels."""
+        """Return twice L_rec, plus the adversarial objective if gradients are enabled; summed over the levels."""
         if not torch.is_grad_enabled():
             return 2 * self.detector.reconstruction_loss(batch)
         self._adversary = AdversarialAttention(loss_weights(self.detector.parameters_used))
@@ -78,7 +78,7 @@ class FODTask(FeatureTask):
         return loss + self._adversary.pull / self.detector.parameters_used.depth
 
     def extra_metrics(self) -> dict[str, Tensor]:
-        """J and H of each branch, of the batch just trained on."""
+        """Return J and H of each branch, of the last training batch."""
         attentions = self.detector.parameters_used.depth * len(self.detector.levels)
         return {
             f"{branch}_{name}": tally[index] / attentions
@@ -87,12 +87,12 @@ class FODTask(FeatureTask):
         }
 
     def after_epoch(self) -> Mapping[str, float]:
-        """What the watcher says."""
+        """Return the result of `watch`."""
         return self.watch(self.detector) if self.watch else {}
 
 
 def build_optimiser(transformers: nn.ModuleList, parameters: FODParameters) -> torch.optim.Optimizer:
-    """Return Adam, or what the authors' program makes of it with PyTorch 1 (`zero_gradient_steps`)."""
+    """Return Adam, or the variant of the authors' program with PyTorch 1 (`zero_gradient_steps`)."""
     options: dict[str, Any] = {
         "lr": parameters.learning_rate,
         "weight_decay": parameters.weight_decay,

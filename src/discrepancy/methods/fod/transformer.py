@@ -1,6 +1,6 @@
-"""FOD's network for one grid of tokens: what a token is, and with which others it goes together (ICCV 2023).
+"""FOD's transformer for one grid of tokens: reconstruction from correlations between tokens (ICCV 2023).
 
-Each layer looks twice: at the tokens of the same image (intra-correlations) and at those of a mean good image
+Each layer attends twice: to the tokens of the same image (intra-correlations) and to those of a mean normal image
 (inter-correlations). The tokens are reconstructed at the end (the patch-wise branch).
 """
 
@@ -37,21 +37,21 @@ class Shape(NamedTuple):
 
 
 class AttentionFn(Protocol):
-    """Computes an attention, and does besides with its weights and targets what the occasion wants."""
+    """Attention function of a branch; implementations may record weights and targets, or add gradients."""
 
     def __call__(
         self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
     ) -> Tensor:
-        """Queries, keys, values [N, heads, tokens, width] of a branch -> what the attention gives, the same shape.
+        """Compute attention from queries, keys, values [N, heads, tokens, width] of a branch -> the same shape.
 
-        `targets` makes the Gaussians, of [N, heads, tokens, cells], if they are wanted.
+        `targets` computes the Gaussians, of [N, heads, tokens, cells], if they are needed.
         """
 
 
 def plain_attention(
     branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
 ) -> Tensor:
-    """Attention and nothing else."""
+    """Compute attention and nothing else."""
     del branch, targets
     return attention(queries, keys, values)
 
@@ -76,7 +76,7 @@ class CorrelationAttention(nn.Module):
         self.output = nn.Linear(shape.width, shape.width) if with_output else nn.Identity()
 
     def forward(self, tokens: Tensor, others: Tensor, attention: AttentionFn) -> Tensor:
-        """What tokens [N, tokens, width] find among others [N or 1, tokens, width]: [N, tokens, width]."""
+        """Attend from tokens [N, tokens, width] to others [N or 1, tokens, width]: [N, tokens, width]."""
         queries = self._by_head(self.queries(tokens))
         keys, values = (self._by_head(part).expand_as(queries) for part in self.keys_values(others).chunk(2, -1))
         # The matrices tokens x tokens stay in float32: eps is 1e-4 and their entries are near 1 / tokens.
@@ -85,12 +85,12 @@ class CorrelationAttention(nn.Module):
         return self.output(found.transpose(1, 2).flatten(2))
 
     def targets(self, tokens: Tensor) -> Targets:
-        """The Gaussians around tokens [N, tokens, width], in every head; sigma = 3^(sigmoid(5 s) + 1e-5) - 1."""
+        """Return the Gaussians around tokens [N, tokens, width], in every head; sigma = 3^(sigmoid(5 s) + 1e-5) - 1."""
         spreads = self._by_head(self.spreads(tokens.to(self.spreads.weight.dtype)))  # [N, heads, tokens, 2]
         return gaussian_targets(3 ** (torch.sigmoid(5 * spreads) + 1e-5) - 1, self.grid)
 
     def _by_head(self, values: Tensor) -> Tensor:
-        """[N, tokens, heads x width] -> [N, heads, tokens, width], float32 at least."""
+        """Split heads: [N, tokens, heads x width] -> [N, heads, tokens, width], float32 at least."""
         values = values.to(torch.promote_types(values.dtype, torch.float32))
         return values.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
@@ -102,7 +102,7 @@ class CorrelationLayer(nn.Module):
 
     Args:
         shape: of the network.
-        branches: those that are there, out of `intra` and `inter`, in this order.
+        branches: those in use, out of `intra` and `inter`, in this order.
         as_figure: add x, and project the attentions' output.
     """
 
@@ -117,14 +117,14 @@ class CorrelationLayer(nn.Module):
         self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, tokens: Tensor, reference: Tensor, attention: AttentionFn) -> Tensor:
-        """Tokens [N, tokens, width] and reference [1, tokens, width], both embedded -> [N, tokens, width]."""
+        """Transform tokens [N, tokens, width] by a reference [1, tokens, width], both embedded."""
         others = {INTRA: tokens, INTER: reference}
         found = [layer(tokens, others[name], attention) for name, layer in self.attentions.items()]
         mixed = self.first_norm(self._mixed(tokens, found))
         return self.second_norm(mixed + self.feed_forward(mixed))
 
     def _mixed(self, tokens: Tensor, found: Sequence[Tensor]) -> Tensor:
-        """z, of the tokens and what each branch found for them; all [N, tokens, width]."""
+        """Return z from the tokens and the attention of each branch; all [N, tokens, width]."""
         if len(found) < len((INTRA, INTER)):
             return tokens + found[0] if found else tokens
         difference = found[0] - found[1]
@@ -138,11 +138,12 @@ class CorrelationTransformer(nn.Module):
 
     Args:
         shape: its sizes.
-        branches: those that are there, out of `intra` and `inter`.
+
+        branches: those in use, out of `intra` and `inter`.
         as_figure: see `CorrelationLayer`.
 
     Raises:
-        InputError: a width that the heads or the position code cannot share.
+        InputError: a width that is no multiple of 4 and of the number of heads.
     """
 
     position: Tensor
@@ -164,8 +165,8 @@ class CorrelationTransformer(nn.Module):
 
         Args:
             tokens: features of images, [N, tokens, channels].
-            reference: those of the mean good image, [tokens, channels]; embedded once for all images.
-            look: what becomes of the correlations.
+            reference: those of the mean normal image, [tokens, channels]; embedded once for all images.
+            attention: the attention function of all layers.
 
         Returns:
             [N, tokens, channels].
@@ -178,14 +179,14 @@ class CorrelationTransformer(nn.Module):
 
 
 def _embedding(shape: Shape) -> nn.Linear:
-    """Features -> token; Kaiming normal by the inputs, as the paper's program has it."""
+    """Build the embedding of features; Kaiming normal by the inputs, as in the paper's program."""
     layer = nn.Linear(shape.channels, shape.width)
     nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="leaky_relu")
     return layer
 
 
 def position_code(width: int, grid: tuple[int, int]) -> Tensor:
-    """Sines and cosines of each token's place, [tokens, width].
+    """Return sines and cosines of each token's place, [tokens, width].
 
     The first half of the channels encodes the column, the second the row; in each, channels 2 i and 2 i + 1 are sine
     and cosine of place / 10000^(2 i / (width / 2)).

@@ -1,4 +1,4 @@
-"""Adam as the authors of FOD had it, without meaning to: every parameter takes a second step on a zero gradient.
+"""Adam with the unintended behaviour of FOD's authors' program: every parameter takes a second step on a zero gradient.
 
 Their program has one optimiser for all levels and, for each batch, trains level by level: clear all gradients, go
 backward through one level, step. In PyTorch 1 a cleared gradient was a tensor of zeros, so every step moved the other
@@ -16,7 +16,7 @@ from torch import nn
 
 
 class ZeroGradientAdam(torch.optim.Adam):
-    """One step per level; the other levels step on zeros, once they have had a gradient at all.
+    """Adam with one step per level; the other levels step on zeros, once they have had a gradient at all.
 
     Args:
         levels: modules that are trained apart; a parameter belongs to one of them.
@@ -29,7 +29,7 @@ class ZeroGradientAdam(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One step per level, in their order, on the gradients that one backward pass left."""
+        """Take one step per level, in their order, on the gradients of one backward pass."""
         del closure
         gradients = [[parameter.grad for parameter in group["params"]] for group in self.param_groups]
         for turn in range(len(self.param_groups)):
@@ -39,7 +39,7 @@ class ZeroGradientAdam(torch.optim.Adam):
             super().step()
 
     def _zero(self, parameter: nn.Parameter) -> torch.Tensor | None:
-        """What PyTorch 1 left of a cleared gradient: zeros, or none before the first backward pass."""
+        """Return a cleared gradient as in PyTorch 1: zeros, or none before the first backward pass."""
         if parameter not in self.state:
             return None
         if parameter not in self._zeros:

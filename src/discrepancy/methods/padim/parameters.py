@@ -1,4 +1,4 @@
-"""PaDiM's parameters: what a user can set, with defaults for the embedded backbone on two CPU cores."""
+"""PaDiM's parameters, with defaults for the embedded backbone on two CPU cores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What PatchCore asks of its memory of normal patches: the nearest one, and how usual that one is itself."""
+"""Queries of PatchCore's memory of normal patches: the nearest item, and its distance from other items."""
 
 from __future__ import annotations
 

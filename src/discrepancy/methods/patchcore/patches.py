@@ -14,12 +14,12 @@ NEIGHBOURHOOD = 3
 
 
 def patch_grid(shapes: Mapping[str, tuple[int, int, int]]) -> tuple[int, int]:
-    """Rows and columns of the patches: those of the finest of the layers, given (C, h, w) of each."""
+    """Return rows and columns of the patches: those of the finest of the layers, given (C, h, w) of each."""
     return max(height for _, height, _ in shapes.values()), max(width for _, _, width in shapes.values())
 
 
 def patch_length(shapes: Mapping[str, tuple[int, int, int]], dimension: int | None) -> int:
-    """Length of the patch features of layers of these shapes (C, h, w)."""
+    """Return the length of the patch features of layers of these shapes (C, h, w)."""
     return dimension or sum(channels for channels, _, _ in shapes.values())
 
 
@@ -32,7 +32,7 @@ def patch_features(
         maps: of each layer, [N, C, h, w].
         dimension: length to which the features of each layer, and then all of them joined, are adaptively averaged;
             None joins the layers' channels as they are.
-        padding: what lies beyond the border of the maps.
+        padding: values beyond the border of the maps.
 
     Returns:
         float32 [N, rows, columns, length], on the grid of the finest layer.

@@ -8,7 +8,7 @@ from discrepancy.pipelines.benchmark_report.nodes import print_summary, tabulate
 
 
 def create_pipeline() -> Pipeline:
-    """Results of a benchmark -> tables, page and the table that a run ends with."""
+    """Build the pipeline: results of a benchmark -> tables, page and the table that a run ends with."""
     tables = ["results_table", "summary_table", "comparison_table", "ranks_table"]
     shown = ["benchmark", "summary_table", "comparison_table"]
     return Pipeline(

@@ -14,8 +14,8 @@ from discrepancy.pipelines.download.parameters import NONE, PUBLISHED, DownloadP
 logger = logging.getLogger(__name__)
 
 
-def place_order(parameters: DownloadParameters) -> DownloadRequest:
-    """The order for the data set; the dataset that it is saved to carries it out.
+def request_download(parameters: DownloadParameters) -> DownloadRequest:
+    """Return the request for the data set; the dataset that it is saved to carries it out.
 
     Raises:
         InputError: the data set is unknown or not downloaded, or its licence is not accepted: then it says what the
@@ -37,14 +37,14 @@ def place_order(parameters: DownloadParameters) -> DownloadRequest:
     )
 
 
-def summarise(stamp: dict[str, Any], parameters: DownloadParameters) -> str:
-    """Where the data set lies, its categories with their numbers of images, and the command to go on with."""
-    categories: dict[str, dict[str, int]] = stamp["categories"]
+def summarise(manifest: dict[str, Any], parameters: DownloadParameters) -> str:
+    """Say where the data set lies, its categories with their numbers of images, and the command to go on with."""
+    categories: dict[str, dict[str, int]] = manifest["categories"]
     width = max(len(name) for name in categories)
-    lines = [f"{stamp['title']} lies in {stamp['folder']}, under {stamp['licence']['name']}"]
+    lines = [f"{manifest['title']} lies in {manifest['folder']}, under {manifest['licence']['name']}"]
     for name, images in categories.items():
         lines.append(f"  {name:<{width}}  " + ", ".join(f"{count} {split}" for split, count in images.items()))
-    lines.append(f"cite         {stamp['citation']}")
+    lines.append(f"cite         {manifest['citation']}")
     lines.append(f"next         {_command(DEFAULT, parameters, f'category={next(iter(categories))}')}")
     return "\n".join(lines) + "\n"
 

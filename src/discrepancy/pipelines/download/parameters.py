@@ -15,7 +15,7 @@ NONE: Final = "none"
 
 
 class DownloadParameters(Parameters):
-    """Which data set to download, and how."""
+    """A data set to download, and how."""
 
     dataset: str = Field(description="one of those that can be downloaded")
     data_root: str | None = Field(None, description="its folder, if it was given")

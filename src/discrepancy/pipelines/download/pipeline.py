@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from discrepancy.pipelines.download.nodes import place_order, summarise
+from discrepancy.pipelines.download.nodes import request_download, summarise
 
 
 def create_pipeline() -> Pipeline:
-    """Parameters -> a data set in its folder, and the lines that the run ends with."""
+    """Build the pipeline: parameters -> a data set in its folder, and the lines that the run ends with."""
     return Pipeline(
         [
-            Node(place_order, "params:download", "photographs", name="place_order"),
+            Node(request_download, "params:download", "photographs", name="request_download"),
             Node(summarise, ["photographs", "params:download"], "summary", name="summarise"),
         ],
         namespace="download",

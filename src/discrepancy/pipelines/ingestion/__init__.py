@@ -1,4 +1,4 @@
-"""Photographs on disk to a sample table, images and masks."""
+"""Ingestion pipeline: photographs on disk to a sample table, images and masks."""
 
 from discrepancy.pipelines.ingestion.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""From photographs to a sample table with splits, an image array and a mask array."""
+"""Nodes of the ingestion pipeline: from photographs to a sample table with splits, an image array and a mask array."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def split_samples(photographs: Photographs, parameters: IngestionParameters) -> pd.DataFrame:
-    """The sample table, some good training images held out, ordered train, validation, test.
+    """Return the sample table with some good training images held out, ordered train, validation, test.
 
     The order makes every split a contiguous piece of the image array, so that no step copies it.
     """
@@ -40,20 +40,20 @@ def split_samples(photographs: Photographs, parameters: IngestionParameters) -> 
 
 
 def decode_images(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> LazyArray:
-    """The recipe of the image array, uint8 [N, 3, H, W], rows as in the sample table."""
+    """Return the lazy image array, uint8 [N, 3, H, W], rows as in the sample table."""
     check_photographs(samples, photographs.samples)
     bits = parameters.bit_depth or _bits(photographs, samples)
     return image_array(samples, photographs.root, parameters.resize_crop, bits=bits)
 
 
 def decode_masks(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> LazyArray:
-    """The recipe of the test images' masks, bool [N_test, H, W], rows as in the sample table's test split."""
+    """Return the lazy array of masks, bool [N_test, H, W], rows as in the sample table's test split."""
     check_photographs(samples, photographs.samples)
     return checked_mask_array(samples[samples["split"] == "test"], photographs.root, parameters.resize_crop)
 
 
 def _bits(photographs: Photographs, samples: pd.DataFrame) -> int:
-    """Of 16, how many the photographs use by their own word; a warning where their values look like fewer."""
+    """Return how many of 16 bits the photographs use as declared; warn if their values look like fewer."""
     paths = pd.Series([photographs.root / name for name in samples["image"]], samples.index)
     tested = samples["split"] == "test"
     depth = category_depth(list(paths[~tested]), list(paths[tested]))

@@ -8,7 +8,7 @@ from discrepancy.pipelines.ingestion.nodes import decode_images, decode_masks, s
 
 
 def create_pipeline() -> Pipeline:
-    """Photographs -> samples, images, masks."""
+    """Wire photographs -> samples, images, masks."""
     return Pipeline(
         [
             Node(split_samples, ["photographs", "params:ingestion"], "samples", name="split_samples"),

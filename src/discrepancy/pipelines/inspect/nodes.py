@@ -20,19 +20,19 @@ NAMED = 12
 
 
 def tabulate_data_report(report: DataReport) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Counts per split and defect; every image with what it is like; problems; what is left out, and why."""
+    """Return tables: counts per split and defect; every image with its measures; problems; files left out, and why."""
     return data_report_tables.counts(report), report.files, report.problems, report.left_out
 
 
 def draw_contact_sheet(report: DataReport, ingestion: IngestionParameters) -> Figure:
-    """A few photographs of every kind, and those with problems."""
+    """Draw a few photographs of every kind, and those with problems."""
     named = report.problems[report.problems["file"] != ""]["file"].nunique()
-    sections = {**report.specimens, f"with problems ({len(report.flagged)} of {named} files)": report.flagged}
+    sections = {**report.thumbnails, f"with problems ({len(report.flagged)} of {named} files)": report.flagged}
     return contact_sheet(sections, title=_title(ingestion), subtitle=_summary(report))
 
 
 def write_page(report: DataReport, sheet: np.ndarray, ingestion: IngestionParameters) -> str:
-    """The data report: one HTML file.
+    """Write the data report as one HTML page.
 
     Args:
         report: of the category.
@@ -52,7 +52,7 @@ def write_page(report: DataReport, sheet: np.ndarray, ingestion: IngestionParame
 
 
 def summarise(report: DataReport, ingestion: IngestionParameters) -> str:
-    """The few lines that a run ends with."""
+    """Write the few lines that a run ends with."""
     lines = [_title(ingestion), "", text_table(data_report_tables.counts(report)), "", _summary(report)]
     listed = report.problems.head(NAMED)
     for severity, file, problem, detail in listed.itertuples(index=False):

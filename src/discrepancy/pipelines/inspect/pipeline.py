@@ -8,7 +8,7 @@ from discrepancy.pipelines.inspect.nodes import draw_contact_sheet, summarise, t
 
 
 def create_pipeline() -> Pipeline:
-    """A report on the photographs -> tables, contact sheet, page and the lines that a run ends with."""
+    """Build the pipeline: report on the photographs -> tables, contact sheet, page and summary."""
     tables = ["counts_table", "files_table", "problems_table", "left_out_table"]
     return Pipeline(
         [

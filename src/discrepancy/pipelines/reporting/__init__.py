@@ -1,4 +1,4 @@
-"""Tables, curves and the gallery: the same for every method."""
+"""Reporting pipeline: tables, curves and the gallery, the same for every method."""
 
 from discrepancy.pipelines.reporting.pipeline import create_pipeline
 

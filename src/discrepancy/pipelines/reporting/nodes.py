@@ -1,4 +1,4 @@
-"""Tables, curves, the gallery and the segmentations: the same for every method."""
+"""Nodes of the reporting pipeline: tables, curves, the gallery and the segmentations, the same for every method."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SYNTHETIC = "synthetic images"
 def tabulate(
     scored: ScoredMaps, masks: np.ndarray, scores: pd.DataFrame, metrics: dict[str, float | None]
 ) -> pd.DataFrame:
-    """One line per kind of defect against all good test images, and one for the whole category.
+    """Compute one line per kind of defect against all good test images, and one for the whole category.
 
     Args:
         scored: the test images' maps and scores.
@@ -50,7 +50,7 @@ def tabulate(
 
 
 def _line(kind: str, part: pd.DataFrame, pixels: PixelMetrics) -> dict[str, Any]:
-    """The line of a kind of defect, from the scores of its images and the good ones."""
+    """Return the line of a kind of defect, from the scores of its images and the good ones."""
     anomalous = part["label"] == 1
     return {
         "defect": kind,
@@ -70,7 +70,7 @@ def draw_gallery(
     card: Card,
     parameters: ReportingParameters,
 ) -> Figure:
-    """Photograph, ground truth, anomaly map and found outline of the hardest and the clearest test images.
+    """Draw photograph, ground truth, anomaly map and detected outline of the hardest and the clearest test images.
 
     Args:
         images: uint8 [N, 3, H, W]; the test images come last.
@@ -78,7 +78,7 @@ def draw_gallery(
         scored: the test images' maps and scores.
         scores: one line per test image.
         card: the detector's.
-        parameters: how many cases.
+        parameters: number of cases.
     """
     thresholds, maps = card.decision, scored.maps
     sections = choose_cases(
@@ -103,14 +103,14 @@ def draw_gallery(
 def draw_segmentations(
     images: np.ndarray, scored: ScoredMaps, scores: pd.DataFrame, card: Card, parameters: ReportingParameters
 ) -> Iterable[tuple[str, Picture]]:
-    """Score map, binary map and outline of each test image, drawn while they are saved; nothing if not asked for.
+    """Draw score map, binary map and outline of each test image while saving; nothing if not requested.
 
     Args:
         images: uint8 [N, 3, H, W]; the test images come last.
         scored: the test images' maps and scores.
         scores: one line per test image.
         card: the detector's.
-        parameters: whether they are wanted.
+        parameters: whether to write them.
     """
     if not parameters.segmentations:
         return ()
@@ -120,13 +120,15 @@ def draw_segmentations(
 def resize_maps(
     scored: ScoredMaps, samples: pd.DataFrame, ingestion: IngestionParameters, parameters: ReportingParameters
 ) -> Iterable[tuple[str, np.ndarray]]:
-    """Raw anomaly map of each test image at its photograph's size, made while they are saved; nothing if not asked for.
+    """Return each test image's raw anomaly map at its photograph's size, computed while saving.
+
+    Nothing is returned unless requested.
 
     Args:
         scored: the test images' maps and scores.
         samples: the sample table.
-        ingestion: says what the networks were shown of the photographs.
-        parameters: whether they are wanted.
+        ingestion: geometry of the networks' input.
+        parameters: whether to write them.
     """
     if not parameters.original_maps:
         return ()
@@ -138,7 +140,7 @@ def resize_maps(
 def draw_curves(
     scored: ScoredMaps, masks: np.ndarray, scores: pd.DataFrame, metrics: dict[str, float | None]
 ) -> tuple[Figure, Figure]:
-    """ROC curves of images and pixels, and the PRO curve.
+    """Draw the ROC curves of images and pixels, and the PRO curve.
 
     Args:
         scored: the test images' maps and scores.
@@ -157,18 +159,18 @@ def draw_curves(
 
 
 def draw_scores(scores: pd.DataFrame, card: Card) -> Figure:
-    """Image scores of good and defective test images, and the threshold."""
+    """Draw image scores of good and defective test images, and the threshold."""
     threshold = card.decision.image.value
     return score_histogram(scores["score"], scores["label"], threshold, defects=list(scores["defect"]))
 
 
 def draw_loss(history: pd.DataFrame) -> Figure:
-    """Training and validation loss per epoch."""
+    """Draw training and validation loss per epoch."""
     return loss_figure(history[["epoch", "loss", "validation_loss"]])
 
 
 def summarise(table: pd.DataFrame, metrics: dict[str, float | None], card: Card) -> str:
-    """The few lines that a run ends with; what is not defined is `-`, and why is said."""
+    """Return the summary lines of a run; undefined values are `-`, with the reason."""
     names = ("image_auroc", "image_ap", "pixel_auroc", "aupro_0.30", "best_iou")
     lines = ["   ".join(f"{name} {_written(metrics[name], '.3f')}" for name in names), *_reasons(table, metrics)]
     memory = metrics["peak_memory_mib"]
@@ -181,7 +183,7 @@ def summarise(table: pd.DataFrame, metrics: dict[str, float | None], card: Card)
 
 
 def _reasons(table: pd.DataFrame, metrics: dict[str, float | None]) -> list[str]:
-    """Why metrics are not defined, a line each."""
+    """Return the reasons why metrics are not defined, a line each."""
     if not table["images"].iloc[-1]:
         return ["no defective test images: AUROC, AP, AUPRO, IoU and the detection rate are not defined"]
     reasons = []

@@ -8,7 +8,7 @@ from discrepancy.parameters import Parameters
 
 
 class ReportingParameters(Parameters):
-    """What the report shows."""
+    """Contents of the report."""
 
     worst: int = Field(4, ge=0, description="hardest cases in the gallery")
     best: int = Field(4, ge=0, description="clearest cases in the gallery")

@@ -19,7 +19,7 @@ from discrepancy.pipelines.reporting.nodes import (
 
 
 def create_pipeline(method: type[Method]) -> Pipeline:
-    """Maps, scores and metrics -> table, curves, gallery, segmentations and the lines that a run ends with.
+    """Wire maps, scores and metrics -> table, curves, gallery, segmentations and the summary of a run.
 
     Args:
         method: the method.

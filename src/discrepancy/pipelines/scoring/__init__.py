@@ -1,4 +1,4 @@
-"""Anomaly maps, thresholds and metrics: the same for every method."""
+"""Scoring pipeline: anomaly maps, thresholds and metrics, the same for every method."""
 
 from discrepancy.pipelines.scoring.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""Anomaly maps, thresholds and metrics: the same for every method."""
+"""Nodes of the scoring pipeline: anomaly maps, thresholds and metrics, the same for every method."""
 
 from __future__ import annotations
 

@@ -9,13 +9,13 @@ from discrepancy.parameters import Parameters
 
 
 class ScoringParameters(Parameters):
-    """How images are scored, and how careful the thresholds are."""
+    """Batch size of scoring and target false-positive rate of the thresholds."""
 
     RUNTIME_FIELDS = frozenset({"device", "batch_size"})
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     batch_size: int = Field(16, ge=1, description="images per forward pass")
-    false_positive_rate: float = Field(0.01, ge=0, lt=1, description="wished, for pixels and for images")
+    false_positive_rate: float = Field(0.01, ge=0, lt=1, description="target, for pixels and for images")
 
     @field_validator("device")
     @classmethod

@@ -8,7 +8,7 @@ from discrepancy.pipelines.scoring.nodes import evaluate_test, score_test, score
 
 
 def create_pipeline(method: str) -> Pipeline:
-    """A trained detector -> thresholds -> anomaly maps -> metrics.
+    """Wire a trained detector -> thresholds -> anomaly maps -> metrics.
 
     Args:
         method: its name, the namespace.

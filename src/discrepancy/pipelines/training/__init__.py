@@ -1,4 +1,4 @@
-"""Features and training: one template for every method."""
+"""Training pipeline: features and training, one template for every method."""
 
 from discrepancy.pipelines.training.pipeline import create_pipeline
 

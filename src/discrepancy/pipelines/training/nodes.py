@@ -1,4 +1,4 @@
-"""Features, preparations and training, the same for every method: the first argument of each step says which."""
+"""Nodes of the training pipeline, the same for every method, which is the first argument of each node."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def plan_features(
     parameters: MethodParameters,
     ingestion: IngestionParameters,
 ) -> LazyFeatures:
-    """Plan what the cache is to hold of the good images (training, then validation); computed when it is saved.
+    """Plan the cached features of the good images (training, then validation); computed when they are saved.
 
     Args:
-        method: says what is kept of the frozen network's maps.
+        method: defines the reduction of the frozen network's maps.
         images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
         samples: the sample table.
         parameters: of the method.
@@ -59,11 +59,11 @@ def prepare(
     parameters: MethodParameters,
     ingestion: IngestionParameters,
 ) -> Any:
-    """Compute something that the training needs besides the features.
+    """Compute a preparation that the training needs besides the features.
 
     Args:
         method: the method.
-        preparation: what to compute.
+        preparation: the preparation to compute.
         images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
         samples: the sample table.
         features: cached features of the good images.
@@ -92,7 +92,7 @@ def train(
         images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
         samples: the sample table.
         features: cached features of the good images.
-        checkpoint: where the state is kept meanwhile.
+        checkpoint: file of the state during training.
         parameters: of the method.
         ingestion: for category and image size.
         prepared: results of the method's preparations, in their order.
@@ -154,10 +154,10 @@ def training_data(
     ingestion: IngestionParameters,
     prepared: dict[str, Any],
 ) -> TrainingData:
-    """Collect what a method learns from: the good images alone, and features that are checked to be theirs.
+    """Return the training data of a method: the good images alone, and features that are checked to be theirs.
 
     Raises:
-        InputError: what is on disk was made with other parameters or from other images.
+        InputError: results on disk were made with other parameters or from other images.
     """
     examples, held_out = count_splits(samples)
     if tuple(images.shape[2:]) != ingestion.size:
@@ -176,7 +176,7 @@ def _differences(
     parameters: MethodParameters,
     ingestion: IngestionParameters,
 ) -> list[str]:
-    """Return the names of what the features were made with and this run has otherwise."""
+    """Return the names of the values with which the features were made and that this run has otherwise."""
     made = features.card["ingredients"]
     expected = {
         **backbone.identity,

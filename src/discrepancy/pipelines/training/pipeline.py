@@ -13,7 +13,7 @@ from discrepancy.pipelines.training.nodes import plan_features, prepare, train, 
 
 
 def create_pipeline(method: type[Method]) -> Pipeline:
-    """Images -> features -> what the method prepares -> the trained detector and its history."""
+    """Wire images -> features -> the method's preparations -> the trained detector and its history."""
     given = [f"params:{method.name}", "params:ingestion"]
     prepared = [preparation.name for preparation in method.preparations]
     if method.uses_cache:

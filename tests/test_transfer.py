@@ -1,13 +1,15 @@
 """Bytes over HTTP from a server that cuts, lies and changes its mind."""
 
+import hashlib
 import socket
+import threading
 
 import numpy as np
 import pytest
 
-from discrepancy.download import transfer as module
-from discrepancy.download.transfer import Transfer, TransferError
+from discrepancy import transfer as module
 from discrepancy.errors import InputError
+from discrepancy.transfer import ChecksumError, TransferError, checksum_of, part_of
 from tests.loopback import Served, serving
 
 MIB = 1 << 20
@@ -23,10 +25,23 @@ def part(tmp_path):
     return tmp_path / "set.zip.part"
 
 
-def download(part, url, *, retries=2, **options):
-    target = part.with_name("came")
-    Transfer(part, timeout=5, retries=retries, pause=0, **options)(url, str(target), None)
-    return target.read_bytes()
+def target_of(part):
+    return part.with_name(part.name.removesuffix(".part"))
+
+
+def download(part, url, *, timeout=5, retries=2, pause=0, **options):
+    """What came; nothing else is left."""
+    target = target_of(part)
+    found = module.download(url, target, timeout=timeout, retries=retries, pause=pause, **options)
+    assert [path.name for path in part.parent.iterdir()] == [target.name] and part == part_of(target)
+    data = target.read_bytes()
+    digits = hashlib.new(found.partition(":")[0], data).hexdigest()
+    assert found.partition(":")[2] == digits
+    return data
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def test_a_file_comes_whole_in_one_go(part):
@@ -58,10 +73,13 @@ def test_a_later_run_goes_on_where_an_earlier_one_gave_up(part):
     assert served.ranges_asked[1] == f"bytes={here}-" and sum(served.sent[1:]) == len(DATA) - here == asked[0]
 
 
-def test_a_part_that_is_complete_already_needs_no_more_bytes(part):
+def test_a_part_that_is_complete_already_needs_no_more_bytes(part, monkeypatch):
     served = Served(DATA)
     with serving(a=served) as url:
-        download(part, url("a"))
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(module, "checksum_of", interrupt)
+            download(part, url("a"))
+        assert part.read_bytes() == DATA and not target_of(part).exists()
         assert download(part, url("a")) == DATA
     assert served.sent == [len(DATA), 0]
 
@@ -84,7 +102,7 @@ def test_without_ranges_a_server_that_always_cuts_is_given_up(part):
     served = Served(DATA, ranges=False, always_cut=MIB // 2)
     with serving(a=served) as url, pytest.raises(TransferError, match="the connection was cut"):
         download(part, url("a"), retries=3)
-    assert len(served.sent) == 4 and not part.with_name("came").exists()
+    assert len(served.sent) == 4 and not target_of(part).exists()
 
 
 @pytest.mark.parametrize("if_range", [True, False])
@@ -156,10 +174,53 @@ def test_a_refused_connection_is_said_at_once(part, monkeypatch):
         download(part, f"http://127.0.0.1:{port}/a")
 
 
+def test_a_server_that_goes_away_in_the_middle_is_tried_again(part, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def answer_once():
+            connection, _ = server.accept()
+            server.close()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nabc")
+
+        thread = threading.Thread(target=answer_once)
+        thread.start()
+        with pytest.raises(TransferError, match="the connection was refused"):
+            download(part, f"http://127.0.0.1:{port}/a", retries=2, pause=1)
+        thread.join()
+    assert pauses == [1, 2] and part.exists()
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256", "sha512"])
+def test_a_file_with_the_expected_checksum_is_taken(part, algorithm):
+    digits = hashlib.new(algorithm, DATA).hexdigest()
+    with serving(a=Served(DATA)) as url:
+        assert download(part, url("a"), checksum=f"{algorithm}:{digits}") == DATA
+        assert download(part, url("a"), checksum=f"{algorithm}:{digits[:8]}") == DATA  # the first digits will do
+    assert checksum_of(target_of(part), algorithm) == f"{algorithm}:{digits}"
+
+
+@pytest.mark.parametrize("existing", [None, b"before"])
+def test_another_file_is_removed_and_what_was_there_stays(part, existing):
+    target = target_of(part)
+    if existing is not None:
+        target.write_bytes(existing)
+    with serving(a=Served(DATA)) as url, pytest.raises(ChecksumError) as caught:
+        download(part, url("a"), checksum=f"sha256:{hashlib.sha256(OTHER).hexdigest()}")
+    assert caught.value.found == f"sha256:{hashlib.sha256(DATA).hexdigest()}" and caught.value.found in str(
+        caught.value
+    )
+    assert [path.read_bytes() for path in part.parent.iterdir()] == ([] if existing is None else [existing])
+
+
 def test_a_server_that_stops_sending_is_not_waited_for_endlessly(part):
     served = Served(DATA, pause=9)
     with serving(a=served) as url, pytest.raises(TransferError, match="stopped sending"):
-        Transfer(part, timeout=0.2, retries=0, pause=0)(url("a"), str(part.with_name("came")), None)
+        download(part, url("a"), timeout=0.2, retries=0)
 
 
 def test_no_byte_is_read_if_there_is_no_room(part):
@@ -175,6 +236,6 @@ def test_pauses_grow(part, monkeypatch):
     pauses = []
     monkeypatch.setattr(module.time, "sleep", pauses.append)
     with serving(a=Served(DATA, statuses=[500] * 9)) as url, pytest.raises(TransferError):
-        Transfer(part, timeout=5, retries=7, pause=1)(url("a"), str(part.with_name("came")), None)
+        download(part, url("a"), retries=7, pause=1)
     # the server's own pauses are of no length and are recorded too
     assert [pause for pause in pauses if pause] == [1, 2, 4, 8, 16, 30, 30]

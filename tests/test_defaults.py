@@ -1,0 +1,31 @@
+"""A default stands in the model of its group; where conf/base shows it as well, both say the same."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from discrepancy.data.parameters import IngestionParameters
+from discrepancy.methods.registry import METHODS
+from discrepancy.pipelines.download.parameters import DownloadParameters
+from discrepancy.pipelines.reporting.parameters import ReportingParameters
+from discrepancy.pipelines.scoring.parameters import ScoringParameters
+from tests.conftest import PROJECT
+
+GROUPS = {
+    "ingestion": IngestionParameters,
+    "scoring": ScoringParameters,
+    "reporting": ReportingParameters,
+    "download": DownloadParameters,
+    **{name: METHODS[name].Parameters for name in METHODS},
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_the_file_shows_the_defaults_of_the_model(name):
+    model = GROUPS[name]
+    group = OmegaConf.load(PROJECT / f"conf/base/parameters_{name}.yml")[name]
+    shown = {key for key in group if not OmegaConf.is_interpolation(group, key)}
+    assert set(group) <= set(model.model_fields)
+    required = {key: "part" for key, field in model.model_fields.items() if field.is_required()}
+    given = {key: OmegaConf.to_container(group)[key] for key in shown - set(required)}
+    values, defaults = (model(**required, **options).model_dump() for options in (given, {}))
+    assert values == defaults
