@@ -113,6 +113,8 @@ _DETECTORS = {
     "dfc": (80, {"width": 8, "layers": ["blocks.2"]}, {}),
     "dfr": (32, {"layers": ["blocks.0", "blocks.1"]}, {"latent_dim": 4}),
     "fod": (32, {"layers": ["blocks.0", "blocks.1"], "widths": [8, 8], "heads": 1, "depth": 1}, {}),
+    "padim": (32, {"layers": ["blocks.0", "blocks.1"], "channels": 4}, {}),
+    "patchcore": (32, {"layers": ["blocks.0", "blocks.1"], "coreset": 0.05}, {}),
 }
 
 
@@ -181,7 +183,7 @@ def card_values(card):
 
 _LATER = {
     "of a later format": values.with_value(("format",), 2),
-    "of an unknown method": values.with_value(("method",), "patchcore"),
+    "of an unknown method": values.with_value(("method",), "unheard_of"),
     "of another method": values.with_value(("method",), "dfc"),
     "of another backbone": values.with_value(("backbone", "backbone"), "vgg19"),
     "of a layer more": values.with_value(("backbone", "layers"), ["blocks.0", "blocks.1", "blocks.2"]),

@@ -8,7 +8,7 @@ from kedro.framework.startup import bootstrap_project
 LAYERS = ["raw", "intermediate", "primary", "feature", "models", "model_output", "reporting"]
 
 
-@pytest.mark.parametrize("name", ["dfc", "dfr", "fod", "ingestion", "download"])
+@pytest.mark.parametrize("name", ["dfc", "dfr", "fod", "padim", "patchcore", "ingestion", "download"])
 def test_every_dataset_lies_in_a_layer_and_no_step_leads_back(project, name):
     bootstrap_project(project)
     with KedroSession.create(project_path=project) as session:

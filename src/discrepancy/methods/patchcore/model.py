@@ -27,6 +27,9 @@ from discrepancy.methods.patchcore.parameters import PatchCoreParameters
 from discrepancy.methods.patchcore.patches import patch_features, patch_grid, patch_length
 from discrepancy.methods.smoothing import gaussian_blur
 
+MOST_IMAGES = 1 << 20
+"""More training images than can be; the size of the memory is then still a number that PyTorch knows."""
+
 
 class PatchCoreCard(Card):
     """PatchCore's card: it says how many training images there were, as the size of the memory follows from that."""
@@ -36,8 +39,8 @@ class PatchCoreCard(Card):
     @field_validator("images")
     @classmethod
     def _with_training_images(cls, value: dict[str, int]) -> dict[str, int]:
-        if value.get("train", 0) < 1:
-            raise ValueError("expected `train`, the number of training images, at least 1")
+        if not 1 <= value.get("train", 0) <= MOST_IMAGES:
+            raise ValueError(f"expected `train`, the number of training images, 1 to {MOST_IMAGES}")
         return value
 
 
