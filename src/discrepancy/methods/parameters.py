@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field, field_validator, model_validator
 
-from discrepancy.devices import check_processes, resolve_device
+from discrepancy.devices import Precision, check_processes, resolve_device
 from discrepancy.methods.card import LARGEST_SIGMA
 from discrepancy.parameters import Parameters
 from discrepancy.training.settings import TrainingSettings
@@ -37,6 +37,9 @@ class MethodParameters(Parameters):
 
     seed: int = Field(0, ge=0, lt=2**63)
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    precision: Precision = Field(
+        "fp32", description="of products on a GPU: fp32, tf32, or bf16, which is tf32 and mixed precision in training"
+    )
 
     align_corners: bool = Field(False, description="upsampling of the error maps; the authors' programs: true")
     smoothing: float = Field(0.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian on anomaly maps, px")
@@ -88,7 +91,6 @@ class GradientParameters(MethodParameters):
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "one_cycle"] = "one_cycle"
-    precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every: int = Field(1, ge=1, description="epochs between checkpoints")
     processes: int = Field(1, ge=1, description="that share one training; on GPUs one for each")
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from discrepancy.devices import computing_in
 from discrepancy.training.checkpoint import Checkpoint, take_up
 from discrepancy.training.process_group import BatchShard, ProcessGroup, current_group
 from discrepancy.training.settings import TrainingSettings
@@ -150,7 +151,7 @@ def fit(
     total = steps * settings.epochs
     hidden = not (progress and is_main)
     bar = tqdm(total=total, initial=len(history) * steps, desc=name, unit="step", disable=hidden, mininterval=0.5)
-    with bar:
+    with bar, computing_in(settings.precision):
         for epoch in range(len(history), settings.epochs):
             began = time.perf_counter()
             rates = [learning_rate(epoch * steps + step, total, settings) for step in range(steps)]
