@@ -21,8 +21,9 @@ from discrepancy.methods.gradient import GradientMethod
 from discrepancy.methods.parameters import GradientParameters
 from discrepancy.methods.registry import METHODS
 from discrepancy.training.checkpoint import Checkpoint
-from discrepancy.training.loop import Epoch, TrainingTask, fit
+from discrepancy.training.loop import Epoch, fit
 from discrepancy.training.settings import TrainingSettings
+from discrepancy.training.task import TrainingTask
 
 
 @dataclass

@@ -17,7 +17,8 @@ from discrepancy.methods.card import Card
 from discrepancy.methods.parameters import GradientParameters
 from discrepancy.methods.standardisation import clamped_std
 from discrepancy.training.launch import run_distributed
-from discrepancy.training.loop import Checkpoint, Epoch, TrainingTask, fit
+from discrepancy.training.loop import Checkpoint, Epoch, fit
+from discrepancy.training.task import TrainingTask
 
 
 class GradientMethod(Method):

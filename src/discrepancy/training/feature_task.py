@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from discrepancy.features.cache import Features
-from discrepancy.training.loop import VALIDATION_IMAGES, Batch
+from discrepancy.training.task import VALIDATION_IMAGES, Batch
 
 RESIDENT_SHARE = 0.5
 """Features stay on the GPU for the whole training if they take no more than this share of its free memory."""
@@ -30,6 +30,9 @@ class FeatureTask(ABC):
         resident: keep all features on the device; by default on a GPU where they fit.
     """
 
+    many_small_steps = False
+    """True if a step is many small operations, and reads nothing from the device: it is recorded then, on a GPU."""
+
     def __init__(
         self, features: Features, *, examples: int, batch_size: int, device: torch.device, resident: bool | None = None
     ) -> None:
@@ -42,6 +45,11 @@ class FeatureTask(ABC):
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
         """Return the method's loss of features [n, C, h, w] by name, a scalar."""
+
+    @property
+    def is_resident(self) -> bool:
+        """True while all features are on the device."""
+        return self.resident is not None
 
     def _fits(self) -> bool:
         if self.device.type != "cuda":
@@ -67,7 +75,7 @@ class FeatureTask(ABC):
         del epoch
         if self.resident is None:
             return self.features.tensors(indices)
-        rows = torch.from_numpy(indices).to(self.device)
+        rows = torch.from_numpy(indices).to(self.device, non_blocking=True)
         return {name: values.index_select(0, rows).permute(0, 3, 1, 2) for name, values in self.resident.items()}
 
     def validation_loss(self) -> float | None:
