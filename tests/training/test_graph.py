@@ -57,6 +57,9 @@ class Slope:
     def validation_loss(self):
         return None
 
+    def release(self):
+        self.is_resident = False
+
     def extra_metrics(self):
         return {"x": self.last}
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from discrepancy.device_memory import shrinking_batches
 from discrepancy.devices import Precision, computing_in
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
@@ -120,7 +121,7 @@ def lazy_features(  # noqa: PLR0913 (all that decides the numbers comes together
         preprocessing: how the arrays were made from what the digests stand for, if it can vary: JSON values, for
             example `{"interpolation": "bilinear"}`.
         dtype: `float32`, or `float16` for half the space.
-        batch_size: images per run of the network.
+        batch_size: images per run of the network; halved where a GPU's memory is too small.
         device: where the network runs.
         precision: of its products on a GPU; `bf16` is `tf32` here.
 
@@ -179,10 +180,11 @@ def _maps(
     shape = (min(batch_size, len(images)), *images.shape[1:])
     buffer = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
     pixels = buffer.numpy()
-    for start in range(0, len(images), batch_size):
-        count = min(batch_size, len(images) - start)
-        pixels[:count] = images[start : start + count]
-        with computing_in(precision):  # not around `yield`: what others do meanwhile is theirs to decide
+
+    def batch(rows: slice) -> dict[str, np.ndarray]:
+        count = rows.stop - rows.start
+        pixels[:count] = images[rows]
+        with computing_in(precision):
             maps = backbone(buffer[:count].to(device, non_blocking=True))
             if reduction is not None:
                 maps = reduction.reduced(maps)
@@ -190,4 +192,7 @@ def _maps(
         kept = {
             name: value.to(getattr(torch, dtype), memory_format=torch.channels_last) for name, value in maps.items()
         }
-        yield {name: value.cpu().numpy() for name, value in kept.items()}
+        return {name: value.cpu().numpy() for name, value in kept.items()}
+
+    remedies = ["a smaller image_size", "device=cpu"]
+    yield from shrinking_batches(len(images), batch_size, batch, what="features", remedies=remedies)

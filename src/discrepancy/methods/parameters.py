@@ -63,6 +63,11 @@ class MethodParameters(Parameters):
         del category
         return self.layers or self.DEFAULT_LAYERS.get(self.backbone)
 
+    def lighter(self, name: str) -> list[str]:
+        """Return what lowers the memory that the method `name` needs for training, in words for messages."""
+        smaller_cache = [f"{name}.cache_dtype=float16"] if self.cache_dtype != "float16" else []
+        return ["a smaller image_size", *smaller_cache, f"{name}.device=cpu"]
+
     @property
     def backbone_options(self) -> Mapping[str, str]:
         """Arguments of `build_backbone` besides name and layers."""
@@ -98,6 +103,12 @@ class GradientParameters(MethodParameters):
     def _processes(self) -> Self:
         check_processes(self.processes, self.device)
         return self
+
+    def lighter(self, name: str) -> list[str]:
+        """Return what lowers the memory that the method `name` needs for training, in words for messages."""
+        smaller_batch = [f"a smaller {name}.batch_size"] if self.batch_size > 1 else []
+        mixed = [f"{name}.precision=bf16"] if self.precision != "bf16" else []
+        return [*smaller_batch, *mixed, *super().lighter(name)]
 
     @property
     def training(self) -> TrainingSettings:

@@ -57,10 +57,11 @@ class CUDARecorder:
         """Run a call on this stream, after all before it and before all after it."""
         main = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(main)
-        with torch.cuda.stream(self.stream):
-            result = call()
-        main.wait_stream(self.stream)
-        return result
+        try:
+            with torch.cuda.stream(self.stream):
+                return call()
+        finally:
+            main.wait_stream(self.stream)
 
     def record(self, call: Callable[[], T]) -> Callable[[], T]:
         """Record a call as a CUDA graph."""
@@ -115,7 +116,10 @@ class RecordedStep:
     def _recorded(self, recorder: Recorder) -> bool:
         try:
             self.replay = recorder.record(lambda: self.step(self.batch))
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            # If memory runs out, ending the recording may raise an error of its own on the way.
+            if not any(isinstance(cause, torch.OutOfMemoryError) for cause in (error, error.__context__)):
+                raise
             logger.info("training: no memory is left to record the step; it goes on step by step")
             self.recorder = None
         return self.recorder is not None

@@ -27,7 +27,7 @@ from discrepancy.training.checkpoint import Checkpoint, take_up
 from discrepancy.training.graph import CUDARecorder, RecordedStep, Step, StepResult, set_rate, use_rate_tensors
 from discrepancy.training.process_group import BatchShard, ProcessGroup, current_group
 from discrepancy.training.settings import TrainingSettings
-from discrepancy.training.task import Batch, ReportingTask, ResidentTask, TrainingTask
+from discrepancy.training.task import Batch, ReportingTask, ResidentTask, TrainingTask, making_room
 
 logger = logging.getLogger(__name__)
 
@@ -189,14 +189,17 @@ def build_step(
     mixed = settings.precision == "bf16"
     reporting = task if isinstance(task, ReportingTask) else None
 
-    def step(batch: Batch) -> StepResult:
+    def backward(batch: Batch) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             loss = task.loss(batch)
         optimiser.zero_grad(set_to_none=True)
         if group:
-            loss = group.backward(loss, optimiser)
-        else:
-            loss.backward()
+            return group.backward(loss, optimiser)
+        loss.backward()
+        return loss
+
+    def step(batch: Batch) -> StepResult:
+        loss = making_room(task, lambda: backward(batch))
         optimiser.step()
         metrics = reporting.extra_metrics() if reporting else {}
         return StepResult(loss.detach(), {name: value.detach() for name, value in metrics.items()})
@@ -245,7 +248,7 @@ def _train_epoch(
 def _validate(module: nn.Module, task: TrainingTask) -> float | None:
     module.eval()
     with torch.inference_mode():
-        value = task.validation_loss()
+        value = making_room(task, task.validation_loss)
     module.train()
     return value
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from discrepancy.training.process_group import current_group
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Batch = Mapping[str, Tensor]
 
@@ -56,6 +64,26 @@ class ResidentTask(TrainingTask, Protocol):
 
     is_resident: bool
     many_small_steps: bool
+
+    def release(self) -> None:
+        """Make room: drop the examples on the device, and make batches without them from now on."""
+
+
+def making_room(task: TrainingTask, call: Callable[[], T]) -> T:
+    """Run a call; if a GPU's memory is too small, once more without the examples that the task keeps there.
+
+    In a group all processes must take the same steps, and a recording is no place for another attempt.
+    """
+    try:
+        return call()
+    except torch.OutOfMemoryError:
+        if current_group() or (torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()):
+            raise
+        if not (isinstance(task, ResidentTask) and task.is_resident):
+            raise
+        task.release()
+    logger.warning("training: the GPU's memory is too small to keep all features there; going on without")
+    return call()
 
 
 def is_resident(task: TrainingTask) -> bool:

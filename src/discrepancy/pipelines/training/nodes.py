@@ -12,6 +12,7 @@ import pandas as pd
 
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.data.samples import count_splits, data_digest
+from discrepancy.device_memory import memory_explained
 from discrepancy.devices import computing_in, resolve_device
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone, build_backbone
@@ -125,7 +126,8 @@ def train(
     detector = method(backbone, parameters, card)
     logger.info("%s: training on %s in %s", method.name, card.device, card.precision)
     began = time.perf_counter()
-    with computing_in(parameters.precision):
+    explained = memory_explained(f"{method.name}: training", parameters.lighter(method.name))
+    with computing_in(parameters.precision), explained:
         history = detector.fit(data, checkpoint)
     if history is None:
         return detector, pd.DataFrame({"seconds": [time.perf_counter() - began]})
