@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from discrepancy.devices import Precision
 from gpu_checks.cases import Case
 from gpu_checks.measure import time_calls, training_step
 from gpu_checks.options import Options
@@ -23,7 +24,7 @@ def variants(options: Options, found: dict[str, Any]) -> None:
     found["lines"] = []
     case = speed_case(options, "dfc")
     original = case.module
-    for mode in ("default",) if options.tiny else ("default", "bf16"):
+    for mode in ("tf32",) if options.tiny else options.precisions:
         for name, change in CHANGES.items():
             case.detector.estimator = copy.deepcopy(original)
             change(case.detector.estimator)
@@ -45,7 +46,7 @@ def compiled(options: Options, found: dict[str, Any]) -> None:
     for method in options.methods:
         case = speed_case(options, method)
         plain = case.task.loss
-        for mode in ("default", "bf16"):
+        for mode in options.precisions:
             line: dict[str, Any] = {"method": method, "precision": mode}
             found["lines"].append(line)
             case.task.loss = plain
@@ -57,7 +58,7 @@ def compiled(options: Options, found: dict[str, Any]) -> None:
                 line["error"] = f"{type(error).__name__}: {str(error)[:600]}"
 
 
-def _compiled(case: Case, mode: str) -> dict[str, Any]:
+def _compiled(case: Case, mode: Precision) -> dict[str, Any]:
     torch._dynamo.reset()
     batch = case.batch(0)
     case.restart()
@@ -137,6 +138,61 @@ class _FoldedConv2d(_MirroredConv2d):
         return nn.functional.conv2d(values, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
 
 
+class _OneCopyConv2d(_MirroredConv2d):
+    """The same by one copy of the map and copies of its border."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """[N, C, h, w] -> [N, C', h', w']."""
+        layer = self.convolution
+        padded = _Framed.apply(values, *self.pad)
+        return nn.functional.conv2d(padded, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
+
+
+class _Framed(torch.autograd.Function):
+    """Reflection padding of both axes: rows first, then columns of the rows padded by then; channels last."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, rows: int, columns: int) -> Tensor:
+        ctx.rows, ctx.columns = rows, columns
+        count, channels, height, width = values.shape
+        shape = (count, height + 2 * rows, width + 2 * columns, channels)
+        padded = values.new_empty(shape).permute(0, 3, 1, 2)
+        middle = padded.narrow(3, columns, width)
+        middle.narrow(2, rows, height).copy_(values)
+        for part, axis, pad in ((middle, 2, rows), (padded, 3, columns)):
+            for border, inside in _mirrors(part, axis, pad):
+                border.copy_(inside.flip(axis))
+        return padded
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,), rows, columns = grads, ctx.rows, ctx.columns
+        height = grad.shape[2] - 2 * rows
+        result = _folded(grad.narrow(2, rows, height), columns)
+        above, below = (_folded(grad.narrow(2, start, rows), columns) for start in (0, rows + height))
+        result.narrow(2, 1, rows).add_(above.flip(2))
+        result.narrow(2, height - 1 - rows, rows).add_(below.flip(2))
+        return result, None, None
+
+
+def _mirrors(values: Tensor, axis: int, pad: int) -> list[tuple[Tensor, Tensor]]:
+    """Both borders of a padded axis, each with what it mirrors."""
+    size = values.shape[axis] - 2 * pad
+    return [
+        (values.narrow(axis, 0, pad), values.narrow(axis, pad + 1, pad)),
+        (values.narrow(axis, pad + size, pad), values.narrow(axis, size - 1, pad)),
+    ]
+
+
+def _folded(grad: Tensor, pad: int) -> Tensor:
+    """The gradient without its padded columns, which are added to those that they mirror."""
+    size = grad.shape[3] - 2 * pad
+    result = grad.narrow(3, pad, size).clone(memory_format=torch.channels_last)
+    result.narrow(3, 1, pad).add_(grad.narrow(3, 0, pad).flip(3))
+    result.narrow(3, size - 1 - pad, pad).add_(grad.narrow(3, size + pad, pad).flip(3))
+    return result
+
+
 class _Reflection(torch.autograd.Function):
     """Reflection padding of one axis."""
 
@@ -173,6 +229,7 @@ CHANGES: dict[str, Callable[[nn.Module], None]] = {
     "as it is": _nothing,
     "reflection by index_select": _replaced(_MirroredConv2d),
     "reflection by copies": _replaced(_FoldedConv2d),
+    "reflection by one copy": _replaced(_OneCopyConv2d),
     "zero padding": _zero_padding,
     "cudnn.benchmark": _nothing,
     "channels first": _channels_first,
