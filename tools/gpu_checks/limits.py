@@ -49,6 +49,7 @@ def memory(options: Options, found: dict[str, Any]) -> None:
 
 
 def _train(case: Case) -> str:
+    case.detector.to("cpu")  # where a run builds it
     return f"{len(case.detector.train_network(case.data))} epoch"
 
 
