@@ -67,4 +67,4 @@ def shrinking_batches(
             continue
         # Not in the handler: the error holds on to the memory of the attempt.
         size = (size + 1) // 2
-        logger.warning("%s: the GPU's memory is too small; going on with %d images at a time", what, size)
+        logger.warning("%s: the GPU's memory is too small; going on with %d at a time", what, size)

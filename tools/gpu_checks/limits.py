@@ -70,11 +70,11 @@ def _lines(
 
 
 def _needed(action: Callable[[], object], device: torch.device) -> tuple[int, int]:
-    """Bytes allocated before an action, and the most during it."""
+    """Bytes allocated before an action, and the most taken from the device during it."""
     forget_peak(device)
     before = torch.cuda.memory_allocated(device)
     action()
-    return before, torch.cuda.max_memory_allocated(device)
+    return before, torch.cuda.max_memory_reserved(device)
 
 
 def limited(action: Callable[[], object], limit: float, device: torch.device) -> str:
@@ -86,6 +86,7 @@ def limited(action: Callable[[], object], limit: float, device: torch.device) ->
     logger = logging.getLogger("discrepancy")
     logger.addHandler(handler)
     logging.disable(logging.NOTSET)
+    logger.setLevel(logging.INFO)
     torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(device).total_memory, device)
     try:
         result = outcome(action)

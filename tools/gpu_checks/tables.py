@@ -103,14 +103,6 @@ def graph_rows(report: Report) -> Rows:
     ]
 
 
-def memory_rows(report: Report) -> Rows:
-    """What happens when memory is too small."""
-    return [
-        {"method": line["method"].upper(), **{name: line[name] for name in ("what", "lacking", "outcome")}}
-        for line in _found(report, "memory")
-    ]
-
-
 def scoring_rows(report: Report) -> Rows:
     """Images per second of scoring, by batch size."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
@@ -180,6 +172,5 @@ TABLES: dict[str, Callable[[Report], Rows]] = {
     "Scoring:": scoring_rows,
     "DFC's step, changed in one thing at a time:": variant_rows,
     "Largest relative deviations from the CPU, which computes in float32:": equality_rows,
-    "With less memory than needed:": memory_rows,
     "Two trainings from one start, equal to the last bit:": determinism_rows,
 }

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from discrepancy.devices import Precision
+from discrepancy.features.reflection import ReflectedConv2d
 from gpu_checks.cases import Case
 from gpu_checks.measure import time_calls, training_step
 from gpu_checks.options import Options
@@ -98,6 +99,13 @@ def _nothing(module: nn.Module) -> None:
     del module
 
 
+def _by_pytorch(module: nn.Module) -> None:
+    """Reflection padding by PyTorch's own operation."""
+    for part in module.modules():
+        if isinstance(part, ReflectedConv2d):
+            part.__class__ = nn.Conv2d
+
+
 def _zero_padding(module: nn.Module) -> None:
     """Zeros beyond the border, which the convolution itself pads: another network, for its time alone."""
     for part in module.modules():
@@ -127,92 +135,6 @@ class _MirroredConv2d(nn.Module):
         return nn.functional.conv2d(values, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
 
 
-class _FoldedConv2d(_MirroredConv2d):
-    """The same by copies of rows and columns, which keep the layout; the backward pass adds them in a fixed order."""
-
-    def forward(self, values: Tensor) -> Tensor:
-        """[N, C, h, w] -> [N, C', h', w']."""
-        for axis, pad in zip((2, 3), self.pad, strict=True):
-            values = _Reflection.apply(values, axis, pad) if pad else values
-        layer = self.convolution
-        return nn.functional.conv2d(values, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
-
-
-class _OneCopyConv2d(_MirroredConv2d):
-    """The same by one copy of the map and copies of its border."""
-
-    def forward(self, values: Tensor) -> Tensor:
-        """[N, C, h, w] -> [N, C', h', w']."""
-        layer = self.convolution
-        padded = _Framed.apply(values, *self.pad)
-        return nn.functional.conv2d(padded, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
-
-
-class _Framed(torch.autograd.Function):
-    """Reflection padding of both axes: rows first, then columns of the rows padded by then; channels last."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, rows: int, columns: int) -> Tensor:
-        ctx.rows, ctx.columns = rows, columns
-        count, channels, height, width = values.shape
-        shape = (count, height + 2 * rows, width + 2 * columns, channels)
-        padded = values.new_empty(shape).permute(0, 3, 1, 2)
-        middle = padded.narrow(3, columns, width)
-        middle.narrow(2, rows, height).copy_(values)
-        for part, axis, pad in ((middle, 2, rows), (padded, 3, columns)):
-            for border, inside in _mirrors(part, axis, pad):
-                border.copy_(inside.flip(axis))
-        return padded
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,), rows, columns = grads, ctx.rows, ctx.columns
-        height = grad.shape[2] - 2 * rows
-        result = _folded(grad.narrow(2, rows, height), columns)
-        above, below = (_folded(grad.narrow(2, start, rows), columns) for start in (0, rows + height))
-        result.narrow(2, 1, rows).add_(above.flip(2))
-        result.narrow(2, height - 1 - rows, rows).add_(below.flip(2))
-        return result, None, None
-
-
-def _mirrors(values: Tensor, axis: int, pad: int) -> list[tuple[Tensor, Tensor]]:
-    """Both borders of a padded axis, each with what it mirrors."""
-    size = values.shape[axis] - 2 * pad
-    return [
-        (values.narrow(axis, 0, pad), values.narrow(axis, pad + 1, pad)),
-        (values.narrow(axis, pad + size, pad), values.narrow(axis, size - 1, pad)),
-    ]
-
-
-def _folded(grad: Tensor, pad: int) -> Tensor:
-    """The gradient without its padded columns, which are added to those that they mirror."""
-    size = grad.shape[3] - 2 * pad
-    result = grad.narrow(3, pad, size).clone(memory_format=torch.channels_last)
-    result.narrow(3, 1, pad).add_(grad.narrow(3, 0, pad).flip(3))
-    result.narrow(3, size - 1 - pad, pad).add_(grad.narrow(3, size + pad, pad).flip(3))
-    return result
-
-
-class _Reflection(torch.autograd.Function):
-    """Reflection padding of one axis."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, axis: int, pad: int) -> Tensor:
-        ctx.axis, ctx.pad = axis, pad
-        size = values.shape[axis]
-        before = values.narrow(axis, 1, pad).flip(axis)
-        return torch.cat([before, values, values.narrow(axis, size - 1 - pad, pad).flip(axis)], axis)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,), axis, pad = grads, ctx.axis, ctx.pad
-        size = grad.shape[axis] - 2 * pad
-        result = grad.narrow(axis, pad, size).clone(memory_format=torch.preserve_format)
-        result.narrow(axis, 1, pad).add_(grad.narrow(axis, 0, pad).flip(axis))
-        result.narrow(axis, size - 1 - pad, pad).add_(grad.narrow(axis, size + pad, pad).flip(axis))
-        return result, None, None
-
-
 def _replaced(kind: type[_MirroredConv2d]) -> Callable[[nn.Module], None]:
     """A change that puts a kind of convolution in place of those that pad by reflection."""
 
@@ -227,9 +149,8 @@ def _replaced(kind: type[_MirroredConv2d]) -> Callable[[nn.Module], None]:
 
 CHANGES: dict[str, Callable[[nn.Module], None]] = {
     "as it is": _nothing,
+    "reflection by PyTorch": _by_pytorch,
     "reflection by index_select": _replaced(_MirroredConv2d),
-    "reflection by copies": _replaced(_FoldedConv2d),
-    "reflection by one copy": _replaced(_OneCopyConv2d),
     "zero padding": _zero_padding,
     "cudnn.benchmark": _nothing,
     "channels first": _channels_first,
