@@ -9,13 +9,16 @@ SEEDS ?= 0,1
 KOLEKTORSDD ?=
 export KEDRO_DISABLE_TELEMETRY := 1
 
-.PHONY: run test test-slow browser lint setup benchmark compare results graph viz clean
+.PHONY: run test test-fast test-slow browser lint setup benchmark compare results graph viz clean
 
 run: setup ## run a pipeline: make run PIPELINE=dfc PARAMS=category=cable,dfc.epochs=5
 	$(BIN)/kedro run --pipelines=$(PIPELINE) --params=$(PARAMS)
 
 test: setup ## run the tests
 	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+
+test-fast: setup ## run the quick tests: none that starts Kedro sessions, processes or a browser
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile -m "not (slow or sessions or browser)"
 
 test-slow: setup ## run the tests that take minutes each: kills at random moments, every order of two runs at once
 	$(BIN)/pytest -m slow

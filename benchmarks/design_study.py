@@ -13,11 +13,11 @@ writes benchmarks/results/design_study_<method>_<category>.json.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import tempfile
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,20 +25,14 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from discrepancy.detection import LazyScores
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
-from discrepancy.features.recipe import lazy_features
-from discrepancy.methods.base import Detector, anomaly_maps, new_card
-from discrepancy.methods.dfc.model import DFC, DFCTask, build_corruption
-from discrepancy.methods.dfc.parameters import DFCParameters
-from discrepancy.methods.dfr.model import DFR, DFRTask, build_regions, choose_latent_dimension
-from discrepancy.methods.dfr.parameters import DFRParameters
-from discrepancy.methods.fod.model import FOD, build_tokens
-from discrepancy.methods.fod.parameters import FODParameters
-from discrepancy.methods.fod.reference import lazy_mean
-from discrepancy.methods.fod.training import FODTask, build_optimiser
+from discrepancy.features.recipe import LazyFeatures, lazy_features
+from discrepancy.methods.base import Method, TrainingData, new_card
+from discrepancy.methods.registry import METHODS
 from discrepancy.metrics import evaluate
-from discrepancy.training.loop import Checkpoint, Epoch, fit
+from discrepancy.training.loop import Epoch
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
@@ -99,7 +93,7 @@ FOD_VARIANTS: Variants = {
     "widths 256": {"widths": [256, 256]},
     "mixed precision": {"precision": "bf16"},
 }
-FOD_START = {"heads": 4}
+START: dict[str, dict[str, object]] = {"fod": {"heads": 4}}
 """What FOD's variants start from: two heads, the default, came out of the study."""
 
 
@@ -137,81 +131,39 @@ def paint(image: NDArray[np.uint8], rng: np.random.Generator) -> tuple[NDArray[n
     return np.clip(painted, 0, 255).round().astype(np.uint8).transpose(2, 0, 1), soft > 0.3
 
 
-def train_dfc(
-    images: NDArray[np.uint8], train: int, changes: dict[str, object], cache: Path
-) -> tuple[DFC, list[Epoch]]:
-    """DFC, trained on the first images; the others are for validation."""
-    parameters = DFCParameters.model_validate(changes)
-    backbone = build_backbone(parameters.backbone, layers=parameters.layers)
-    features = FeatureCache(cache).get(lazy_features(backbone, images, digests(images)))
-    card = new_card("dfc", {}, backbone, **card_entries(images, parameters.image_smoothing))
-    detector = DFC(backbone, parameters, card)
-    detector.set_statistics(features.channel_statistics())
-    corruption = build_corruption(parameters, None)
-    problem = DFCTask(detector, images, features, examples=train, corruption=corruption)
-    history = fit(detector.estimator, problem, parameters.training, device=CPU)
-    detector.fit_weighing(images, features, range(train))
-    return detector, history
+def train_variant(
+    name: str, images: NDArray[np.uint8], train: int, changes: dict[str, object], cache: Path
+) -> tuple[Method, list[Epoch]]:
+    """Train a variant on the first images; the others are for validation.
 
-
-def train_dfr(
-    images: NDArray[np.uint8], train: int, changes: dict[str, object], cache: Path
-) -> tuple[DFR, list[Epoch]]:
-    """DFR, likewise."""
-    parameters = DFRParameters.model_validate(changes)
+    Variants that differ in their scoring only take up the same finished checkpoint.
+    """
+    method = METHODS[name]
+    parameters = method.Parameters.model_validate({**START.get(name, {}), **changes})
     backbone = build_backbone(parameters.backbone, layers=parameters.layers_of(""))
-    entries = card_entries(images, parameters.image_smoothing)
-    regions = build_regions(backbone, parameters, entries["image_size"])
-    recipe = lazy_features(backbone, images, digests(images), reduction=regions, dtype=parameters.cache_dtype)
-    features = FeatureCache(cache).get(recipe)
-    latent = choose_latent_dimension(regions, features, range(min(parameters.variance_images, train)), parameters)
-    detector = DFR(backbone, parameters, new_card("dfr", {}, backbone, latent_dim=latent.dimension, **entries))
-    if parameters.standardise:
-        detector.set_statistics(features.channel_statistics())
-    problem = DFRTask(detector, features, examples=train)
-    history = fit(detector.autoencoder, problem, parameters.training, device=CPU)
-    detector.fit_weighing(features, range(train))
-    return detector, history
+    size = images.shape[2], images.shape[3]
+    store = FeatureCache(cache)
+    lazy = lazy_features(
+        backbone,
+        images,
+        [str(index) for index in range(len(images))],
+        reduction=method.reduction(backbone, parameters, size),
+        dtype=parameters.cache_dtype,
+    )
+    data = TrainingData(images, store.get(lazy), train)
+    prepared = {}
+    for preparation in method.preparations:
+        value = preparation.compute(backbone, data, parameters)
+        prepared[preparation.name] = store.get(value) if isinstance(value, LazyFeatures) else value
+    entries = method.card_entries(parameters, prepared)
+    card = new_card(method, parameters, backbone, image_size=size, data_digest="", **entries)
+    detector = method(backbone, parameters, card)
+    fields = parameters.model_dump(mode="json", exclude=set(getattr(parameters, "SCORING_FIELDS", ())))
+    name_of_state = hashlib.sha256(json.dumps([name, fields], sort_keys=True).encode()).hexdigest()
+    history = detector.fit(replace(data, prepared=prepared), cache / f"{name_of_state}.pt")
+    return detector, history or []
 
 
-def train_fod(
-    images: NDArray[np.uint8], train: int, changes: dict[str, object], cache: Path
-) -> tuple[FOD, list[Epoch]]:
-    """FOD, likewise; variants that differ in their scoring only share a training."""
-    parameters = FODParameters.model_validate({**FOD_START, **changes})
-    backbone = build_backbone(parameters.backbone, layers=parameters.layers_of(""))
-    entries = card_entries(images, parameters.image_smoothing)
-    tokens = build_tokens(backbone, parameters, entries["image_size"])
-    features = FeatureCache(cache).get(lazy_features(backbone, images, digests(images), reduction=tokens))
-    detector = FOD(backbone, parameters, new_card("fod", {}, backbone, **entries))
-    if parameters.standardise:
-        detector.set_statistics(features.channel_statistics())
-    detector.set_reference(FeatureCache(cache).get(lazy_mean(features, train)).tensors([0]))
-    state = Checkpoint(cache / "trained.pt", parameters.fingerprint(features, examples=train))
-    state.path = cache / f"{state.fingerprint}.pt"
-    problem = FODTask(detector, features, examples=train)
-    optimiser = build_optimiser(detector)
-    settings = parameters.training
-    history = fit(detector.transformers, problem, settings, device=CPU, checkpoint=state, optimiser=optimiser)
-    detector.fit_weighing(features, range(train))
-    return detector, history
-
-
-def digests(images: NDArray[np.uint8]) -> list[str]:
-    """Names of the images, good enough for a cache that lives as long as this program."""
-    return [str(index) for index in range(len(images))]
-
-
-def card_entries(images: NDArray[np.uint8], sigma: float) -> dict[str, Any]:
-    """What every card here says."""
-    return {"image_size": (images.shape[2], images.shape[3]), "sigma": sigma, "data_digest": ""}
-
-
-TRAINERS: dict[str, Callable[..., tuple[Detector, list[Epoch]]]] = {
-    "dfc": train_dfc,
-    "dfr": train_dfr,
-    "fod": train_fod,
-}
 VARIANTS = {"dfc": DFC_VARIANTS, "dfr": DFR_VARIANTS, "fod": FOD_VARIANTS}
 
 
@@ -223,13 +175,12 @@ def judge(
     held_out = images[train + 4 :]
     rng = np.random.default_rng(11)
     painted, masks = zip(*(paint(image, rng) for _ in range(paintings) for image in held_out), strict=True)
-    trainer = TRAINERS[method]
-    detector, history = trainer(images[: train + 4], train, {**changes, "device": "cpu"}, cache)
+    detector, history = train_variant(method, images[: train + 4], train, {**changes, "device": "cpu"}, cache)
     both = np.concatenate([held_out, np.stack(painted)])
-    maps = np.concatenate(list(anomaly_maps(detector, both, device=CPU)))
+    scored = LazyScores(detector, both, CPU).computed()
     every = np.concatenate([np.zeros((len(held_out), *images.shape[2:]), bool), np.stack(masks)])
     labels = np.repeat([0, 1], [len(held_out), len(painted)])
-    values = evaluate(maps, every, labels, detector.image_scores(torch.from_numpy(maps)).numpy())
+    values = evaluate(scored.maps, every, labels, scored.image_scores)
     names = ("image_auroc", "pixel_auroc", "aupro_0.30")
     seconds = sum(epoch.seconds for epoch in history)
     last = history[-1].validation_loss

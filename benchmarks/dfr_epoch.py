@@ -37,10 +37,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from discrepancy.features.backbones import Backbone, build_backbone
 from discrepancy.features.cache import FeatureCache, Features
 from discrepancy.features.recipe import lazy_features
-from discrepancy.methods.base import new_card
+from discrepancy.methods.base import TrainingData, new_card
 from discrepancy.methods.dfr.autoencoder import Autoencoder
-from discrepancy.methods.dfr.model import DFR, DFRTask, build_regions
+from discrepancy.methods.dfr.model import DFR, DFRTask
 from discrepancy.methods.dfr.parameters import DEFAULT_LAYERS, DFRParameters
+from discrepancy.methods.dfr.regions import build_regions
 
 RESULTS = Path(__file__).parent / "results"
 PRESETS: dict[str, dict[str, object]] = {
@@ -94,7 +95,7 @@ def prepare(images: np.ndarray, backbone: Backbone, parameters: DFRParameters, f
         backbone, images, digests, reduction=regions, dtype=parameters.cache_dtype, device=parameters.device
     )
     features = FeatureCache(folder).get(recipe, progress=False)
-    card = new_card("dfr", {}, backbone, image_size=(SIZE, SIZE), sigma=0.0, data_digest="", latent_dim=LATENT)
+    card = new_card(DFR, parameters, backbone, image_size=(SIZE, SIZE), data_digest="", latent_dim=LATENT)
     return DFR(backbone, parameters, card), features
 
 
@@ -128,24 +129,24 @@ def ways(
 
     def ours(parameters: DFRParameters) -> tuple[Callable[[], None], DFR, DFRTask]:
         detector, features = prepare(images, backbone, parameters, folder)
-        problem = DFRTask(detector.to(device), features, examples=count)
+        task = DFRTask(detector.to(device), TrainingData(images, features, count))
 
         def loss(rows: np.ndarray) -> Tensor:
-            batch = {name: values.to(device) for name, values in problem.batch(0, rows).items()}
+            batch = {name: values.to(device) for name, values in task.batch(0, rows).items()}
             with torch.autocast(device.type, torch.bfloat16, enabled=parameters.precision == "bf16"):
-                return problem.loss(batch)
+                return task.loss(batch)
 
         detector.autoencoder.train()
-        return epochs(loss, detector.autoencoder, count, device), detector, problem
+        return epochs(loss, detector.autoencoder, count, device), detector, task
 
-    exact, detector, problem = ours(parameters)
+    exact, detector, task = ours(parameters)
     yield "cache", exact, detector
 
     regions = build_regions(backbone, parameters, (SIZE, SIZE)).to(device)
     network = plain_autoencoder(parameters.batch_norm).to(device)
 
     def plain(rows: np.ndarray) -> Tensor:
-        kept = {name: values.to(device) for name, values in problem.batch(0, rows).items()}
+        kept = {name: values.to(device) for name, values in task.batch(0, rows).items()}
         joined = regions.joined(kept).permute(0, 3, 1, 2)
         return F.mse_loss(network(joined), joined)
 

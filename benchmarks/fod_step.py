@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.live_bytes import LiveBytes  # noqa: E402
-from tests.methods import naive_fod  # noqa: E402
+from tests.methods.fod import naive_fod  # noqa: E402
 
 from discrepancy.methods.fod.attention_hooks import AdversarialAttention  # noqa: E402
 from discrepancy.methods.fod.model import cosine_distances  # noqa: E402

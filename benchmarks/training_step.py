@@ -24,9 +24,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import lazy_features
-from discrepancy.methods.base import new_card
-from discrepancy.methods.dfc.model import DFC, DFCTask, build_corruption
+from discrepancy.methods.base import TrainingData, new_card
+from discrepancy.methods.dfc.model import DFC
 from discrepancy.methods.dfc.parameters import DFCParameters
+from discrepancy.methods.dfc.training import DFCTask
 
 RESULTS = Path(__file__).parent / "results/training_step.json"
 
@@ -39,16 +40,14 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def build(size: int, folder: Path) -> tuple[DFC, DFCTask]:
-    """A detector and its problem on noise images of size x size."""
+    """A detector and its training task on noise images of size x size."""
     parameters = DFCParameters(device="cpu")
     images = np.random.default_rng(0).integers(0, 256, (parameters.batch_size, 3, size, size), dtype=np.uint8)
     backbone = build_backbone(parameters.backbone)
     digests = [str(index) for index in range(len(images))]
     features = FeatureCache(folder).get(lazy_features(backbone, images, digests), progress=False)
-    card = new_card("dfc", {}, backbone, image_size=(size, size), sigma=0.0, data_digest="")
-    detector = DFC(backbone, parameters, card)
-    corruption = build_corruption(parameters, None)
-    return detector, DFCTask(detector, images, features, examples=len(images), corruption=corruption)
+    detector = DFC(backbone, parameters, new_card(DFC, parameters, backbone, image_size=(size, size), data_digest=""))
+    return detector, detector.training_task(TrainingData(images, features, len(images)))
 
 
 def main() -> None:
@@ -57,14 +56,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        detector, problem = build(options.size, Path(folder))
+        detector, task = build(options.size, Path(folder))
         optimiser = torch.optim.Adam(detector.estimator.parameters(), lr=1e-3)
-        rows = np.arange(problem.examples)
-        batch = problem.batch(0, rows)
+        rows = np.arange(task.examples)
+        batch = task.batch(0, rows)
 
         def step() -> None:
             optimiser.zero_grad()
-            problem.loss(batch).backward()
+            task.loss(batch).backward()
             optimiser.step()
 
         with FlopCounterMode(display=False) as counter:
@@ -75,13 +74,13 @@ def main() -> None:
         for _ in range(options.repeats):
             times["step"].append(seconds(step))
             times["product"].append(seconds(lambda: matrix @ matrix))
-            times["corruptions"].append(seconds(lambda: problem.batch(0, rows)))
+            times["corruptions"].append(seconds(lambda: task.batch(0, rows)))
     median = {name: statistics.median(values) for name, values in times.items()}
     step_rate = counter.get_total_flops() / median["step"] / 1e9
     product_rate = 2 * side**3 / median["product"] / 1e9
     report = {
         "image_size": options.size,
-        "images_per_step": 2 * problem.examples,
+        "images_per_step": 2 * task.examples,
         "gflop_per_step": counter.get_total_flops() / 1e9,
         "step_seconds": median["step"],
         "step_gflops": step_rate,

@@ -24,6 +24,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 PROJECT = Path(__file__).parents[1]
 
 
+SESSIONS = ("benchmark", "faults", "notebooks", "pipelines")
+"""Folders whose tests start Kedro sessions or processes; `make test-fast` leaves them out."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.relative_to(PROJECT / "tests").parts[0] in SESSIONS:
+            item.add_marker(pytest.mark.sessions)
+
+
 @pytest.fixture(scope="session")
 def part(tmp_path_factory):
     """Photographs of a made-up part in MVTec AD's layout: 10 good to train on, 3 good and 3 scratched to test."""

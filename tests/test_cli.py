@@ -19,6 +19,8 @@ from safetensors.torch import load_file
 from discrepancy.cli import run
 from tests.conftest import kedro, make_project, write_part
 
+pytestmark = pytest.mark.sessions
+
 QUICK = "image_size=96,dfc.width=16,dfc.device=cpu,scoring.device=cpu"
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from discrepancy.waiting_threads import limit_spinning
+
 if TYPE_CHECKING:
     from discrepancy.detection.storage import load_detector
 
@@ -17,6 +19,9 @@ __all__ = ["load_detector"]
 
 _HOMES: Final = {"load_detector": "discrepancy.detection.storage"}
 """The module of each public name. It is imported when the name is first asked for: PyTorch takes seconds."""
+
+
+limit_spinning()  # before anything imports PyTorch
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ DATASETS = {
     "trained": "DetectorDataset",
     "history": "TableDataset",
     "metrics": "ValuesDataset",
-    "card": "ValuesDataset",
+    "card": "CardDataset",
     "summary": "TextDataset",
     "segmentations": "PicturesDataset",
     "gallery_figure": "FigureDataset",

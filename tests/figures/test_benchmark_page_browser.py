@@ -18,9 +18,12 @@ from tests.made_up_results import MVTEC, made_up_results
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="no Chromium, or no chromedriver: `make browser` installs them on Debian"
-)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (BROWSER and DRIVER), reason="no Chromium, or no chromedriver: `make browser` installs them on Debian"
+    ),
+]
 FLAGS = (
     "--headless=new",
     "--no-sandbox",  # as root Chromium does not start without it; the page is our own

@@ -12,6 +12,8 @@ from discrepancy.methods.base import Method
 from discrepancy.methods.registry import BUILT_IN, METHODS
 from tests.conftest import PROJECT, make_project
 
+pytestmark = pytest.mark.sessions
+
 DOCUMENT = PROJECT / "docs/extending.md"
 PACKAGE = """
 [build-system]

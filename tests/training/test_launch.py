@@ -37,6 +37,8 @@ from tests.conftest import run_method
 from tests.tiny import training_data
 from tests.training.test_loop import CPU, Talking, line, settings
 
+pytestmark = pytest.mark.sessions
+
 EXAMPLES = 10
 """By threes: the processes' shares are 2 and 1 images, and of the last batch 1 and none."""
 
