@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from discrepancy.pipelines.dfr.nodes import train
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
@@ -19,6 +18,8 @@ from discrepancy.detection import load_detector
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache
 from discrepancy.methods.dfr.parameters import DEFAULT_LAYERS, DFRParameters
+from discrepancy.methods.registry import METHODS
+from discrepancy.pipelines.training.nodes import train
 from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 25, "device": "cpu"}
@@ -82,7 +83,9 @@ def test_training_refuses_another_runs_latent_dimension(finished, tmp_path):
     parameters = DFRParameters.model_validate(card["parameters"])
     ingestion = IngestionParameters(dataset="folder", category="disc", image_size=96)
     with pytest.raises(InputError, match=r"latent dimension on disk .*--from-nodes"):
-        train(samples, features, latent | {"features": "of others"}, tmp_path / "c.pt", parameters, ingestion)
+        images = np.load(project / "data/03_primary/folder/disc/images.npy", mmap_mode="r")
+        others = latent | {"features": "of others"}
+        train(METHODS["dfr"], images, samples, features, tmp_path / "c.pt", parameters, ingestion, others)
 
 
 def test_the_saved_detector_draws_the_maps(finished):
