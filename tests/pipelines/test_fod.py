@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from discrepancy.pipelines.fod.nodes import best_epoch_on_test, draw_correlations, train
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
@@ -18,10 +17,15 @@ from PIL import Image
 from discrepancy.cli import run as run_command
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.detection import load_detector
+from discrepancy.detection.scoring import ScoredMaps
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache
 from discrepancy.methods.fod.correlation_figure import choose_patches
+from discrepancy.methods.fod.model import FOD
+from discrepancy.methods.fod.oracle import best_epoch_on_test
 from discrepancy.methods.fod.parameters import FODParameters
+from discrepancy.methods.fod.pictures import draw_correlations
+from discrepancy.pipelines.training.nodes import train
 from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 12, "widths": [32, 32], "heads": 2, "device": "cpu"}
@@ -165,10 +169,11 @@ def test_training_refuses_another_runs_reference(finished, tmp_path):
     samples = pd.read_csv(project / "data/02_intermediate/folder/disc/samples.csv", keep_default_na=False)
     entry = json.loads((project / "data/04_feature/folder/disc/fod.json").read_text())
     features = FeatureCache(project / "data/04_feature/cache").open(entry["fingerprint"])
+    images = np.load(project / "data/03_primary/folder/disc/images.npy", mmap_mode="r")
     parameters = FODParameters.model_validate(load(project, version, "card.json")["parameters"])
     ingestion = IngestionParameters(dataset="folder", category="disc", image_size=96)
     with pytest.raises(InputError, match=r"mean normal image on disk .*--from-nodes"):
-        train(samples, features, features, tmp_path / "c.pt", parameters, ingestion)
+        train(FOD, images, samples, features, tmp_path / "c.pt", parameters, ingestion, features)
 
 
 def drawn(finished, masks=None, **changes):
@@ -180,7 +185,8 @@ def drawn(finished, masks=None, **changes):
     masks = np.load(folder / "03_primary/folder/disc/masks.npy") if masks is None else masks
     maps = np.load(folder / "07_model_output/folder/disc/fod/maps.npy")
     scores = pd.read_csv(report(project, version, "scores.csv"))
-    figure = draw_correlations(detector, images, masks, maps, scores, FODParameters(**QUICK, **changes))
+    scored = ScoredMaps(maps, scores["score"].to_numpy(), seconds=1.0)
+    figure = draw_correlations(detector, images, masks, scored, scores, FODParameters(**QUICK, **changes))
     return {axes.get_gid(): axes for axes in figure.axes}, detector, images[-len(maps) :], maps, masks, scores
 
 
@@ -223,8 +229,9 @@ def test_an_unknown_image_is_named(fresh):
 
 def test_an_oracle_of_another_score_starts_anew(fresh, tmp_path):
     """Its history holds test metrics: a checkpoint by another score is not taken up, one by the same is."""
-    project, _ = fresh
+    project, version = fresh
     data = project / "data"
+    trained = load_detector(data / "06_models/folder/disc/fod/detector" / version / "detector")
     images, masks = (np.load(data / f"03_primary/folder/disc/{name}.npy") for name in ("images", "masks"))
     samples = pd.read_csv(data / "02_intermediate/folder/disc/samples.csv", keep_default_na=False)
     cache = FeatureCache(data / "04_feature/cache")
@@ -232,11 +239,10 @@ def test_an_oracle_of_another_score_starts_anew(fresh, tmp_path):
         cache.open(json.loads((data / f"04_feature/folder/disc/{name}.json").read_text())["fingerprint"])
         for name in ("fod", "fod_reference")
     )
-    ingestion = IngestionParameters(dataset="folder", category="disc", image_size=96)
 
     def ask(checkpoint, **changes):
         parameters = FODParameters(**{**QUICK, "epochs": 2, "oracle": True, **changes})
-        return best_epoch_on_test(images, masks, samples, features, reference, checkpoint, parameters, ingestion)
+        return best_epoch_on_test(trained, images, masks, samples, features, reference, checkpoint, parameters)
 
     by_error, anew = ask(tmp_path / "one.pt"), ask(tmp_path / "two.pt", correlation="inter")
     assert by_error["oracle_pixel_auroc"] != anew["oracle_pixel_auroc"]
