@@ -123,6 +123,7 @@ def preset(project, name):
         ("paper", 16, "nearest", False, 700),
         ("paper_12", 12, "nearest", False, 700),
         ("head", 12, "bilinear_corners", True, 150),
+        ("efficientnet_b6", 16, "nearest", False, 700),  # of FOD
     ],
 )
 def test_presets_are_the_papers(project, name, layers, alignment, batch_norm, epochs):
