@@ -77,7 +77,7 @@ def _intro(results: pd.DataFrame) -> str:
     methods = ", ".join(sorted(set(results["method"])))
     categories = results[["dataset", "category"]].drop_duplicates()
     counts = {state: int((results["state"] == state).sum()) for state in ("done", "failed", "missing")}
-    seeds = results["seed"].nunique()
+    seeds = max(results.groupby("method")["seed"].nunique(), default=0)  # each method may have its own
     what = f"{methods} on {_count(len(categories), 'category', 'categories')} of {', '.join(datasets)}"
     return (
         f"{what}, {_count(seeds, 'seed', 'seeds')}: {_count(len(results), 'run', 'runs')}, {counts['done']} done, "
