@@ -1,7 +1,7 @@
 """What a GPU makes of the methods: numbers beside the CPU's, speed, memory, reproducibility, errors.
 
     python tools/gpu_check.py --out FILE.json [--device cuda] [--minutes 5] [--tiny]
-        [--only SECTION ...] [--methods dfc ...] [--precisions bf16 ...]
+        [--only SECTION ...] [--methods dfc ...] [--precisions bf16 ...] [--others FILE.json] [--note TEXT ...]
     python tools/gpu_check.py --table benchmarks/results/gpu_h100.json
 
 Needs the core's packages alone and no network: images are synthetic and weights random, but for the embedded backbone's
@@ -73,7 +73,8 @@ def main() -> None:
     logging.disable(logging.WARNING)
     device = torch.device("cuda:0" if options.device == "cuda" else "cpu")
     deadline = time.monotonic() + 60 * options.minutes
-    report: dict[str, Any] = {"tiny": options.tiny, "sections": {}}
+    before = json.loads(options.others.read_text(encoding="utf-8"))["sections"] if options.others else {}
+    report: dict[str, Any] = {"tiny": options.tiny, "notes": options.note, "sections": before}
     with tempfile.TemporaryDirectory() as folder:
         given = Options(device, options.tiny, Path(folder), tuple(options.methods), tuple(options.precisions))
         for name in options.only or SECTIONS:
@@ -92,6 +93,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=[*SECTIONS, *EXTRA], help="these sections")
     parser.add_argument("--methods", nargs="+", choices=NAMES, default=list(NAMES), help="these methods")
     parser.add_argument("--precisions", nargs="+", choices=MODES, default=list(MODES), help="these precisions")
+    parser.add_argument("--others", type=Path, help="an earlier file, from which sections that are not run are taken")
+    parser.add_argument("--note", nargs="+", default=[], help="sentences for the file, such as the commit measured")
     parser.add_argument("--table", type=Path, help="print the tables of such a file, and measure nothing")
     options = parser.parse_args()
     if not options.table and not options.out:

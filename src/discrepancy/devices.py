@@ -1,6 +1,11 @@
-"""Names of devices as users type them, and the number of processes that may use them together."""
+"""Devices as users name them, the number of processes that may share them, and the precision of their arithmetic."""
 
 from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
 
 import torch
 
@@ -25,6 +30,48 @@ def resolve_device(device: str) -> torch.device:
         if number and int(number) >= count:
             raise InputError(f"device: {device!r} asked for, but PyTorch finds {_gpus(count)}; expected auto or cuda")
     return torch.device(device)
+
+
+Precision = Literal["fp32", "tf32", "bf16"]
+"""How float32 factors are multiplied on a GPU; see `computing_in`."""
+
+
+@contextmanager
+def computing_in(precision: Precision) -> Iterator[None]:
+    """Set the precision of products of float32 numbers on a GPU, in convolutions too; restore the old one afterwards.
+
+    `fp32` uses all bits of both factors. `tf32` rounds them to 10 bits after the first, about three decimal digits;
+    `bf16` does the same, and the training loop computes in bfloat16 besides (autocast). PyTorch's own default is `tf32`
+    for convolutions and `fp32` for matrix products. A CPU always uses all bits.
+    """
+    before = _tf32()
+    _set_tf32(precision != "fp32", precision != "fp32")
+    try:
+        yield
+    finally:
+        _set_tf32(*before)
+
+
+def _tf32() -> tuple[bool, bool]:
+    """Return whether matrix products and convolutions use TF32."""
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+def _set_tf32(matmul: bool, convolutions: bool) -> None:
+    with warnings.catch_warnings():  # PyTorch has announced other names for these switches
+        warnings.simplefilter("ignore")
+        torch.backends.cuda.matmul.allow_tf32 = matmul
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def actual_precision(precision: Precision, device: torch.device) -> Precision:
+    """Return the precision in which a device computes: `tf32` is `fp32` on a CPU."""
+    return "fp32" if precision == "tf32" and device.type == "cpu" else precision
+
+
+def device_title(device: torch.device) -> str:
+    """Return the name of a device for logs and cards: `cpu`, or the model of a GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def check_processes(processes: int, device: str) -> None:

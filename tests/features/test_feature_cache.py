@@ -95,6 +95,29 @@ def test_holds_what_the_backbone_gives(backbone, images, tmp_path):
         assert torch.equal(some[layer], torch.from_numpy(np.array(features[layer][[4, 0]])))
 
 
+def test_the_network_runs_in_the_precision_and_others_are_left_alone(backbone, images):
+    seen = []
+
+    def tf32():
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    handle = backbone.network.register_forward_hook(lambda *_: seen.append(tf32()))
+    try:
+        for precision in ("fp32", "tf32", "bf16"):
+            for _ in lazy_features(backbone, images, DIGESTS, batch_size=3, precision=precision).pieces():
+                assert tf32() == (False, True)  # PyTorch's own
+    finally:
+        handle.remove()
+    assert seen == [(False, False)] * 2 + [(True, True)] * 4
+
+
+def test_features_of_lower_precision_are_others(backbone, images):
+    exact, *rounded = (lazy_features(backbone, images, DIGESTS, precision=name) for name in ("fp32", "tf32", "bf16"))
+    assert exact.fingerprint == lazy_features(backbone, images, DIGESTS).fingerprint
+    assert "precision" not in exact.ingredients  # so that features of earlier versions are still found
+    assert rounded[0].fingerprint == rounded[1].fingerprint != exact.fingerprint
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_statistics_are_numpys(backbone, images, tmp_path, dtype):
     features = FeatureCache(tmp_path).get(lazy_features(backbone, images, DIGESTS, batch_size=2, dtype=dtype))

@@ -72,6 +72,12 @@ def test_trainings_are_resumed_and_reproduced(sections):
     assert [line["equal"] for line in sections["strict"]["result"]["lines"]] == [True] * 3
 
 
+def test_a_step_that_is_not_recorded_equals_itself(sections):
+    for line in sections["graph"]["result"]["lines"]:
+        assert line["weights_equal"] and line["losses_equal"] and line["metrics_equal"] and line["resumed_equal"]
+        assert line["eager_ms"] > 0 and line["graph_ms"] > 0
+
+
 def test_speeds_and_the_hours_made_of_them_are_numbers(sections):
     speed = sections["speed"]["result"]
     assert len(speed["training"]) == 6 and len(speed["extraction"]) == 3
@@ -85,7 +91,7 @@ def test_speeds_and_the_hours_made_of_them_are_numbers(sections):
 
 def test_what_changes_the_padding_changes_no_number(sections):
     losses = {line["variant"]: line["loss"] for line in sections["variants"]["result"]["lines"]}
-    assert losses["reflection by copies"] == pytest.approx(losses["as it is"], rel=1e-6)
+    assert losses["reflection by PyTorch"] == pytest.approx(losses["as it is"], rel=1e-6)
     assert losses["reflection by index_select"] == pytest.approx(losses["as it is"], rel=1e-6)
     assert losses["zero padding"] != pytest.approx(losses["as it is"], rel=1e-6)
 
@@ -95,17 +101,14 @@ def tools(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
 
 
-def test_reflection_by_copies_has_the_gradients_of_pytorchs(tools):
-    import torch
-    from gpu_checks.variants import _Reflection
-
-    values = torch.randn(2, 3, 7, 9, dtype=torch.float64, requires_grad=True)
-    padded = _Reflection.apply(_Reflection.apply(values, 2, 3), 3, 3)
-    expected = torch.nn.functional.pad(values, (3, 3, 3, 3), mode="reflect")
-    weights = torch.randn_like(expected)
-    ours, theirs = (torch.autograd.grad(result, values, weights)[0] for result in (padded, expected))
-    torch.testing.assert_close(padded, expected, rtol=0, atol=0)
-    torch.testing.assert_close(ours, theirs)
+def test_sections_that_are_not_run_are_taken_from_an_earlier_file(tmp_path):
+    earlier, out = tmp_path / "earlier.json", tmp_path / "report.json"
+    earlier.write_text(json.dumps({"sections": {"devices": {"seconds": 1}, "speed": {"seconds": 2}}}))
+    options = ["--device", "cpu", "--only", "devices", "--others", earlier, "--note", "of two runs", "--out", out]
+    subprocess.run([sys.executable, SCRIPT, *options], check=True, capture_output=True)
+    report = json.loads(out.read_text())
+    assert report["notes"] == ["of two runs"] and report["sections"]["speed"] == {"seconds": 2}
+    assert "result" in report["sections"]["devices"]
 
 
 @pytest.mark.parametrize("method", ["dfc", "dfr", "fod"])

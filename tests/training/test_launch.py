@@ -294,8 +294,8 @@ def test_a_method_runs_in_two_processes_through_kedro(project, part):
 
 
 def test_a_card_of_several_processes_is_read_where_there_is_one_gpu(backbone, tmp_path, monkeypatch):
-    parameters = CASES["dfr"].model_copy(update={"processes": 2, "device": "cuda"})
-    card = new_card(DFR, parameters, backbone, image_size=(96, 96), data_digest="d", latent_dim=12)
+    card = new_card(DFR, CASES["dfr"], backbone, image_size=(96, 96), data_digest="d", latent_dim=12)
+    card.parameters.update(processes=2, device="cuda")
     save_detector(DFR(backbone, CASES["dfr"], card), tmp_path / "detector")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from discrepancy.devices import resolve_device
 from discrepancy.errors import InputError
 from discrepancy.training.loop import (
     Checkpoint,
@@ -247,11 +246,18 @@ def test_mixed_precision_computes_in_bfloat16():
     assert set(kinds) == {torch.bfloat16} and module.weight.dtype == torch.float32
 
 
-def test_devices():
-    assert resolve_device("cpu") == CPU
-    assert resolve_device("auto").type in ("cpu", "cuda")
-    with pytest.raises(InputError, match="'gpu'"):
-        resolve_device("gpu")
-    if not torch.cuda.is_available():
-        with pytest.raises(InputError, match="no GPU"):
-            resolve_device("cuda:0")
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_steps_and_validation_are_computed_in_the_precision(precision):
+    module, seen = line(), []
+    module.register_forward_pre_hook(
+        lambda *_: seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+    )
+    fit(module, Line(module), settings(epochs=1, precision=precision), device=CPU, progress=False)
+    assert len(seen) == 4 and set(seen) == {(precision != "fp32",) * 2}
+
+
+def test_on_a_cpu_tf32_trains_to_the_bits_of_fp32():
+    one, other = line(), line()
+    fit(one, Line(one), settings(precision="fp32"), device=CPU, progress=False)
+    fit(other, Line(other), settings(precision="tf32"), device=CPU, progress=False)
+    assert torch.equal(one.weight, other.weight) and torch.equal(one.bias, other.bias)

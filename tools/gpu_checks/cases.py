@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,9 @@ from discrepancy.methods.gradient import GradientMethod
 from discrepancy.methods.parameters import GradientParameters
 from discrepancy.methods.registry import METHODS
 from discrepancy.training.checkpoint import Checkpoint
-from discrepancy.training.loop import Epoch, TrainingTask, fit
+from discrepancy.training.loop import Epoch, fit
 from discrepancy.training.settings import TrainingSettings
+from discrepancy.training.task import TrainingTask
 
 
 @dataclass
@@ -51,6 +53,10 @@ class Case:
     def restart(self) -> None:
         """Forget all training."""
         self.module.load_state_dict(self.start)
+
+    def change(self, **parameters: Any) -> None:
+        """Give the detector other values of some parameters, such as `precision`."""
+        self.detector.parameters_used = self.parameters.model_copy(update=parameters)
 
     @property
     def method(self) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from discrepancy.detection.scoring import LazyScores
 from discrepancy.detection.storage import load_detector, save_detector
+from discrepancy.devices import Precision
 from discrepancy.methods.base import Method
 from discrepancy.methods.parameters import GradientParameters
 from gpu_checks.cases import Case, build_case, smooth_images, weights_at_hand
@@ -62,14 +63,14 @@ def equality(options: Options, found: dict[str, Any]) -> None:
             line = {"method": method, "parameters": name, "precision": mode}
             line |= deviations(train(case, mode, options.steps), expected, list(base.start.values()))
             if mode != "bf16":  # scoring has no autocast
-                with precision(mode):
-                    line["maps"] = map_deviation(scored(detector, images, options.device), maps)
+                detector.parameters_used = detector.parameters_used.model_copy(update={"precision": mode})
+                line["maps"] = map_deviation(scored(detector, images, options.device), maps)
             if mode == "fp32":
                 line["maps_after_training_here"] = _moved_to_cpu(options, case)
             found["lines"].append(line)
 
 
-def train(case: Case, mode: str, steps: int) -> Trained:
+def train(case: Case, mode: Precision, steps: int) -> Trained:
     """Take a few steps from the start, with the optimiser of a run."""
     case.restart()
     optimiser = case.optimiser()

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from discrepancy.devices import Precision
 from gpu_checks.measure import wait
 from gpu_checks.options import Options
 from gpu_checks.precision import precision
@@ -23,7 +24,11 @@ def machine(options: Options, found: dict[str, Any]) -> None:
     if device.type == "cuda":
         found |= _card(device)
     side = 256 if options.tiny else 8192
-    modes = [("fp32", torch.float32), ("tf32", torch.float32), ("bf16", torch.bfloat16)]
+    modes: list[tuple[Precision, torch.dtype]] = [
+        ("fp32", torch.float32),
+        ("tf32", torch.float32),
+        ("bf16", torch.bfloat16),
+    ]
     found["matmul_tflops"] = {mode: _matmul_rate(mode, dtype, side, device) for mode, dtype in modes}
     small = torch.zeros(1, device=device)
     found["operation_us"] = 1e6 * _best_time(lambda: small.add_(1), device, repeats=500)
@@ -49,7 +54,7 @@ def _card(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _matmul_rate(mode: str, dtype: torch.dtype, side: int, device: torch.device) -> float:
+def _matmul_rate(mode: Precision, dtype: torch.dtype, side: int, device: torch.device) -> float:
     """TFLOP/s of a square product of random numbers, the best of three turns."""
     one, two = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     with precision(mode):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from discrepancy.devices import Precision
+
 
 @dataclass(frozen=True)
 class Options:
@@ -24,7 +26,7 @@ class Options:
     tiny: bool
     folder: Path
     methods: tuple[str, ...]
-    precisions: tuple[str, ...]
+    precisions: tuple[Precision, ...]
 
     @property
     def cache(self) -> Path:

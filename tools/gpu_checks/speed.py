@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from discrepancy.detection.scoring import LazyScores
+from discrepancy.devices import Precision
 from gpu_checks.cases import Case, build_case, extraction_of, smooth_images, weights_at_hand
 from gpu_checks.measure import counted_flops, forget_peak, peak, profiled, time_calls, training_step, wait
 from gpu_checks.options import Options
@@ -75,7 +76,7 @@ def _extraction(case: Case) -> dict[str, Any]:
     }
 
 
-def _training(options: Options, case: Case, mode: str) -> dict[str, Any]:
+def _training(options: Options, case: Case, mode: Precision) -> dict[str, Any]:
     batch, optimiser = case.batch(0), case.optimiser()
     case.module.train()
     with precision(mode) as autocast:
@@ -93,12 +94,11 @@ def _training(options: Options, case: Case, mode: str) -> dict[str, Any]:
     return line
 
 
-def _whole_training(case: Case, mode: str, timed: int) -> dict[str, Any]:
+def _whole_training(case: Case, mode: Precision, timed: int) -> dict[str, Any]:
     """Images per second of the training loop, with the making of batches; and the CPU's seconds for each."""
-    chosen = "bf16" if mode == "bf16" else "fp32"
     steps = math.ceil(len(case.images) / case.parameters.batch_size)
     epochs = 1 + math.ceil(timed / steps)
-    settings = replace(case.parameters.training, epochs=epochs, precision=chosen)
+    settings = replace(case.parameters.training, epochs=epochs, precision=mode)
     cpu = time.process_time()
     history = case.fit(settings)
     seconds = sum(epoch.seconds for epoch in history[1:]) / (epochs - 1)
@@ -106,19 +106,19 @@ def _whole_training(case: Case, mode: str, timed: int) -> dict[str, Any]:
     return {"fit_images_per_second": len(case.images) / seconds, "fit_cpu_ms_per_image": 1e3 * used / len(case.images)}
 
 
-def _scoring(options: Options, case: Case, mode: str) -> list[dict[str, Any]]:
+def _scoring(options: Options, case: Case, mode: Precision) -> list[dict[str, Any]]:
     """Images per second of anomaly maps, from arrays to arrays."""
     lines = []
+    case.change(precision=mode)
     case.detector.eval()
     for size in (1, 2) if options.tiny else (1, 32):
         score = _scorer(case, size)
-        with precision(mode):
-            score()
-            forget_peak(case.device)
-            wait(case.device)
-            began = time.perf_counter()
-            score()
-            seconds = time.perf_counter() - began
+        score()
+        forget_peak(case.device)
+        wait(case.device)
+        began = time.perf_counter()
+        score()
+        seconds = time.perf_counter() - began
         line = {"method": case.method, "precision": mode, "batch_size": size}
         lines.append(line | {"images_per_second": len(case.images) / seconds, **peak(case.device)})
     return lines

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from discrepancy.devices import Precision
+from discrepancy.features.reflection import ReflectedConv2d
 from gpu_checks.cases import Case
 from gpu_checks.measure import time_calls, training_step
 from gpu_checks.options import Options
@@ -23,7 +25,7 @@ def variants(options: Options, found: dict[str, Any]) -> None:
     found["lines"] = []
     case = speed_case(options, "dfc")
     original = case.module
-    for mode in ("default",) if options.tiny else ("default", "bf16"):
+    for mode in ("tf32",) if options.tiny else options.precisions:
         for name, change in CHANGES.items():
             case.detector.estimator = copy.deepcopy(original)
             change(case.detector.estimator)
@@ -45,7 +47,7 @@ def compiled(options: Options, found: dict[str, Any]) -> None:
     for method in options.methods:
         case = speed_case(options, method)
         plain = case.task.loss
-        for mode in ("default", "bf16"):
+        for mode in options.precisions:
             line: dict[str, Any] = {"method": method, "precision": mode}
             found["lines"].append(line)
             case.task.loss = plain
@@ -57,7 +59,7 @@ def compiled(options: Options, found: dict[str, Any]) -> None:
                 line["error"] = f"{type(error).__name__}: {str(error)[:600]}"
 
 
-def _compiled(case: Case, mode: str) -> dict[str, Any]:
+def _compiled(case: Case, mode: Precision) -> dict[str, Any]:
     torch._dynamo.reset()
     batch = case.batch(0)
     case.restart()
@@ -97,6 +99,13 @@ def _nothing(module: nn.Module) -> None:
     del module
 
 
+def _by_pytorch(module: nn.Module) -> None:
+    """Reflection padding by PyTorch's own operation."""
+    for part in module.modules():
+        if isinstance(part, ReflectedConv2d):
+            part.__class__ = nn.Conv2d
+
+
 def _zero_padding(module: nn.Module) -> None:
     """Zeros beyond the border, which the convolution itself pads: another network, for its time alone."""
     for part in module.modules():
@@ -126,37 +135,6 @@ class _MirroredConv2d(nn.Module):
         return nn.functional.conv2d(values, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
 
 
-class _FoldedConv2d(_MirroredConv2d):
-    """The same by copies of rows and columns, which keep the layout; the backward pass adds them in a fixed order."""
-
-    def forward(self, values: Tensor) -> Tensor:
-        """[N, C, h, w] -> [N, C', h', w']."""
-        for axis, pad in zip((2, 3), self.pad, strict=True):
-            values = _Reflection.apply(values, axis, pad) if pad else values
-        layer = self.convolution
-        return nn.functional.conv2d(values, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
-
-
-class _Reflection(torch.autograd.Function):
-    """Reflection padding of one axis."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, axis: int, pad: int) -> Tensor:
-        ctx.axis, ctx.pad = axis, pad
-        size = values.shape[axis]
-        before = values.narrow(axis, 1, pad).flip(axis)
-        return torch.cat([before, values, values.narrow(axis, size - 1 - pad, pad).flip(axis)], axis)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,), axis, pad = grads, ctx.axis, ctx.pad
-        size = grad.shape[axis] - 2 * pad
-        result = grad.narrow(axis, pad, size).clone(memory_format=torch.preserve_format)
-        result.narrow(axis, 1, pad).add_(grad.narrow(axis, 0, pad).flip(axis))
-        result.narrow(axis, size - 1 - pad, pad).add_(grad.narrow(axis, size + pad, pad).flip(axis))
-        return result, None, None
-
-
 def _replaced(kind: type[_MirroredConv2d]) -> Callable[[nn.Module], None]:
     """A change that puts a kind of convolution in place of those that pad by reflection."""
 
@@ -171,8 +149,8 @@ def _replaced(kind: type[_MirroredConv2d]) -> Callable[[nn.Module], None]:
 
 CHANGES: dict[str, Callable[[nn.Module], None]] = {
     "as it is": _nothing,
+    "reflection by PyTorch": _by_pytorch,
     "reflection by index_select": _replaced(_MirroredConv2d),
-    "reflection by copies": _replaced(_FoldedConv2d),
     "zero padding": _zero_padding,
     "cudnn.benchmark": _nothing,
     "channels first": _channels_first,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from discrepancy.device_memory import shrinking_batches
 from discrepancy.methods.base import Method
 
 
@@ -50,7 +51,7 @@ class LazyScores:
         detector: the detector.
         images: uint8 [N, 3, H, W], memory-mapped or not.
         device: where to compute.
-        batch_size: images per forward pass.
+        batch_size: images per forward pass; halved where a GPU's memory is too small.
     """
 
     detector: Method = field(repr=False)
@@ -64,15 +65,23 @@ class LazyScores:
         return len(self.images), self.images.shape[2], self.images.shape[3]
 
     def pieces(self) -> Iterator[ScoredPiece]:
-        """Compute maps and scores; yields pieces in the order of the images."""
+        """Compute maps and scores; yields pieces in the order of the images.
+
+        Raises:
+            InputError: a GPU's memory is too small for one image.
+        """
         self.detector.to(self.device).eval()
-        for start in range(0, len(self.images), self.batch_size):
-            began = time.perf_counter()
-            batch = torch.from_numpy(np.array(self.images[start : start + self.batch_size])).to(self.device)
-            with torch.inference_mode():
-                maps, scores = self.detector.score(batch)
-            arrays = maps.float().cpu().numpy(), scores.float().cpu().numpy()
-            yield ScoredPiece(*arrays, time.perf_counter() - began)
+        what = f"{self.detector.name}: scoring {self.batch_size} images at a time (scoring.batch_size)"
+        remedies = ["a smaller image_size", "scoring.device=cpu"]
+        yield from shrinking_batches(len(self.images), self.batch_size, self._piece, what=what, remedies=remedies)
+
+    def _piece(self, rows: slice) -> ScoredPiece:
+        began = time.perf_counter()
+        batch = torch.from_numpy(np.array(self.images[rows])).to(self.device)
+        with torch.inference_mode():
+            maps, scores = self.detector.score(batch)
+        arrays = maps.float().cpu().numpy(), scores.float().cpu().numpy()
+        return ScoredPiece(*arrays, time.perf_counter() - began)
 
     def computed(self) -> ScoredMaps:
         """Compute everything, in memory."""

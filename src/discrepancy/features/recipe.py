@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from discrepancy.device_memory import shrinking_batches
+from discrepancy.devices import Precision, computing_in
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
 from discrepancy.features.reduction import Reduction
@@ -94,7 +96,7 @@ def fingerprint_of(contents: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
-def lazy_features(
+def lazy_features(  # noqa: PLR0913 (all that decides the numbers comes together here)
     backbone: Backbone,
     images: np.ndarray,
     image_digests: Sequence[str],
@@ -104,11 +106,12 @@ def lazy_features(
     dtype: str = "float32",
     batch_size: int = 16,
     device: str | torch.device = "cpu",
+    precision: Precision = "fp32",
 ) -> LazyFeatures:
     """Plan a backbone's maps of `images`, or what a reduction keeps of them; nothing is computed yet.
 
-    Batch size and device are no ingredients: they change the numbers by rounding only (on a GPU, PyTorch's default
-    TF32 convolutions keep about three decimal digits).
+    Batch size and device are no ingredients: they change the numbers by rounding to float32 only. A lower precision is
+    one.
 
     Args:
         backbone: moved to `device` when the computation starts.
@@ -118,8 +121,9 @@ def lazy_features(
         preprocessing: how the arrays were made from what the digests stand for, if it can vary: JSON values, for
             example `{"interpolation": "bilinear"}`.
         dtype: `float32`, or `float16` for half the space.
-        batch_size: images per run of the network.
+        batch_size: images per run of the network; halved where a GPU's memory is too small.
         device: where the network runs.
+        precision: of its products on a GPU; `bf16` is `tf32` here.
 
     Raises:
         InputError: the images are none or too small, or an option has no such value.
@@ -144,12 +148,19 @@ def lazy_features(
         "image_size": [height, width],
         "preprocessing": dict(preprocessing or {}),
         "images": list(image_digests),
+        **precision_ingredient(precision),
     }
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
-        return _maps(backbone, reduction, images, dtype=dtype, batch_size=batch_size, device=torch.device(device))
+        where = torch.device(device)
+        return _maps(backbone, reduction, images, dtype=dtype, batch_size=batch_size, device=where, precision=precision)
 
     return LazyFeatures(ingredients=ingredients, shapes=shapes, dtype=dtype, batches=batches)
+
+
+def precision_ingredient(precision: Precision) -> dict[str, str]:
+    """Return the ingredient that a precision is; none in the case of `fp32`."""
+    return {} if precision == "fp32" else {"precision": "tf32"}
 
 
 def _maps(
@@ -160,6 +171,7 @@ def _maps(
     dtype: str,
     batch_size: int,
     device: torch.device,
+    precision: Precision,
 ) -> Iterator[dict[str, np.ndarray]]:
     backbone.to(device)
     if reduction is not None:
@@ -168,14 +180,19 @@ def _maps(
     shape = (min(batch_size, len(images)), *images.shape[1:])
     buffer = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
     pixels = buffer.numpy()
-    for start in range(0, len(images), batch_size):
-        count = min(batch_size, len(images) - start)
-        pixels[:count] = images[start : start + count]
-        maps = backbone(buffer[:count].to(device, non_blocking=True))
-        if reduction is not None:
-            maps = reduction.reduced(maps)
+
+    def batch(rows: slice) -> dict[str, np.ndarray]:
+        count = rows.stop - rows.start
+        pixels[:count] = images[rows]
+        with computing_in(precision):
+            maps = backbone(buffer[:count].to(device, non_blocking=True))
+            if reduction is not None:
+                maps = reduction.reduced(maps)
         # Bringing the maps back waits for the network, so the buffer is free again afterwards.
         kept = {
             name: value.to(getattr(torch, dtype), memory_format=torch.channels_last) for name, value in maps.items()
         }
-        yield {name: value.cpu().numpy() for name, value in kept.items()}
+        return {name: value.cpu().numpy() for name, value in kept.items()}
+
+    remedies = ["a smaller image_size", "device=cpu"]
+    yield from shrinking_batches(len(images), batch_size, batch, what="features", remedies=remedies)

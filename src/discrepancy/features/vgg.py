@@ -15,6 +15,7 @@ from torch import nn
 
 from discrepancy.errors import InputError
 from discrepancy.features.chain import Chain
+from discrepancy.features.reflection import ReflectedConv2d
 
 # Convolutions and channels per block; each block ends with a 2x2 pooling of stride 2.
 BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
@@ -28,7 +29,7 @@ def vgg19_steps(*, pooling: str, padding: str) -> Iterator[tuple[str, nn.Module]
     channels = 3
     for block, (convolutions, width) in enumerate(BLOCKS, start=1):
         for index in range(1, convolutions + 1):
-            yield f"conv{block}_{index}", nn.Conv2d(channels, width, kernel_size=3, padding=1, padding_mode=mode)
+            yield f"conv{block}_{index}", ReflectedConv2d(channels, width, kernel_size=3, padding=1, padding_mode=mode)
             yield f"relu{block}_{index}", nn.ReLU(inplace=True)
             channels = width
         if block < len(BLOCKS):

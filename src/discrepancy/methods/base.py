@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from discrepancy.devices import actual_precision, computing_in, device_title, resolve_device
 from discrepancy.features.backbones import Backbone, build_backbone
 from discrepancy.features.cache import Features
 from discrepancy.features.reduction import Reduction
@@ -182,7 +183,7 @@ class Method(nn.Module, ABC):
         return gaussian_blur(maps, self.card.image_score.sigma).flatten(1).amax(1)
 
     def score(self, images: Tensor | NDArray[np.uint8]) -> Scored:
-        """Return anomaly maps, smoothed if the parameters say so, and image scores.
+        """Return anomaly maps, smoothed if the parameters say so, and image scores; in the method's precision.
 
         Args:
             images: uint8 [N, 3, H, W], RGB, N > 0, of the size that the method was trained on.
@@ -190,12 +191,18 @@ class Method(nn.Module, ABC):
         Raises:
             InputError: images of another size, type or order of axes, or none.
         """
-        maps = gaussian_blur(self.anomaly_maps(self.checked(images)), self.parameters_used.smoothing)
+        with computing_in(self.parameters_used.precision):
+            return self.scored(self.checked(images))
+
+    def scored(self, images: Tensor) -> Scored:
+        """Return the result of `score` of checked images; to be overridden if image scores do not come from maps."""
+        maps = gaussian_blur(self.anomaly_maps(images), self.parameters_used.smoothing)
         return Scored(maps, self.image_scores(maps))
 
     def forward(self, images: Tensor | NDArray[np.uint8]) -> Tensor:
         """Return the anomaly maps of `score`, float32 [N, H, W], 0 or larger, unbounded."""
-        return gaussian_blur(self.anomaly_maps(self.checked(images)), self.parameters_used.smoothing)
+        with computing_in(self.parameters_used.precision):
+            return gaussian_blur(self.anomaly_maps(self.checked(images)), self.parameters_used.smoothing)
 
     def checked(self, images: Tensor | NDArray[np.uint8]) -> Tensor:
         """Return images as the method takes them, on its device; `score` lists what is refused."""
@@ -242,6 +249,7 @@ def new_card(
     """
     sigma = parameters.image_smoothing
     smoothed = f", smoothed by a Gaussian of sigma {sigma:g} px" if sigma else ""
+    device = resolve_device(parameters.device)
     return method.Card.read(
         {
             "method": method.name,
@@ -251,6 +259,8 @@ def new_card(
             "image_score": {"rule": f"maximum of the anomaly map{smoothed}", "sigma": sigma},
             "thresholds": None,
             "data_digest": data_digest,
+            "device": device_title(device),
+            "precision": actual_precision(parameters.precision, device),
             "versions": {name: version(name) for name in ("discrepancy", "torch", "torchvision", "timm")},
             **more,
         }

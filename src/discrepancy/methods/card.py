@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
@@ -87,6 +87,8 @@ class Card(CardEntry):
         category: name of its category.
         preprocessing: parameters of ingestion.
         images: number of good images by split.
+        device: on which it was trained, `cpu` or the model of a GPU; empty on older cards.
+        precision: in which it was trained, `fp32`, `tf32` or `bf16`; empty on older cards.
         versions: of the libraries.
         files: digests of the files beside the card, by name.
     """
@@ -103,6 +105,8 @@ class Card(CardEntry):
     category: str = ""
     preprocessing: dict[str, Any] = {}
     images: dict[str, int] = {}
+    device: str = ""
+    precision: Literal["", "fp32", "tf32", "bf16"] = ""
     versions: dict[str, str] = {}
     files: dict[str, _Digest] = {}
 

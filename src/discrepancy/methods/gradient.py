@@ -11,13 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from discrepancy.device_memory import memory_explained
 from discrepancy.devices import resolve_device
 from discrepancy.methods.base import Method, TrainingData, backbone_of
 from discrepancy.methods.card import Card
 from discrepancy.methods.parameters import GradientParameters
 from discrepancy.methods.standardisation import clamped_std
 from discrepancy.training.launch import run_distributed
-from discrepancy.training.loop import Checkpoint, Epoch, TrainingTask, fit
+from discrepancy.training.loop import Checkpoint, Epoch, fit
+from discrepancy.training.task import TrainingTask
 
 
 class GradientMethod(Method):
@@ -75,19 +77,24 @@ class GradientMethod(Method):
         """Train the network, alone or as one process of several.
 
         A finished training is restored from its checkpoint.
+
+        Raises:
+            DivergedError: the loss is not finite; the last good checkpoint is kept.
+            InputError: a GPU's memory is too small.
         """
         self.set_up(data)
-        device = self.to_training_device()
         fingerprint = self.parameters_used.fingerprint(data.cached, examples=data.examples, **self.deciding(data))
-        return fit(
-            self.trained_network,
-            self.training_task(data),
-            self.parameters_used.training,
-            device=device,
-            name=self.name,
-            checkpoint=None if checkpoint is None else Checkpoint(checkpoint, fingerprint),
-            optimiser=self.optimiser(),
-        )
+        with memory_explained(f"{self.name}: training", self.parameters_used.lighter(self.name)):
+            device = self.to_training_device()
+            return fit(
+                self.trained_network,
+                self.training_task(data),
+                self.parameters_used.training,
+                device=device,
+                name=self.name,
+                checkpoint=None if checkpoint is None else Checkpoint(checkpoint, fingerprint),
+                optimiser=self.optimiser(),
+            )
 
     def fit(self, data: TrainingData, checkpoint: Path | None = None) -> list[Epoch]:
         """Train, in several processes if the parameters say so; then learn the usual residuals.

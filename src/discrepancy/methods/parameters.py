@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field, field_validator, model_validator
 
-from discrepancy.devices import check_processes, resolve_device
+from discrepancy.devices import Precision, check_processes, resolve_device
 from discrepancy.methods.card import LARGEST_SIGMA
 from discrepancy.parameters import Parameters
 from discrepancy.training.settings import TrainingSettings
@@ -37,6 +37,9 @@ class MethodParameters(Parameters):
 
     seed: int = Field(0, ge=0, lt=2**63)
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    precision: Precision = Field(
+        "fp32", description="of products on a GPU: fp32, tf32, or bf16, which is tf32 and mixed precision in training"
+    )
 
     align_corners: bool = Field(False, description="upsampling of the error maps; the authors' programs: true")
     smoothing: float = Field(0.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian on anomaly maps, px")
@@ -59,6 +62,11 @@ class MethodParameters(Parameters):
         """Return the layers to use for a category; None: the backbone's own choice."""
         del category
         return self.layers or self.DEFAULT_LAYERS.get(self.backbone)
+
+    def lighter(self, name: str) -> list[str]:
+        """Return what lowers the memory that the method `name` needs for training, in words for messages."""
+        smaller_cache = [f"{name}.cache_dtype=float16"] if self.cache_dtype != "float16" else []
+        return ["a smaller image_size", *smaller_cache, f"{name}.device=cpu"]
 
     @property
     def backbone_options(self) -> Mapping[str, str]:
@@ -88,7 +96,6 @@ class GradientParameters(MethodParameters):
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "one_cycle"] = "one_cycle"
-    precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every: int = Field(1, ge=1, description="epochs between checkpoints")
     processes: int = Field(1, ge=1, description="that share one training; on GPUs one for each")
 
@@ -96,6 +103,12 @@ class GradientParameters(MethodParameters):
     def _processes(self) -> Self:
         check_processes(self.processes, self.device)
         return self
+
+    def lighter(self, name: str) -> list[str]:
+        """Return what lowers the memory that the method `name` needs for training, in words for messages."""
+        smaller_batch = [f"a smaller {name}.batch_size"] if self.batch_size > 1 else []
+        mixed = [f"{name}.precision=bf16"] if self.precision != "bf16" else []
+        return [*smaller_batch, *mixed, *super().lighter(name)]
 
     @property
     def training(self) -> TrainingSettings:

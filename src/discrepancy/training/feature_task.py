@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from discrepancy.features.cache import Features
-from discrepancy.training.loop import VALIDATION_IMAGES, Batch
+from discrepancy.training.task import VALIDATION_IMAGES, Batch
 
 RESIDENT_SHARE = 0.5
 """Features stay on the GPU for the whole training if they take no more than this share of its free memory."""
@@ -27,8 +28,12 @@ class FeatureTask(ABC):
         examples: number of training images.
         batch_size: images per step.
         device: of the trained module.
-        resident: keep all features on the device; by default on a GPU where they fit.
+        resident: keep all features on the device; by default on a GPU where they fit. They are dropped if memory is
+            short.
     """
+
+    many_small_steps = False
+    """True if a step is many small operations, and reads nothing from the device: it is recorded then, on a GPU."""
 
     def __init__(
         self, features: Features, *, examples: int, batch_size: int, device: torch.device, resident: bool | None = None
@@ -37,11 +42,22 @@ class FeatureTask(ABC):
         self.examples = examples
         self.batch_size = batch_size
         self.device = device
-        self.resident = self._on_device() if (self._fits() if resident is None else resident) else None
+        self.resident: dict[str, Tensor] | None = None
+        with suppress(torch.OutOfMemoryError):  # batches come from the cache then
+            self.resident = self._on_device() if (self._fits() if resident is None else resident) else None
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
         """Return the method's loss of features [n, C, h, w] by name, a scalar."""
+
+    @property
+    def is_resident(self) -> bool:
+        """True while all features are on the device."""
+        return self.resident is not None
+
+    def release(self) -> None:
+        """Drop the features on the device; batches come from the cache from now on."""
+        self.resident = None
 
     def _fits(self) -> bool:
         if self.device.type != "cuda":
@@ -65,10 +81,11 @@ class FeatureTask(ABC):
     def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
         """Return features by name, [n, C, h, w], channels last; on the device already if they are kept there."""
         del epoch
-        if self.resident is None:
+        resident = self.resident
+        if resident is None:
             return self.features.tensors(indices)
-        rows = torch.from_numpy(indices).to(self.device)
-        return {name: values.index_select(0, rows).permute(0, 3, 1, 2) for name, values in self.resident.items()}
+        rows = torch.from_numpy(indices).to(self.device, non_blocking=True)
+        return {name: values.index_select(0, rows).permute(0, 3, 1, 2) for name, values in resident.items()}
 
     def validation_loss(self) -> float | None:
         """Return the same loss on held-out good images, in evaluation mode and without gradients."""

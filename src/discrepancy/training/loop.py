@@ -12,58 +12,24 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from discrepancy.devices import computing_in
+from discrepancy.training.batches import epoch_batches
 from discrepancy.training.checkpoint import Checkpoint, take_up
+from discrepancy.training.graph import CUDARecorder, RecordedStep, Step, StepResult, set_rate, use_rate_tensors
 from discrepancy.training.process_group import BatchShard, ProcessGroup, current_group
 from discrepancy.training.settings import TrainingSettings
+from discrepancy.training.task import Batch, ReportingTask, ResidentTask, TrainingTask, making_room
 
 logger = logging.getLogger(__name__)
-
-Batch = Mapping[str, Tensor]
-
-VALIDATION_IMAGES = 64
-"""Validation losses use at most this many images: they are computed every epoch."""
-
-
-class TrainingTask(Protocol):
-    """Interface between a method and the training loop."""
-
-    examples: int
-
-    def batch(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
-        """Return the named tensors of these examples, on the CPU or on the device already.
-
-        Called from worker threads, so draws come from (seed, epoch, i).
-        """
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Return the scalar loss of a batch, tensors on the module's device."""
-
-    def validation_loss(self) -> float | None:
-        """Return the loss on held-out good images, None without such. Never uses test images."""
-
-
-@runtime_checkable
-class ReportingTask(TrainingTask, Protocol):
-    """A training task with further metrics for the history."""
-
-    def extra_metrics(self) -> Mapping[str, Tensor]:
-        """Return further scalars by name of the last training batch; the history gets their means over images."""
-
-    def after_epoch(self) -> Mapping[str, float]:
-        """Return further values of the epoch just finished, for the history; must not change weights."""
 
 
 class DivergedError(RuntimeError):
@@ -145,16 +111,20 @@ def fit(
     optimiser = optimiser or torch.optim.Adam(
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=device.type == "cuda"
     )
+    use_rate_tensors(optimiser, device)
     history = _resume(module, optimiser, checkpoint, name, settings.epochs)
+    step = build_step(task, optimiser, settings, device, group)
     steps = math.ceil(task.examples / settings.batch_size)
     total = steps * settings.epochs
     hidden = not (progress and is_main)
     bar = tqdm(total=total, initial=len(history) * steps, desc=name, unit="step", disable=hidden, mininterval=0.5)
-    with bar:
+    with bar, computing_in(settings.precision):
         for epoch in range(len(history), settings.epochs):
             began = time.perf_counter()
-            rates = [learning_rate(epoch * steps + step, total, settings) for step in range(steps)]
-            mean, noted = _train_epoch(task, optimiser, rates, settings, device, epoch, bar, group)
+            rates = [learning_rate(epoch * steps + number, total, settings) for number in range(steps)]
+            batches = epoch_batches(task, epoch, settings, device, group)
+            bar.set_description(f"{name} {epoch + 1}/{settings.epochs}", refresh=False)
+            mean, noted = _train_epoch(step, batches, optimiser, rates, device, bar, group)
             validation = _validate(module, task) if is_main and math.isfinite(mean) else None
             if not math.isfinite(mean) or not all(bool(p.isfinite().all()) for p in parameters):
                 raise DivergedError(_diverged(epoch, mean, checkpoint, history))
@@ -208,43 +178,42 @@ def _history(stored: Any, epochs: int) -> list[Epoch]:
     return history
 
 
-def _batches(
-    task: TrainingTask, epoch: int, settings: TrainingSettings, device: torch.device, group: ProcessGroup | None
-) -> Iterator[tuple[BatchShard, Batch]]:
-    """Yield the epoch's batches in a shuffled order, or this process's shards, prepared ahead by worker threads."""
-    order = np.random.default_rng([settings.seed, epoch]).permutation(task.examples)
-    parts = [order[i : i + settings.batch_size] for i in range(0, len(order), settings.batch_size)]
-    shards = [group.shard(part) if group else BatchShard(part, len(part), len(part)) for part in parts]
-    workers = max(1, min(4, (os.cpu_count() or 1) // (group.size if group else 1)))
-    with ThreadPoolExecutor(workers) as pool:
-        pending: list[Future[Batch]] = []
-        queue = iter(shards)
-        try:
-            for shard in shards:
-                while len(pending) < 2 * workers and (ahead := next(queue, None)) is not None:
-                    pending.append(pool.submit(_prepared, task, epoch, ahead.rows, device))
-                batch = pending.pop(0).result()
-                yield shard, {key: tensor.to(device, non_blocking=True) for key, tensor in batch.items()}
-        finally:
-            for future in pending:
-                future.cancel()
+def build_step(
+    task: TrainingTask,
+    optimiser: torch.optim.Optimizer,
+    settings: TrainingSettings,
+    device: torch.device,
+    group: ProcessGroup | None,
+) -> Step:
+    """Build the training step: recorded as a CUDA graph where that brings something, else plain."""
+    mixed = settings.precision == "bf16"
+    reporting = task if isinstance(task, ReportingTask) else None
 
+    def backward(batch: Batch) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+            loss = task.loss(batch)
+        optimiser.zero_grad(set_to_none=True)
+        if group:
+            return group.backward(loss, optimiser)
+        loss.backward()
+        return loss
 
-def _prepared(task: TrainingTask, epoch: int, indices: NDArray[np.int64], device: torch.device) -> Batch:
-    """Return a batch; for a GPU in page-locked memory, from which copies do not make the host wait."""
-    batch = task.batch(epoch, indices)
-    if device.type != "cuda":
-        return batch
-    return {key: tensor if tensor.is_cuda else tensor.pin_memory() for key, tensor in batch.items()}
+    def step(batch: Batch) -> StepResult:
+        loss = making_room(task, lambda: backward(batch))
+        optimiser.step()
+        metrics = reporting.extra_metrics() if reporting else {}
+        return StepResult(loss.detach(), {name: value.detach() for name, value in metrics.items()})
+
+    recorded = isinstance(task, ResidentTask) and task.is_resident and task.many_small_steps
+    return RecordedStep(step, CUDARecorder(device)) if recorded and device.type == "cuda" and group is None else step
 
 
 def _train_epoch(
-    task: TrainingTask,
+    step: Step,
+    batches: Iterator[tuple[BatchShard, Batch]],
     optimiser: torch.optim.Optimizer,
     rates: list[float],
-    settings: TrainingSettings,
     device: torch.device,
-    epoch: int,
     bar: tqdm,
     group: ProcessGroup | None,
 ) -> tuple[float, dict[str, float]]:
@@ -253,42 +222,33 @@ def _train_epoch(
     The loss stays on the device and is checked every few steps: each check makes the host wait for a GPU.
     """
     check_every = 1 if device.type == "cpu" else 16
-    reporting = task if isinstance(task, ReportingTask) else None
-    weighted = torch.zeros((), device=device, dtype=torch.float64)
+    weighted, examples = torch.zeros((), device=device, dtype=torch.float64), 0
     sums: dict[str, Tensor] = {}
-    for step, (shard, batch) in enumerate(_batches(task, epoch, settings, device, group)):
-        for parameter_group in optimiser.param_groups:
-            parameter_group["lr"] = rates[step]
+    for number, (shard, batch) in enumerate(batches):
+        set_rate(optimiser, rates[number])
         if group:
             group.weight = shard.images / shard.batch
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-            loss = task.loss(batch)
-        optimiser.zero_grad(set_to_none=True)
-        if group:
-            loss = group.backward(loss, optimiser)
-        else:
-            loss.backward()
-        optimiser.step()
-        weighted += loss.detach() * shard.batch
-        for name, amount in reporting.extra_metrics().items() if reporting else ():
-            part = amount.detach().double() * shard.images
+        loss, metrics = step(batch)
+        weighted += loss * shard.batch
+        examples += shard.batch
+        for name, amount in metrics.items():
+            part = amount.double() * shard.images
             sums[name] = sums[name] + part if name in sums else part
-        if step % check_every == 0:
-            value = float(loss.detach())
+        if number % check_every == 0:
+            value = float(loss)
             if not math.isfinite(value):
                 return value, {}
-            bar.set_postfix(epoch=f"{epoch + 1}/{settings.epochs}", loss=f"{value:.4f}", refresh=False)
+            bar.set_postfix(loss=f"{value:.4f}", refresh=False)
         bar.update()
     if group and sums:
         sums = dict(zip(sums, group.sum(torch.stack(list(sums.values()))), strict=True))
-    means = {name: float(total) / task.examples for name, total in sums.items()}
-    return float(weighted) / task.examples, means
+    return float(weighted) / examples, {name: float(total) / examples for name, total in sums.items()}
 
 
 def _validate(module: nn.Module, task: TrainingTask) -> float | None:
     module.eval()
     with torch.inference_mode():
-        value = task.validation_loss()
+        value = making_room(task, task.validation_loss)
     module.train()
     return value
 

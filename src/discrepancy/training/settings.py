@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from discrepancy.devices import Precision
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -16,7 +18,7 @@ class TrainingSettings:
         learning_rate: Adam's; the peak of it with `one_cycle`.
         weight_decay: Adam's L2 penalty.
         schedule: `constant`, or `one_cycle`: up from 1/25 of the rate in the first tenth, by a cosine down to 1/10,000.
-        precision: `fp32`, or `bf16` for mixed precision (autocast).
+        precision: of products on a GPU; `bf16` is mixed precision (autocast), on a CPU too.
         seed: orders the images; tasks draw from it too.
         checkpoint_every: epochs between two checkpoints.
     """
@@ -26,6 +28,6 @@ class TrainingSettings:
     learning_rate: float = 1e-4
     weight_decay: float = 0.0
     schedule: Literal["constant", "one_cycle"] = "constant"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     seed: int = 0
     checkpoint_every: int = 1

@@ -214,10 +214,10 @@ def test_the_oracle_watches_and_changes_nothing(build, train, tokens):
 
 @pytest.mark.parametrize("changes", [{}, {"zero_gradient_steps": True}])
 def test_killed_training_resumes_with_the_same_bits(train, tmp_path, changes):
-    whole, _ = train(epochs=4, **changes)
+    whole, _ = train(epochs=4, checkpoint_every=1, **changes)
     with pytest.raises(Killed):
-        train(killed_after(Checkpoint(tmp_path / "c.pt", "x"), 2), epochs=4, **changes)
-    resumed, history = train(Checkpoint(tmp_path / "c.pt", "x"), epochs=4, **changes)
+        train(killed_after(Checkpoint(tmp_path / "c.pt", "x"), 2), epochs=4, checkpoint_every=1, **changes)
+    resumed, history = train(Checkpoint(tmp_path / "c.pt", "x"), epochs=4, checkpoint_every=1, **changes)
     assert len(history) == 4 and history[0].noted and history[3].noted
     state = resumed.transformers.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in whole.transformers.state_dict().items())

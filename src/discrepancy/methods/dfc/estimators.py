@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Layer
+from discrepancy.features.reflection import ReflectedConv2d
 from discrepancy.features.vgg import VGG19
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -17,7 +18,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 def reflected_conv(inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
     """Build a 3x3 convolution with reflection padding: zero padding would make borders look anomalous."""
-    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation, padding_mode="reflect")
+    return ReflectedConv2d(
+        inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation, padding_mode="reflect"
+    )
 
 
 class ResidualBlock(nn.Module):

@@ -15,7 +15,7 @@ from discrepancy.methods.base import TrainingData
 from discrepancy.methods.dfc.blending import ImageFolder
 from discrepancy.methods.dfc.corruption import KINDS, Corruption, Strokes
 from discrepancy.methods.dfc.parameters import DFCParameters
-from discrepancy.training.loop import VALIDATION_IMAGES, Batch
+from discrepancy.training.task import VALIDATION_IMAGES, Batch
 
 if TYPE_CHECKING:
     from discrepancy.methods.dfc.model import DFC

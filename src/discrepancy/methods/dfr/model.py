@@ -23,7 +23,7 @@ from discrepancy.methods.dfr.regions import Regions, build_regions
 from discrepancy.methods.gradient import GradientMethod
 from discrepancy.methods.residual_scaler import ResidualScaler
 from discrepancy.training.feature_task import FeatureTask
-from discrepancy.training.loop import Batch
+from discrepancy.training.task import Batch
 
 
 class DFRCard(Card):

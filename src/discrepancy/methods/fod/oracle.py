@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from discrepancy.detection.scoring import LazyScores
+from discrepancy.device_memory import memory_explained
 from discrepancy.features.cache import Features
 from discrepancy.methods.base import TrainingData, backbone_of
 from discrepancy.methods.card import Card
@@ -71,12 +72,11 @@ def _watched(
     """Return the history of a training that is evaluated on test images; alone or as one process of several."""
     detector = FOD(backbone_of(card), parameters, card)
     detector.set_up(data)
-    device = detector.to_training_device()
     photographs = data.images[len(data.images) - len(labels) :]
 
     def watch(detector: FOD) -> Mapping[str, float]:
         detector.fit_residual_scaler(data)
-        scored = LazyScores(detector, photographs, device).computed()
+        scored = LazyScores(detector, photographs, detector.device).computed()
         pairs = {"image_auroc": (scored.image_scores, labels), "pixel_auroc": (scored.maps, masks)}
         return {name: auroc(*pair) if 0 < pair[1].mean() < 1 else math.nan for name, pair in pairs.items()}
 
@@ -84,15 +84,17 @@ def _watched(
     scoring = {name: getattr(parameters, name) for name in sorted(FODParameters.SCORING_FIELDS)}
     seen = {"test": card.data_digest, "masks": hashlib.sha256(np.packbits(masks).tobytes()).hexdigest()}
     fingerprint = parameters.fingerprint(data.cached, examples=data.examples, scoring=scoring, **seen)
-    return fit(
-        detector.transformers,
-        FODTask(detector, data, watch=watch),
-        parameters.training,
-        device=device,
-        name="oracle",
-        checkpoint=Checkpoint(checkpoint, fingerprint),
-        optimiser=detector.optimiser(),
-    )
+    with memory_explained("fod: training the oracle", parameters.lighter("fod")):
+        device = detector.to_training_device()
+        return fit(
+            detector.transformers,
+            FODTask(detector, data, watch=watch),
+            parameters.training,
+            device=device,
+            name="oracle",
+            checkpoint=Checkpoint(checkpoint, fingerprint),
+            optimiser=detector.optimiser(),
+        )
 
 
 def _best(history: Sequence[Epoch]) -> dict[str, float]:

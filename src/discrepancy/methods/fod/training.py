@@ -15,7 +15,7 @@ from discrepancy.methods.fod.parameters import FODParameters
 from discrepancy.methods.fod.transformer import INTER, INTRA
 from discrepancy.methods.fod.zero_gradient_adam import ZeroGradientAdam
 from discrepancy.training.feature_task import FeatureTask
-from discrepancy.training.loop import Batch
+from discrepancy.training.task import Batch
 
 if TYPE_CHECKING:
     from discrepancy.methods.fod.model import FOD
@@ -49,6 +49,8 @@ class FODTask(FeatureTask):
         watch: called after each epoch with the detector; its result goes to the history.
         resident: keep all features on the device; by default on a GPU where they fit.
     """
+
+    many_small_steps = True
 
     def __init__(
         self,

@@ -122,17 +122,10 @@ class PatchCore(Method):
         """Return the distance of each patch from the memory, upsampled: [N, 3, H, W] -> [N, H, W]."""
         return self._upsampled(nearest(self._patches(self.backbone(images)).flatten(0, 2), self.memory)[0])
 
-    def score(self, images: Tensor | NDArray[np.uint8]) -> Scored:
-        """Return smoothed maps, and image scores: of the most anomalous patch, weighed (see `reweighted`).
-
-        Args:
-            images: uint8 [N, 3, H, W], RGB, N > 0, of the size that the method was trained on.
-
-        Raises:
-            InputError: images of another size, type or order of axes, or none.
-        """
+    def scored(self, images: Tensor) -> Scored:
+        """Return smoothed maps, and image scores: of the most anomalous patch, weighed (see `reweighted`)."""
         used = self.parameters_used
-        patches = self._patches(self.backbone(self.checked(images))).flatten(1, 2)
+        patches = self._patches(self.backbone(images)).flatten(1, 2)
         distances, indices = nearest(patches.flatten(0, 1), self.memory)
         maps = gaussian_blur(self._upsampled(distances), used.smoothing)
         worst = distances.view(len(patches), -1).argmax(1)

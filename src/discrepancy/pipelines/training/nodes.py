@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,17 @@ import pandas as pd
 
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.data.samples import count_splits, data_digest
-from discrepancy.devices import resolve_device
+from discrepancy.device_memory import memory_explained
+from discrepancy.devices import computing_in, resolve_device
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone, build_backbone
 from discrepancy.features.cache import Features
-from discrepancy.features.recipe import LazyFeatures, lazy_features
+from discrepancy.features.recipe import LazyFeatures, lazy_features, precision_ingredient
 from discrepancy.features.reduction import Reduction
 from discrepancy.methods.base import Method, Preparation, TrainingData, new_card
 from discrepancy.methods.parameters import MethodParameters
+
+logger = logging.getLogger(__name__)
 
 
 def plan_features(
@@ -47,6 +51,7 @@ def plan_features(
         preprocessing=ingestion.preprocessing,
         dtype=parameters.cache_dtype,
         device=resolve_device(parameters.device),
+        precision=parameters.precision,
     )
 
 
@@ -72,7 +77,8 @@ def prepare(
     """
     backbone = load_backbone(parameters, ingestion)
     data = training_data(method, backbone, images, samples, features, parameters, ingestion, {})
-    return preparation.compute(backbone, data, parameters)
+    with computing_in(parameters.precision):
+        return preparation.compute(backbone, data, parameters)
 
 
 def train(
@@ -118,8 +124,11 @@ def train(
         **method.card_entries(parameters, named),
     )
     detector = method(backbone, parameters, card)
+    logger.info("%s: training on %s in %s", method.name, card.device, card.precision)
     began = time.perf_counter()
-    history = detector.fit(data, checkpoint)
+    explained = memory_explained(f"{method.name}: training", parameters.lighter(method.name))
+    with computing_in(parameters.precision), explained:
+        history = detector.fit(data, checkpoint)
     if history is None:
         return detector, pd.DataFrame({"seconds": [time.perf_counter() - began]})
     return detector, pd.DataFrame([epoch.line() for epoch in history])
@@ -184,6 +193,7 @@ def _differences(
         "image_size": list(ingestion.size),
         "images": list(samples["sha256"][samples["split"] != "test"]),
         "preprocessing": ingestion.preprocessing,
+        "precision": precision_ingredient(parameters.precision).get("precision"),
     }
     differing = [key for key, value in expected.items() if made.get(key) != value]
     return differing + ["cache_dtype"] * (features.card["dtype"] != parameters.cache_dtype)
