@@ -101,14 +101,14 @@ def kedro(project, *arguments, timeout=300):
     )
 
 
-def run_method(method, project, part, *, env=None, stages=None, seed=0, reporting=None, **parameters):
+def run_method(method, project, part, *, env=None, stages=None, seed=0, reporting=None, scoring=None, **parameters):
     """A method's whole pipeline (or stages of it) on the part, in this process; returns the run's version."""
     bootstrap_project(project)
     given = {"dataset": "folder", "data_root": str(part), "category": "disc", "image_size": 96, "seed": seed}
     for name in ("image_size", "crop", "weights", "preset"):
         if name in parameters:
             given[name] = parameters.pop(name)
-    given |= {method: parameters, "reporting": reporting or {}}
+    given |= {method: parameters, "reporting": reporting or {}, "scoring": scoring or {}}
     with chdir(project), KedroSession.create(project_path=project, env=env, runtime_params=given) as session:
         session.run(pipeline_names=[method], namespaces=stages)
         return session.session_id

@@ -103,7 +103,7 @@ cli.add_command(run, "run")
 @cli.command(cls=Command)
 @click.option("--methods", default=",".join(METHODS), show_default=True, help="Methods, comma-separated.")
 @click.option("--categories", default="all", show_default=True, help="Categories of the data set, comma-separated.")
-@click.option("--seeds", default="0", show_default=True, help="Seeds of splits and training, comma-separated.")
+@click.option("--seeds", help="Seeds of splits and training, comma-separated; each method's own seed unless given.")
 @_params_option
 @click.option("--env", "-e", envvar="KEDRO_ENV", help="Kedro environment, `paper` for the papers' settings.")
 @click.option("--name", help="Folder below data/08_reporting/benchmark; the data set's name unless given.")
@@ -118,7 +118,7 @@ cli.add_command(run, "run")
 )
 @click.option("--keep-arrays", is_flag=True, help="Leave images and anomaly maps of finished trials on disk.")
 @click.option("--dry-run", is_flag=True, help="Say what is done already and what would run, and stop.")
-def benchmark(methods: str, categories: str, seeds: str, params: dict[str, Any], **options: Any) -> None:
+def benchmark(methods: str, categories: str, seeds: str | None, params: dict[str, Any], **options: Any) -> None:
     """Run every method on every category with every seed, and compare.
 
     Each combination is a run of its own, below one parent run in MLflow. Started again, it does only what is missing
@@ -134,13 +134,14 @@ def benchmark(methods: str, categories: str, seeds: str, params: dict[str, Any],
     chosen = _list("--methods", methods)
     if unknown := [name for name in chosen if name not in METHODS]:
         raise InputError(f"--methods: unknown {unknown[0]!r}; expected some of {', '.join(METHODS)}")
-    numbers = _list("--seeds", seeds)
-    if wrong := [seed for seed in numbers if not seed.isdecimal()]:
+    numbers = None if seeds is None else _list("--seeds", seeds)
+    if wrong := [seed for seed in numbers or [] if not seed.isdecimal()]:
         raise InputError(f"--seeds: {wrong[0]!r} given; expected whole numbers, 0,1,2")
     for name in ("category", "seed", "data_folder"):
         if name in params:
             raise InputError(f"--params: {name} is not to be set here; expected --categories=... or --seeds=...")
-    asked = Options(chosen, _list("--categories", categories), [int(seed) for seed in numbers], params, **options)
+    whole = None if numbers is None else [int(seed) for seed in numbers]
+    asked = Options(chosen, _list("--categories", categories), whole, params, **options)
     if not run_benchmark(find_kedro_project(Path.cwd()) or Path.cwd(), asked, say=click.echo):
         raise InputError(
             "some trials failed: the table says which and why, their run.log more; started again, they run"

@@ -1,4 +1,4 @@
-"""What happens when a GPU's memory is too small: less at a time, else one message that names what to lower."""
+"""Handling of a GPU whose memory is too small: less at a time, else one message that names what to lower."""
 
 from __future__ import annotations
 

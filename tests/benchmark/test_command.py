@@ -21,6 +21,7 @@ from discrepancy.benchmark.store import TrialStore
 from discrepancy.benchmark.tracking import headline
 from discrepancy.cli import benchmark
 from discrepancy.locks import file_lock
+from discrepancy.methods.registry import METHODS
 from tests.conftest import kedro, make_project, write_part
 
 FOLDER = "data/08_reporting/benchmark/b"
@@ -230,12 +231,59 @@ def test_the_environment_decides_the_data_set(project):
     assert result.exit_code == 1 and "data/01_raw/mvtec_ad holds no category of mvtec_ad" in result.output
 
 
+def planned(project, *arguments):
+    result = invoke(project, ["--dry-run", *arguments])
+    assert result.exit_code == 0, result.output
+    return dict(re.findall(r"^(\w+) +\d+ done +\d+ to run, seeds? (.*)$", result.output, re.MULTILINE))
+
+
+def test_a_method_runs_with_its_own_seed_unless_seeds_are_given(project, photographs):
+    """The paper's environment has a seed for FOD; a seed that is asked for is that of all methods."""
+    where = f"--params=dataset=folder,data_root={photographs}"
+    three = ("--methods=dfr,dfc,fod", "--categories=disc", "--env=paper", where)
+    assert planned(project, *three) == {"dfr": "0", "dfc": "0", "fod": "3407"}
+    assert planned(project, *three, "--seeds=0,7") == dict.fromkeys(("dfr", "dfc", "fod"), "0, 7")
+    assert planned(project, *three, "--params=fod.seed=5") == {"dfr": "0", "dfc": "0", "fod": "5"}
+    (project / "conf/local").mkdir(exist_ok=True)
+    (project / "conf/local/globals.yml").write_text("seed: 4\n")
+    assert planned(project, "--methods=dfr,fod", "--categories=disc", where) == {"dfr": "4", "fod": "4"}
+
+
+@pytest.mark.parametrize("seeds", ["0", "5,0", "0,1,5"])
+def test_seeds_that_a_method_would_not_use_are_refused(project, seeds):
+    """Its results would stand in the table under a seed that is not theirs."""
+    fixed = invoke(project, ["--dry-run", "--methods=dfr,fod", f"--seeds={seeds}", "--params=fod.seed=5"])
+    assert fixed.exit_code == 1 and "fod.seed is 5 in --params, so 0 would not be used" in fixed.output
+    (project / "conf/local").mkdir(exist_ok=True)
+    (project / "conf/local/parameters.yml").write_text("dfr: {seed: 5}\n")
+    fixed = invoke(project, ["--dry-run", f"--seeds={seeds}"])
+    assert fixed.exit_code == 1 and "dfr.seed is 5 in conf/local/parameters.yml" in fixed.output
+
+
+@pytest.mark.parametrize("seed", ["-1", "one", "1.5", "null"])
+def test_a_seed_of_the_configuration_that_is_none_is_named(project, seed):
+    (project / "conf/local").mkdir(exist_ok=True)
+    (project / "conf/local/parameters.yml").write_text(f"dfr: {{seed: {seed}}}\n")
+    result = invoke(project, ["--dry-run", "--methods=dfr"])
+    assert result.exit_code == 1 and "conf/local/parameters.yml: dfr.seed is" in result.output
+
+
+def test_a_trial_is_trained_with_the_seed_of_its_row(project, photographs):
+    """The seed that its detector's card, MLflow and the table name is one."""
+    result = invoke(project, command(photographs, params=",dfr.seed=5"))
+    assert result.exit_code == 0, result.output
+    (row,) = TrialStore(project / FOLDER).table().to_dict("records")
+    (card,) = (project / FOLDER / "dfr/folder/disc/seed_5/work").rglob("08_reporting/**/card.json/*/card.json")
+    _, (run,) = runs(project)
+    assert row["seed"] == json.loads(card.read_text())["parameters"]["seed"] == 5 and run.data.tags["seed"] == "5"
+
+
 def test_from_a_folder_inside_the_project(project):
     (project / "notebooks").mkdir()
     bootstrap_project(project)
     with chdir(project / "notebooks"):
         result = CliRunner().invoke(benchmark, ["--dry-run"])
-    assert result.exit_code == 0 and "benchmark demo: 0 of 9 trials are done" in result.output, result.output
+    assert result.exit_code == 0 and f"demo: 0 of {3 * len(METHODS)} trials are done" in result.output, result.output
 
 
 def test_a_run_that_mlflow_does_not_know_is_opened_again_but_not_for_a_passing_failure(

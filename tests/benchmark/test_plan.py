@@ -25,7 +25,7 @@ def store(tmp_path):
 
 
 def trials():
-    return make_trials(["dfr", "dfc"], "demo", ["cable", "gear"], [0, 1], Path("nowhere"))
+    return make_trials({"dfr": [0, 1], "dfc": [0, 1]}, "demo", ["cable", "gear"], Path("nowhere"))
 
 
 def test_trials_are_all_combinations_each_once():
@@ -34,20 +34,29 @@ def test_trials_are_all_combinations_each_once():
     assert {(trial.category, trial.method, trial.seed) for trial in found} == {
         (category, method, seed) for category in ("cable", "gear") for method in ("dfr", "dfc") for seed in (0, 1)
     }
-    assert make_trials(["dfr", "dfr"], "demo", ["gear", "gear"], [1, 1], Path()) == [Trial("demo", "gear", "dfr", 1)]
-    assert len(make_trials(["dfr"], "demo", ["all"], [0], Path())) == 3
+    assert make_trials({"dfr": [1, 1]}, "demo", ["gear", "gear"], Path()) == [Trial("demo", "gear", "dfr", 1)]
+    assert len(make_trials({"dfr": [0]}, "demo", ["all"], Path())) == 3
+
+
+def test_each_method_may_have_its_own_seed():
+    found = make_trials({"dfr": [0], "fod": [3407]}, "demo", ["cable", "gear"], Path())
+    assert found == [
+        Trial("demo", category, method, seed)
+        for category in ("cable", "gear")
+        for method, seed in (("dfr", 0), ("fod", 3407))
+    ]
 
 
 def test_all_categories_are_those_that_lie_there(tmp_path):
     for name in ("nut", "bolt"):
         (tmp_path / name / "train/good").mkdir(parents=True)
     (tmp_path / "other").mkdir()
-    found = make_trials(["dfr"], "mvtec_ad", ["all"], [0], tmp_path)
+    found = make_trials({"dfr": [0]}, "mvtec_ad", ["all"], tmp_path)
     assert [trial.category for trial in found] == ["bolt", "nut"]
     with pytest.raises(InputError, match=r"unknown 'screw'; expected some of bolt, nut"):
-        make_trials(["dfr"], "mvtec_ad", ["screw"], [0], tmp_path)
+        make_trials({"dfr": [0]}, "mvtec_ad", ["screw"], tmp_path)
     with pytest.raises(InputError, match=r"holds no category of mvtec_ad"):
-        make_trials(["dfr"], "mvtec_ad", ["all"], [0], tmp_path / "other")
+        make_trials({"dfr": [0]}, "mvtec_ad", ["all"], tmp_path / "other")
 
 
 def test_what_is_done_is_not_planned_again(store):
@@ -77,10 +86,10 @@ def test_the_time_is_that_of_earlier_cells(store):
     plan = Plan.of([trial for trial in trials() if trial.method == "dfr"], SETTINGS, store)
     assert plan.seconds == 40  # gear, seed 1: as gear, seed 0, took
     assert Plan.of(trials(), SETTINGS, store).seconds is None  # of dfc nothing is known
-    more = make_trials(["dfr"], "demo", ["weave"], [0], Path())
+    more = make_trials({"dfr": [0]}, "demo", ["weave"], Path())
     assert Plan.of(more, SETTINGS, store).seconds == 20  # a part without trials: the usual one of the method
     lines = plan.lines(workers=2)
-    assert lines == ["dfr         3 done     1 to run", "time    20 s, with 2 at a time"]
+    assert lines == ["dfr         3 done     1 to run, seeds 0, 1", "time    20 s, with 2 at a time"]
     assert plan.lines(workers=None)[-1] == "time    40 s, one after the other"
 
 

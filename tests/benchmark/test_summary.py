@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from discrepancy.benchmark.groups import KINDS, groups, in_order, is_whole
 from discrepancy.benchmark.published import published_numbers
 from discrepancy.benchmark.tables import compact, summarise
+from discrepancy.figures.labels import label
 from tests.made_up_results import COSTS, METRICS, MVTEC, made_up_results
 
 PUBLISHED = published_numbers()
@@ -103,6 +104,25 @@ def test_a_mean_of_some_categories_stands_beside_the_published_mean_of_the_same_
     summary = summarise(made_up_results("mvtec_ad", ("bottle", "cable")), PUBLISHED)
     assert same(row_of(summary, "all", "dfr", "mean")["pixel_auroc_published"], mean([0.97, 0.92]))
     assert math.isnan(row_of(summary, "all", "fod", "mean")["image_auroc_published"])  # a mean of 15 is another thing
+
+
+def test_published_areas_stand_beside_their_like_where_a_benchmark_has_it():
+    exact = made_up_results("mvtec_ad", MVTEC)
+    both = summarise(exact.assign(aupro_as_published=0.8), PUBLISHED)
+    for category, published in (("cable", 0.81), ("all", 0.91)):
+        row = row_of(both, category, "dfr", "category" if category == "cable" else "mean")
+        assert row["aupro_as_published_published"] == published
+        assert row["aupro_as_published_difference"] == pytest.approx(0.8 - published)
+        assert (
+            row["pixel_auroc_published"]
+            == row_of(summarise(exact, PUBLISHED), category, "dfr", row["level"])["pixel_auroc_published"]
+        )
+    assert "aupro_0.30" in both and "aupro_0.30_published" not in both
+    shown = list(compact(both).columns)
+    at = shown.index("aupro_as_published")
+    assert shown[at + 1 : at + 3] == ["aupro_as_published published", "aupro_as_published difference"]
+    assert not [name for name in summarise(exact, PUBLISHED) if "as_published" in name]
+    assert label("aupro_as_published") == "AUPRO, papers' approximation"
 
 
 def test_numbers_of_one_data_set_are_not_another_one_s():

@@ -7,7 +7,6 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from discrepancy.steps import preprocessing
 from PIL import Image
 
 from discrepancy.data.images import ResizeCrop
@@ -235,7 +234,7 @@ def test_one_photograph_that_says_nothing_keeps_all_alike(tmp_path, caplog):
 
 def test_the_card_says_which_depth_was_given():
     def of(**more):
-        return preprocessing(IngestionParameters(category="gear", **more))
+        return IngestionParameters(category="gear", **more).preprocessing
 
     assert of(bit_depth=12) == {**of(), "bit_depth": 12}
 

@@ -58,6 +58,6 @@ def test_a_benchmark_refuses_such_a_category_before_any_trial(tmp_path):
     for name in ("bolt", "bolt[M8]"):
         (tmp_path / name / "train/good").mkdir(parents=True)
         (tmp_path / name / "train/good/0.png").touch()
-    assert len(make_trials(["dfc"], "folder", ["bolt"], [0], tmp_path)) == 1
+    assert len(make_trials({"dfc": [0]}, "folder", ["bolt"], tmp_path)) == 1
     with pytest.raises(InputError, match=r"^category is 'bolt\[M8\]'"):
-        make_trials(["dfc"], "folder", ["all"], [0], tmp_path)
+        make_trials({"dfc": [0]}, "folder", ["all"], tmp_path)

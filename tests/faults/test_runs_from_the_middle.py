@@ -69,10 +69,8 @@ def test_another_data_root_is_refused(once, part, tmp_path):
         prepare(once[0], tmp_path / "other", options=SCORE)
 
 
-def test_what_is_not_kept_on_disk_is_refused(once, part):
-    told = "dfc.clock cannot be taken from an earlier run: start with --from-nodes=scoring.dfc.score_test"
-    with pytest.raises(InputError, match=told):
-        prepare(once[0], part, options={"from_nodes": ["scoring.dfc.evaluate"]})
+def test_the_evaluation_alone_works_from_the_maps_on_disk(once, part):
+    prepare(once[0], part, options={"from_nodes": ["scoring.dfc.evaluate"]})
 
 
 def test_what_is_not_there_is_refused(once, part):

@@ -9,16 +9,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from discrepancy.detection import ScoredMaps
 from discrepancy.figures.curves import loss_figure
+from discrepancy.methods.card import Card
 from discrepancy.metrics import best_iou, evaluate
 from discrepancy.pipelines.reporting.nodes import draw_curves, draw_gallery, draw_scores, summarise, tabulate
 from discrepancy.pipelines.reporting.parameters import ReportingParameters
 
-CARD = {
-    "method": "dfc",
-    "category": "gear",
-    "thresholds": {"image": {"value": 0.5, "note": "x"}, "pixel": {"value": 0.5}},
-}
+CARD = Card.read(
+    {
+        "method": "dfc",
+        "parameters": {},
+        "backbone": {"backbone": "vgg19", "layers": ["relu1_1"], "weights": "0" * 64},
+        "image_size": [8, 8],
+        "image_score": {"sigma": 0.0},
+        "category": "gear",
+        "thresholds": {"image": {"value": 0.5, "note": "x"}, "pixel": {"value": 0.5}},
+    }
+)
 NOT_COUNTED = {"train_seconds": 3.0, "images_per_second": None, "peak_memory_mib": None}
 
 
@@ -36,7 +44,7 @@ def scored(labels, *, marked=True, constant=False):
     table = pd.DataFrame({"image": "a.png", "defect": kinds, "label": labels, "score": scores, "decision": decision})
     values = evaluate(maps, masks, labels, scores) | {"best_iou": best_iou(maps, masks) if masks.any() else math.nan}
     metrics = {name: value if math.isfinite(value) else None for name, value in values.items()}
-    return maps, masks, table, metrics | NOT_COUNTED
+    return ScoredMaps(maps, scores, 1.0), masks, table, metrics | NOT_COUNTED
 
 
 NONE = {"image_auroc", "image_ap", "pixel_auroc", "aupro_0.30", "best_iou"}

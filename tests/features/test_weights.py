@@ -140,6 +140,7 @@ def test_addresses_are_the_libraries_own():
     assert wide["imagenet1k_v2"].url == models.Wide_ResNet50_2_Weights.IMAGENET1K_V2.url
     assert PUBLISHED[LITE0]["in1k"].url == timm.models.get_pretrained_cfg(f"{LITE0}.in1k").url
     assert next(iter(wide)) == "racm"  # FOD's
+    assert PUBLISHED["tf_efficientnet_b6"]["aa"].url == timm.models.get_pretrained_cfg("tf_efficientnet_b6.aa_in1k").url
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from discrepancy.pipelines.dfr.nodes import train
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
@@ -18,7 +17,9 @@ from discrepancy.data.parameters import IngestionParameters
 from discrepancy.detection import load_detector
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache
+from discrepancy.methods.dfr.model import DFR
 from discrepancy.methods.dfr.parameters import DEFAULT_LAYERS, DFRParameters
+from discrepancy.pipelines.training.nodes import train
 from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 25, "device": "cpu"}
@@ -79,10 +80,12 @@ def test_training_refuses_another_runs_latent_dimension(finished, tmp_path):
     entry = json.loads((project / "data/04_feature/folder/disc/dfr.json").read_text())
     features = FeatureCache(project / "data/04_feature/cache").open(entry["fingerprint"])
     latent = json.loads((project / "data/06_models/folder/disc/dfr/latent.json").read_text())
+    images = np.load(project / "data/03_primary/folder/disc/images.npy", mmap_mode="r")
     parameters = DFRParameters.model_validate(card["parameters"])
     ingestion = IngestionParameters(dataset="folder", category="disc", image_size=96)
     with pytest.raises(InputError, match=r"latent dimension on disk .*--from-nodes"):
-        train(samples, features, latent | {"features": "of others"}, tmp_path / "c.pt", parameters, ingestion)
+        others = latent | {"features": "of others"}
+        train(DFR, images, samples, features, tmp_path / "c.pt", parameters, ingestion, others)
 
 
 def test_the_saved_detector_draws_the_maps(finished):
@@ -120,6 +123,7 @@ def preset(project, name):
         ("paper", 16, "nearest", False, 700),
         ("paper_12", 12, "nearest", False, 700),
         ("head", 12, "bilinear_corners", True, 150),
+        ("efficientnet_b6", 16, "nearest", False, 700),  # of FOD
     ],
 )
 def test_presets_are_the_papers(project, name, layers, alignment, batch_norm, epochs):

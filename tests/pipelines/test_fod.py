@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from discrepancy.pipelines.fod.nodes import best_epoch_on_test, draw_correlations, train
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
@@ -18,10 +17,18 @@ from PIL import Image
 from discrepancy.cli import run as run_command
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.detection import load_detector
+from discrepancy.detection.scoring import ScoredMaps
 from discrepancy.errors import InputError
+from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
+from discrepancy.features.weights import PUBLISHED
+from discrepancy.methods.base import new_card
 from discrepancy.methods.fod.correlation_figure import choose_patches
-from discrepancy.methods.fod.parameters import FODParameters
+from discrepancy.methods.fod.model import FOD
+from discrepancy.methods.fod.oracle import best_epoch_on_test
+from discrepancy.methods.fod.parameters import DEFAULT_LAYERS, FODParameters
+from discrepancy.methods.fod.pictures import draw_correlations
+from discrepancy.pipelines.training.nodes import train
 from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 12, "widths": [32, 32], "heads": 2, "device": "cpu"}
@@ -165,10 +172,11 @@ def test_training_refuses_another_runs_reference(finished, tmp_path):
     samples = pd.read_csv(project / "data/02_intermediate/folder/disc/samples.csv", keep_default_na=False)
     entry = json.loads((project / "data/04_feature/folder/disc/fod.json").read_text())
     features = FeatureCache(project / "data/04_feature/cache").open(entry["fingerprint"])
+    images = np.load(project / "data/03_primary/folder/disc/images.npy", mmap_mode="r")
     parameters = FODParameters.model_validate(load(project, version, "card.json")["parameters"])
     ingestion = IngestionParameters(dataset="folder", category="disc", image_size=96)
     with pytest.raises(InputError, match=r"mean normal image on disk .*--from-nodes"):
-        train(samples, features, features, tmp_path / "c.pt", parameters, ingestion)
+        train(FOD, images, samples, features, tmp_path / "c.pt", parameters, ingestion, features)
 
 
 def drawn(finished, masks=None, **changes):
@@ -180,7 +188,8 @@ def drawn(finished, masks=None, **changes):
     masks = np.load(folder / "03_primary/folder/disc/masks.npy") if masks is None else masks
     maps = np.load(folder / "07_model_output/folder/disc/fod/maps.npy")
     scores = pd.read_csv(report(project, version, "scores.csv"))
-    figure = draw_correlations(detector, images, masks, maps, scores, FODParameters(**QUICK, **changes))
+    scored = ScoredMaps(maps, scores["score"].to_numpy(), seconds=1.0)
+    figure = draw_correlations(detector, images, masks, scored, scores, FODParameters(**QUICK, **changes))
     return {axes.get_gid(): axes for axes in figure.axes}, detector, images[-len(maps) :], maps, masks, scores
 
 
@@ -223,8 +232,9 @@ def test_an_unknown_image_is_named(fresh):
 
 def test_an_oracle_of_another_score_starts_anew(fresh, tmp_path):
     """Its history holds test metrics: a checkpoint by another score is not taken up, one by the same is."""
-    project, _ = fresh
+    project, version = fresh
     data = project / "data"
+    trained = load_detector(data / "06_models/folder/disc/fod/detector" / version / "detector")
     images, masks = (np.load(data / f"03_primary/folder/disc/{name}.npy") for name in ("images", "masks"))
     samples = pd.read_csv(data / "02_intermediate/folder/disc/samples.csv", keep_default_na=False)
     cache = FeatureCache(data / "04_feature/cache")
@@ -232,11 +242,10 @@ def test_an_oracle_of_another_score_starts_anew(fresh, tmp_path):
         cache.open(json.loads((data / f"04_feature/folder/disc/{name}.json").read_text())["fingerprint"])
         for name in ("fod", "fod_reference")
     )
-    ingestion = IngestionParameters(dataset="folder", category="disc", image_size=96)
 
     def ask(checkpoint, **changes):
         parameters = FODParameters(**{**QUICK, "epochs": 2, "oracle": True, **changes})
-        return best_epoch_on_test(images, masks, samples, features, reference, checkpoint, parameters, ingestion)
+        return best_epoch_on_test(trained, images, masks, samples, features, reference, checkpoint, parameters)
 
     by_error, anew = ask(tmp_path / "one.pt"), ask(tmp_path / "two.pt", correlation="inter")
     assert by_error["oracle_pixel_auroc"] != anew["oracle_pixel_auroc"]
@@ -246,9 +255,9 @@ def test_an_oracle_of_another_score_starts_anew(fresh, tmp_path):
     assert set(ask(tmp_path / "two.pt", correlation="inter")) == {"oracle_image_auroc", "oracle_image_auroc_epoch"}
 
 
-def paper(project):
+def paper(project, **preset):
     bootstrap_project(project)
-    with KedroSession.create(project_path=project, env="paper") as session:
+    with KedroSession.create(project_path=project, env="paper", runtime_params=preset) as session:
         group = session.load_context().params["fod"]
     return FODParameters.model_validate(group if isinstance(group, dict) else group.model_dump())
 
@@ -266,6 +275,33 @@ def test_conf_paper_is_the_papers(project):
     assert (parameters.residuals, parameters.by_position, parameters.standardise) == ("raw", False, False)
     assert (parameters.smoothing, parameters.image_smoothing, parameters.align_corners) == (0, 4, True)
     assert not parameters.oracle and parameters.seed == 3407
+
+
+def test_a_preset_has_the_papers_backbone_and_all_else_of_the_program(project):
+    program, parameters = paper(project), paper(project, preset="efficientnet_b6")
+    changed = {"backbone": "tf_efficientnet_b6", "weights": "aa", "layers": ["blocks.2", "blocks.4"]}
+    assert parameters.model_dump() == program.model_dump() | changed
+    assert parameters.layers == DEFAULT_LAYERS[parameters.backbone]
+    assert parameters.weights in PUBLISHED[parameters.backbone]
+    for of_dfr in ("paper_12", "head"):
+        assert paper(project, preset=of_dfr) == program
+    with pytest.raises(InputError, match=r"preset: 'b6' is not known; expected paper, .*efficientnet_b6"):
+        paper(project, preset="b6")
+
+
+def test_the_papers_backbone_fits_the_transformers(project):
+    """EfficientNet-B6 of random weights: sizes follow from those of WRN-50-2 by the channels of the maps."""
+    parameters = paper(project, preset="efficientnet_b6", weights="random")
+    backbone = build_backbone(parameters.backbone, layers=parameters.layers, **parameters.backbone_options)
+    detector = FOD(backbone, parameters, new_card(FOD, parameters, backbone, image_size=(64, 64), data_digest="d"))
+    assert dict(detector.tokens.shapes) == {"blocks.2": (72, 8, 8), "blocks.4": (200, 4, 4)}
+    # Two projections of a layer's channels to its width, and one back, change with the channels.
+    wide = 3_578_208 + 14_234_208 - 1_970_688
+    expected = wide + (72 - 512) * (3 * 256 + 1) + (200 - 1024) * (3 * 512 + 1)
+    assert sum(parameter.numel() for parameter in detector.transformers.parameters()) == expected
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    maps = detector(images).detach()
+    assert maps.shape == (1, 64, 64) and bool(maps.isfinite().all()) and float(maps.std()) > 0
 
 
 def test_the_papers_networks_run_end_to_end(project, part):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from discrepancy.data.samples import data_digest
 from discrepancy.detection import load_detector
-from discrepancy.metrics import auroc
+from discrepancy.metrics import aupro_as_published, auroc
 from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 25, "width": 24, "device": "cpu", "learning_rate": 3e-3}
@@ -175,6 +175,17 @@ def test_segmentations_can_be_left_out(finished, part, capsys, recwarn):
     assert "gallery      data" in said.out and "pictures" not in said.out + said.err
     assert not [warning for warning in recwarn if "segmentations" in str(warning.message)]
     assert not list(report(project, version, "segmentations").rglob("*.png"))
+
+
+def test_the_papers_approximation_of_the_aupro_is_there_if_asked_for(project, part, capsys):
+    version = run(project, part, epochs=1, scoring={"papers_pro": True})
+    metrics = json.loads(report(project, version, "metrics.json").read_text())
+    maps, masks = (
+        np.load(project / f"data/{name}.npy")
+        for name in ("07_model_output/folder/disc/dfc/maps", "03_primary/folder/disc/masks")
+    )
+    assert metrics["aupro_as_published"] == aupro_as_published(maps, masks) != metrics["aupro_0.30"]
+    assert f"aupro_as_published {metrics['aupro_as_published']:.3f}" in capsys.readouterr().out
 
 
 def test_without_masks_there_are_metrics_of_images_only(project, part, tmp_path, capsys):

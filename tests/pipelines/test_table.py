@@ -4,11 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from discrepancy.detection import ScoredMaps
 from discrepancy.metrics import aupro, auroc
 from discrepancy.pipelines.reporting.nodes import tabulate
 
 DEFECTS = ["hole", "cut", "good", "cut", "stain", "good"]  # the stain's mask is empty
 METRICS = {"image_auroc": 0.1, "pixel_auroc": 0.2, "aupro_0.30": 0.3, "best_iou": 0.4}
+
+
+def scored(maps):
+    return ScoredMaps(maps, maps.max(axis=(1, 2)), 1.0)
 
 
 @pytest.fixture
@@ -27,7 +32,7 @@ def case():
 
 def test_each_kind_stands_against_all_good_images(case):
     maps, masks, scores = case
-    table = tabulate(maps, masks, scores, METRICS).set_index("defect")
+    table = tabulate(scored(maps), masks, scores, METRICS).set_index("defect")
     assert list(table.index) == ["cut", "hole", "stain", "all"]
     assert list(table["images"]) == [2, 1, 1, 4] and list(table["found"]) == [1, 1, 0, 2]
     for kind, rows in (("cut", [1, 2, 3, 5]), ("hole", [0, 2, 5]), ("stain", [2, 4, 5])):
@@ -43,12 +48,14 @@ def test_each_kind_stands_against_all_good_images(case):
 def test_without_good_images_nothing_is_said_of_whole_images(case):
     maps, masks, scores = case
     kept = [0, 1, 3, 4]
-    table = tabulate(maps[kept], masks[kept], scores.iloc[kept].reset_index(drop=True), METRICS).set_index("defect")
+    table = tabulate(scored(maps[kept]), masks[kept], scores.iloc[kept].reset_index(drop=True), METRICS).set_index(
+        "defect"
+    )
     assert table.loc[["cut", "hole", "stain"], "image_auroc"].isna().all()
     assert table.loc["cut", "pixel_auroc"] == auroc(maps[[1, 3]], masks[[1, 3]])
 
 
 def test_without_defects_only_the_whole_is_left(case):
     maps, masks, scores = case
-    table = tabulate(maps[[2, 5]], masks[[2, 5]], scores.iloc[[2, 5]], METRICS)
+    table = tabulate(scored(maps[[2, 5]]), masks[[2, 5]], scores.iloc[[2, 5]], METRICS)
     assert list(table["defect"]) == ["all"] and list(table["images"]) == [0]

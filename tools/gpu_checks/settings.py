@@ -30,10 +30,11 @@ def small_parameters(method: str, **changes: Any) -> GradientParameters:
 
 
 def paper_parameters(method: str, **changes: Any) -> GradientParameters:
-    """The parameters of `conf/paper`, some of them changed; of DFR the preset `paper`."""
+    """The parameters of `conf/paper`, some of them changed; of DFR and FOD the preset `paper`."""
     shared = yaml.safe_load((PAPER / "globals.yml").read_text(encoding="utf-8"))
     table = yaml.safe_load((PAPER / f"parameters_{method}.yml").read_text(encoding="utf-8"))
-    given = table["_presets"]["paper"] if method == "dfr" else table[method]
+    presets = table.get(f"_{method}_presets")
+    given = presets["paper"] if presets else table[method]
     values = {"backbone": shared["backbone"], **_resolved(given, table)}
     return _parameters(method, {**values, **changes})
 

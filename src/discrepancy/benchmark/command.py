@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from discrepancy.benchmark.configuration import catalog_of, flat, relative, resolved
+from discrepancy.benchmark.configuration import catalog_of, check_seeds, flat, own_seeds, relative, resolved
 from discrepancy.benchmark.local import default_threads, default_workers, run_locally, visible_gpus
 from discrepancy.benchmark.plan import Plan, SharedSettings, Trial, make_trials
 from discrepancy.benchmark.store import LOCK, Result, TrialStore
@@ -35,7 +35,7 @@ class Options:
     Attributes:
         methods: names of pipelines.
         categories: parts, or `all`.
-        seeds: of splits and training.
+        seeds: of splits and training; None for the one that the configuration gives each method.
         params: `--params` of every run, nested; `dataset` and `data_root` among them.
         env: Kedro's environment.
         name: of the benchmark: its folder, and MLflow's run; None for the data set's.
@@ -48,7 +48,7 @@ class Options:
 
     methods: Sequence[str]
     categories: Sequence[str]
-    seeds: Sequence[int]
+    seeds: Sequence[int] | None
     params: Mapping[str, Any] = field(default_factory=dict)
     env: str | None = None
     name: str | None = None
@@ -83,7 +83,7 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
     data_root = project / str(parameters["data_root"])
     if dataset == DEMO:
         check_root(data_root)
-    trials = make_trials(options.methods, dataset, options.categories, options.seeds, data_root)
+    trials = make_trials(_seeds(project, options), dataset, options.categories, data_root)
     _check_parameters(project, options, trials[0])
     catalog: Any = catalog_of(project, options.env, {"benchmark": options.name})
     store = TrialStore(project / catalog.get("benchmark").path)
@@ -114,6 +114,15 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
             _end(parent, killed=not isinstance(error, Exception))
             raise
     return not failed
+
+
+def _seeds(project: Path, options: Options) -> dict[str, list[int]]:
+    """Seeds of each method, all of which the trials will really use."""
+    where = (project, options.env, options.params, options.methods)
+    if options.seeds is None:
+        return {method: [seed] for method, seed in own_seeds(*where).items()}
+    check_seeds(*where, options.seeds)
+    return {method: list(options.seeds) for method in options.methods}
 
 
 def _threads(options: Options, store: TrialStore, workers: int) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from discrepancy.errors import InputError
 
 if TYPE_CHECKING:
     from kedro.io import DataCatalog
@@ -24,6 +26,58 @@ def resolved(project: Path, env: str | None, params: Mapping[str, Any]) -> dict[
     given = {**params, "category": "", "seed": 0}  # the same for all: some groups repeat them
     found = _loader(project, env, given)["parameters"]
     return {name: value for name, value in found.items() if name not in _NOT_OF_RUNS and not name.startswith("_")}
+
+
+def own_seeds(project: Path, env: str | None, params: Mapping[str, Any], methods: Iterable[str]) -> dict[str, int]:
+    """Return the seed that the configuration gives each method, as a run without `--params=seed=...` takes it.
+
+    Args:
+        project: the project's folder, bootstrapped.
+        env: Kedro's environment.
+        params: `--params`, nested.
+        methods: names of methods.
+
+    Raises:
+        InputError: a seed is no whole number.
+    """
+    loader = _loader(project, env, params)
+    found = loader["parameters"]
+    seeds = {}
+    for method in methods:
+        group = found.get(method, {})
+        seed = group.get("seed", found["seed"])
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            name = f"{method}.seed" if "seed" in group else "seed"
+            raise InputError(f"{loader.origin(name)}: {name} is {seed!r}; expected a whole number from 0 on")
+        seeds[method] = seed
+    return seeds
+
+
+def check_seeds(
+    project: Path, env: str | None, params: Mapping[str, Any], methods: Iterable[str], seeds: Iterable[int]
+) -> None:
+    """Refuse seeds that would not reach a method: its results would stand in the table under the wrong seed.
+
+    Args:
+        project: the project's folder, bootstrapped.
+        env: Kedro's environment.
+        params: `--params`, nested.
+        methods: names of methods.
+        seeds: those of the benchmark.
+
+    Raises:
+        InputError: `--params` or a file fixes the seed of a method.
+    """
+    for seed in list(dict.fromkeys(seeds))[:2]:  # a fixed seed differs from one of any two
+        loader = _loader(project, env, {**params, "seed": seed})
+        found = loader["parameters"]
+        for method in methods:
+            if (used := found.get(method, {}).get("seed", seed)) != seed:
+                name = f"{method}.seed"
+                raise InputError(
+                    f"--seeds: {name} is {used!r} in {loader.origin(name)}, so {seed} would not be used; expected no "
+                    "value there, or no --seeds"
+                )
 
 
 def catalog_of(project: Path, env: str | None, params: Mapping[str, Any], **versions: Any) -> DataCatalog:

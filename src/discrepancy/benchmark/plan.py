@@ -90,12 +90,17 @@ class Plan:
         lines = []
         for method in methods:
             counts = [sum(trial.method == method for trial in trials) for trials in (self.done, self.waiting)]
-            lines.append(f"{method:<8}{counts[0]:>5} done {counts[1]:>5} to run")
+            seeds = sorted({trial.seed for trial in [*self.done, *self.waiting] if trial.method == method})
+            lines.append(f"{method:<8}{counts[0]:>5} done {counts[1]:>5} to run, {_seed_words(seeds)}")
         if self.waiting:
             seconds = None if self.seconds is None else self.seconds / (workers or 1)
             taking = "unknown before a first trial is done" if seconds is None else duration(seconds)
             lines.append(f"time    {taking}, {f'with {workers} at a time' if workers else 'one after the other'}")
         return lines
+
+
+def _seed_words(seeds: Sequence[int]) -> str:
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 
 
 def _estimate(waiting: Iterable[Trial], store: TrialStore) -> float | None:
@@ -122,15 +127,14 @@ def duration(seconds: float) -> str:
 
 
 def make_trials(
-    methods: Sequence[str], dataset: str, categories: Sequence[str], seeds: Sequence[int], data_root: Path
+    seeds: Mapping[str, Sequence[int]], dataset: str, categories: Sequence[str], data_root: Path
 ) -> list[Trial]:
     """All combinations, the methods of a category one after the other, so that a table fills line by line.
 
     Args:
-        methods: names of pipelines.
+        seeds: of splits and training, by method; equally many of each.
         dataset: how the photographs are laid out.
         categories: parts; `all` for every one that lies there.
-        seeds: of splits and training.
         data_root: the folder that holds the categories.
 
     Raises:
@@ -144,10 +148,10 @@ def make_trials(
         raise InputError(f"--categories: unknown {', '.join(map(repr, unknown))}; expected some of {', '.join(known)}")
     for name in chosen:
         check_name("category", name)
-    order = dict.fromkeys(methods)
+    rounds = list(zip(*(dict.fromkeys(own) for own in seeds.values()), strict=True))
     return [
         Trial(dataset, category, method, seed)
         for category in chosen
-        for seed in dict.fromkeys(seeds)
-        for method in order
+        for of_methods in rounds
+        for method, seed in zip(seeds, of_methods, strict=True)
     ]

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.resources import files
 
 import pandas as pd
 
 COMPARED = ("image_auroc", "pixel_auroc", "aupro_0.30")
 """Metrics whose published value stands beside ours in the tables."""
+
+LIKE = {"aupro_0.30": "aupro_as_published"}
+"""Metrics that published values approximate, and the one that approximates in the same way, by the name of each."""
+
+
+def compared_with(columns: Collection[str]) -> dict[str, str]:
+    """Return the metrics with published values, each by the one of `columns` that they are set beside.
+
+    That is the one computed in the same way, if a benchmark has it.
+    """
+    return {LIKE[name] if LIKE.get(name) in columns else name: name for name in COMPARED}
 
 
 def published_numbers() -> pd.DataFrame:

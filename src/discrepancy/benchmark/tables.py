@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from discrepancy.benchmark.groups import ALL, groups, in_order, is_whole
-from discrepancy.benchmark.published import COMPARED, to_compare
+from discrepancy.benchmark.published import compared_with, to_compare
 from discrepancy.errors import InputError
 from discrepancy.figures.style import number, share
 
@@ -24,12 +24,13 @@ METRICS: Final = (
     "pixel_f1max",
     "aupro_0.30",
     "aupro_0.05",
+    "aupro_as_published",
     "best_iou",
     "detection_rate",
     "false_alarm_rate",
 )
 COSTS: Final = ("train_seconds", "images_per_second", "peak_memory_mib", "peak_gpu_memory_mib")
-SHOWN: Final = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_0.30", "best_iou")
+SHOWN: Final = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_0.30", "aupro_as_published", "best_iou")
 """Metrics of the readable table; the whole one has all."""
 
 STATES: Final = ("done", "failed", "missing")
@@ -55,7 +56,7 @@ def summarise(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         `seeds_missing` (of a mean: done in all of its categories, failed or missing in one); for each metric and cost
         its mean and, as `<name>_std`, its standard deviation over the seeds (n - 1; NaN for a single seed); of a mean
         the deviation is that of the seeds' means. `<name>_published` and `<name>_difference` (ours less theirs) for
-        the metrics of `COMPARED`. The order of the results does not matter.
+        the metrics of `published.compared_with`. The order of the results does not matter.
 
     Raises:
         ValueError: a column or a state that is not expected, or a trial that is there twice.
@@ -155,7 +156,8 @@ def _category_row(
     dataset: str, category: str, method: str, trials: pd.DataFrame, numbers: Sequence[str], theirs: Published
 ) -> dict[str, Any]:
     done = trials.loc[trials["state"] == "done", numbers]
-    published = {name: theirs.get((dataset, category, method, name), math.nan) for name in COMPARED}
+    compared = compared_with(numbers)
+    published = {ours: theirs.get((dataset, category, method, name), math.nan) for ours, name in compared.items()}
     row = _row(dataset, category, method, "category", [category], 1, trials.set_index("seed")["state"])
     return row | _values(done.mean(), done.std(ddof=1), numbers, published)
 
@@ -170,7 +172,10 @@ def _mean_rows(dataset: str, part: pd.DataFrame, numbers: Sequence[str], theirs:
             of_these = trials[trials["category"].isin(counted)]
             states = _seed_states(of_these, counted)
             row = _row(dataset, group, str(method), "mean", counted, len(members), states)
-            published = {name: _published_mean(theirs, dataset, group, str(method), name, counted) for name in COMPARED}
+            published = {
+                ours: _published_mean(theirs, dataset, group, str(method), name, counted)
+                for ours, name in compared_with(numbers).items()
+            }
             rows.append(row | _values(*_means(of_these, states, numbers), numbers, published))
     return rows
 
@@ -220,7 +225,7 @@ def _values(mean: Any, spread: Any, numbers: Sequence[str], published: dict[str,
     for name in numbers:
         values[name] = float(mean.get(name, math.nan))
         values[f"{name}_std"] = float(spread.get(name, math.nan))
-    for name in COMPARED:
+    for name in compared_with(numbers):
         values[f"{name}_published"] = published.get(name, math.nan)
         values[f"{name}_difference"] = values.get(name, math.nan) - values[f"{name}_published"]
     return values

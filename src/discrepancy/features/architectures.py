@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -51,8 +52,15 @@ class Architecture:
     frame: int = 0
 
 
+# Channels of the seven stages, whose maps have strides 2 to 32.
+_EFFICIENTNETS = {
+    "tf_efficientnet_lite0": (16, 24, 40, 80, 112, 192, 320),
+    "tf_efficientnet_b6": (32, 40, 72, 144, 200, 344, 576),
+}
+
+
 def _library_network(name: str) -> nn.Module:
-    if name == "tf_efficientnet_lite0":
+    if name in _EFFICIENTNETS:
         import timm
 
         return timm.create_model(name, pretrained=False)
@@ -66,8 +74,13 @@ def _whole_names(name: str) -> list[str]:
         return list(_library_network(name).state_dict())
 
 
-def _build_lite0(layers: Sequence[str]) -> Chain:
-    network = _library_network("tf_efficientnet_lite0")
+def _efficientnet_layers(name: str) -> tuple[Layer, ...]:
+    stages = zip(_EFFICIENTNETS[name], (2, 4, 8, 16, 16, 32, 32), strict=True)
+    return tuple(Layer(f"blocks.{index}", channels, stride) for index, (channels, stride) in enumerate(stages))
+
+
+def _build_efficientnet(name: str, layers: Sequence[str]) -> Chain:
+    network = _library_network(name)
     stages = [(f"blocks.{index}", stage) for index, stage in enumerate(network.get_submodule("blocks").children())]
     stem = [(name, network.get_submodule(name)) for name in ("conv_stem", "bn1")]
     return Chain([*stem, *stages], layers)
@@ -79,6 +92,11 @@ def _lite0_file_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
         # The package's file: the same tensors in the same order under other names. Shapes are checked later.
         return dict(zip(names, tensors, strict=True))
     return {name: name for name in names}
+
+
+def _b6_file_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    del tensors  # timm's file has timm's names
+    return {name: name for name in _whole_names("tf_efficientnet_b6")}
 
 
 def _build_wide_resnet(layers: Sequence[str]) -> Chain:
@@ -105,18 +123,24 @@ def _vgg19_file_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
 # Channels and strides are those of timm's feature_info and of torchvision's stages; the tests compare them.
 ARCHITECTURES: dict[str, Architecture] = {
     "tf_efficientnet_lite0": Architecture(
-        layers=tuple(
-            Layer(f"blocks.{index}", channels, stride)
-            for index, (channels, stride) in enumerate(
-                [(16, 2), (24, 4), (40, 8), (80, 16), (112, 16), (192, 32), (320, 32)]
-            )
-        ),
+        layers=_efficientnet_layers("tf_efficientnet_lite0"),
         default=("blocks.2", "blocks.4"),
-        build=_build_lite0,
+        build=partial(_build_efficientnet, "tf_efficientnet_lite0"),
         options=(),
         file_names=_lite0_file_names,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
+        rounds_up=True,
+        frame=32,
+    ),
+    "tf_efficientnet_b6": Architecture(
+        layers=_efficientnet_layers("tf_efficientnet_b6"),
+        default=("blocks.2", "blocks.4"),
+        build=partial(_build_efficientnet, "tf_efficientnet_b6"),
+        options=(),
+        file_names=_b6_file_names,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         rounds_up=True,
         frame=32,
     ),

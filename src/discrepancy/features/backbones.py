@@ -73,7 +73,7 @@ class Backbone(nn.Module):
     def map_shapes(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
         """Return the shape (C, h, w) of each layer's map for images of `height` x `width`, without running the network.
 
-        h = H / stride, rounded up for `tf_efficientnet_lite0` and `wide_resnet50_2`, down for `vgg19`; w likewise.
+        h = H / stride, rounded down for `vgg19`, up for the others; w likewise.
 
         Raises:
             InputError: a map would be less than 2x2.
@@ -134,9 +134,9 @@ def build_backbone(
     """Build a frozen backbone with the given layers.
 
     Args:
-        name: `tf_efficientnet_lite0`, `vgg19` or `wide_resnet50_2`.
-        layers: `blocks.0` .. `blocks.6`, `relu1_1` .. `relu5_4` or `layer1` .. `layer4`, in any order; None takes
-            two layers at strides 8 and 16 (`vgg19`: DFC's four for objects).
+        name: `tf_efficientnet_lite0`, `tf_efficientnet_b6`, `vgg19` or `wide_resnet50_2`.
+        layers: `blocks.0` .. `blocks.6` (of both EfficientNets), `relu1_1` .. `relu5_4` or `layer1` .. `layer4`, in
+            any order; None takes two layers at strides 8 and 16 (`vgg19`: DFC's four for objects).
         weights: `auto` (the installed package for lite0, else the library's file from torch hub's folder or the
             network), `package`, a name of `weights.PUBLISHED` (`racm`, `imagenet1k_v1`, ...), the path of a `.pth` or
             `.safetensors` file, or `random` (`random:7` with a seed).

@@ -52,6 +52,9 @@ PUBLISHED: dict[str, dict[str, Published]] = {
     "tf_efficientnet_lite0": {
         "in1k": Published(_TIMM + "tf_efficientnet_lite0-0aa007d2.pth", "timm, tf_efficientnet_lite0.in1k"),
     },
+    "tf_efficientnet_b6": {
+        "aa": Published(_TIMM + "tf_efficientnet_b6_aa-80ba17e4.pth", "timm, tf_efficientnet_b6.aa_in1k"),
+    },
     "vgg19": {
         "imagenet1k_v1": Published(_TORCHVISION + "vgg19-dcbb9e9d.pth", "torchvision, VGG19_Weights.IMAGENET1K_V1"),
     },

@@ -20,7 +20,8 @@ DEMO = "demo"
 SYNTHETIC = "synthetic images"
 NOT_COMPARABLE = (
     "Published numbers are not strictly comparable: PRO areas are sums over 5,000 thresholds, FOD's numbers of the "
-    "best epoch on the test images. Ours are exact, of the last epoch, and by default of a smaller backbone."
+    "best epoch on the test images. Ours are exact (but for the papers' approximation of AUPRO, if it was asked for), "
+    "of the last epoch, and by default of a smaller backbone."
 )
 
 
@@ -77,7 +78,7 @@ def _intro(results: pd.DataFrame) -> str:
     methods = ", ".join(sorted(set(results["method"])))
     categories = results[["dataset", "category"]].drop_duplicates()
     counts = {state: int((results["state"] == state).sum()) for state in ("done", "failed", "missing")}
-    seeds = results["seed"].nunique()
+    seeds = max(results.groupby("method")["seed"].nunique(), default=0)  # each method may have its own
     what = f"{methods} on {_count(len(categories), 'category', 'categories')} of {', '.join(datasets)}"
     return (
         f"{what}, {_count(seeds, 'seed', 'seeds')}: {_count(len(results), 'run', 'runs')}, {counts['done']} done, "

@@ -13,6 +13,7 @@ LABELS = {
     "pixel_f1max": "pixel F1-max",
     "aupro_0.30": "AUPRO at 0.30",
     "aupro_0.05": "AUPRO at 0.05",
+    "aupro_as_published": "AUPRO, papers' approximation",
     "best_iou": "best IoU",
     "detection_rate": "detection rate",
     "false_alarm_rate": "false alarms",

@@ -1,5 +1,6 @@
 """Exact metrics of anomaly maps and image scores, and thresholds from good images. Arrays in, numbers out."""
 
+from discrepancy.metrics.as_published import aupro_as_published
 from discrepancy.metrics.by_group import PixelMetrics, pixel_metrics_by_group
 from discrepancy.metrics.evaluation import evaluate
 from discrepancy.metrics.overlap import aupro, best_iou, pro_curve
@@ -10,6 +11,7 @@ __all__ = [
     "PixelMetrics",
     "Threshold",
     "aupro",
+    "aupro_as_published",
     "auroc",
     "average_precision",
     "best_iou",

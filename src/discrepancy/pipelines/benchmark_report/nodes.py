@@ -64,7 +64,8 @@ def print_summary(benchmark: BenchmarkResults, summary: pd.DataFrame) -> str:
     """Write the table that a run ends with."""
     counts = benchmark.results["state"].value_counts()
     states = ", ".join(f"{counts[state]} {state}" for state in ("done", "failed", "missing") if state in counts)
-    table = text_table(compact(_titled(summary), metrics=("image_auroc", "pixel_auroc", "aupro_0.30")), width=120)
+    shown = ("image_auroc", "pixel_auroc", "aupro_0.30", "aupro_as_published")
+    table = text_table(compact(_titled(summary), metrics=shown), width=120)
     return f"benchmark {benchmark.name}: {states}\n\n{table}\n"
 
 

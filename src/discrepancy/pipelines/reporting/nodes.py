@@ -171,7 +171,8 @@ def draw_loss(history: pd.DataFrame) -> Figure:
 
 def summarise(table: pd.DataFrame, metrics: dict[str, float | None], card: Card) -> str:
     """Return the summary lines of a run; undefined values are `-`, with the reason."""
-    names = ("image_auroc", "image_ap", "pixel_auroc", "aupro_0.30", "best_iou")
+    shown = ("image_auroc", "image_ap", "pixel_auroc", "aupro_0.30", "aupro_as_published", "best_iou")
+    names = [name for name in shown if name in metrics]
     lines = ["   ".join(f"{name} {_written(metrics[name], '.3f')}" for name in names), *_reasons(table, metrics)]
     memory = metrics["peak_memory_mib"]
     lines.append(

@@ -15,7 +15,7 @@ from discrepancy.detection.scoring import LazyScores, ScoredMaps
 from discrepancy.devices import resolve_device
 from discrepancy.methods.base import Method
 from discrepancy.methods.card import Card
-from discrepancy.metrics import best_iou, evaluate, threshold_at_fpr
+from discrepancy.metrics import aupro_as_published, best_iou, evaluate, threshold_at_fpr
 from discrepancy.pipelines.scoring.parameters import ScoringParameters
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,12 @@ def score_test(
 
 
 def evaluate_test(
-    card: Card, scored: ScoredMaps, masks: np.ndarray, samples: pd.DataFrame, history: pd.DataFrame
+    card: Card,
+    scored: ScoredMaps,
+    masks: np.ndarray,
+    samples: pd.DataFrame,
+    history: pd.DataFrame,
+    parameters: ScoringParameters,
 ) -> tuple[dict[str, float | None], pd.DataFrame]:
     """Compute the metrics of the whole test set, and one line per test image.
 
@@ -75,6 +80,7 @@ def evaluate_test(
         masks: bool [N_test, H, W].
         samples: the sample table.
         history: of the training.
+        parameters: whether to compute the AUPRO as the papers' programs do, too.
 
     Returns:
         The contract's flat dict (None where a metric is not defined), and the table: image, defect, label, score,
@@ -85,6 +91,9 @@ def evaluate_test(
     anomalous = scored.image_scores > card.decision.image.value
     values = evaluate(scored.maps, masks, labels, scored.image_scores)
     values["best_iou"] = best_iou(scored.maps, masks) if masks.any() else math.nan
+    if parameters.papers_pro:
+        defined = masks.any() and not masks.all()
+        values["aupro_as_published"] = aupro_as_published(scored.maps, masks) if defined else math.nan
     values["false_alarm_rate"] = _share(anomalous[labels == 0])
     values["detection_rate"] = _share(anomalous[labels == 1])
     values["train_seconds"] = float(history["seconds"].sum())

@@ -9,13 +9,15 @@ from discrepancy.parameters import Parameters
 
 
 class ScoringParameters(Parameters):
-    """Batch size of scoring and target false-positive rate of the thresholds."""
+    """Batch size of scoring, target false-positive rate of the thresholds, and the optional metric."""
 
     RUNTIME_FIELDS = frozenset({"device", "batch_size"})
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     batch_size: int = Field(16, ge=1, description="images per forward pass")
     false_positive_rate: float = Field(0.01, ge=0, lt=1, description="target, for pixels and for images")
+
+    papers_pro: bool = Field(False, description="also the AUPRO as the papers' programs approximate it")
 
     @field_validator("device")
     @classmethod

@@ -26,7 +26,7 @@ def create_pipeline(method: str) -> Pipeline:
             Node(score_test, ["detector", *scored], "maps", name="score_test"),
             Node(
                 evaluate_test,
-                ["card", "maps", "masks", "samples", "history"],
+                ["card", "maps", "masks", "samples", "history", "params:scoring"],
                 ["metrics", "scores"],
                 name="evaluate",
             ),
