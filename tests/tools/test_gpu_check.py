@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.sessions
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tools/gpu_check.py"
 SECTIONS = [
@@ -26,8 +28,6 @@ SECTIONS = [
 
 WITHOUT_KEDRO = """
 import runpy, sys
-
-pytestmark = pytest.mark.sessions
 
 class Refused:
     def find_spec(self, name, path=None, target=None):
