@@ -27,8 +27,6 @@ SECTIONS = [
 WITHOUT_KEDRO = """
 import runpy, sys
 
-pytestmark = pytest.mark.sessions
-
 class Refused:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {"kedro", "kedro_datasets", "kedro_mlflow", "mlflow", "omegaconf"}:

@@ -189,10 +189,10 @@ def test_it_learns_what_good_looks_like(network, regional, good_images):
 
 def test_killed_training_resumes_with_the_same_bits(network, regional, tmp_path):
     """Running statistics of batch normalisation are part of the state."""
-    whole, _ = train(network, regional, epochs=4)
+    whole, _ = train(network, regional, epochs=4, checkpoint_every=1)
     with pytest.raises(Killed):
-        train(network, regional, killed_after(Checkpoint(tmp_path / "c.pt", "x"), 2), epochs=4)
-    resumed, history = train(network, regional, Checkpoint(tmp_path / "c.pt", "x"), epochs=4)
+        train(network, regional, killed_after(Checkpoint(tmp_path / "c.pt", "x"), 2), epochs=4, checkpoint_every=1)
+    resumed, history = train(network, regional, Checkpoint(tmp_path / "c.pt", "x"), epochs=4, checkpoint_every=1)
     assert len(history) == 4
     state = resumed.autoencoder.state_dict()
     assert "norms.0.running_mean" in state
