@@ -1,4 +1,4 @@
-"""A GPU's memory that is too small: less is computed at a time, else one message names what to lower."""
+"""Handling of a GPU whose memory is too small: less at a time, else one message that names what to lower."""
 
 from __future__ import annotations
 

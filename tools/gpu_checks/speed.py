@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable
@@ -173,5 +174,6 @@ def projection(options: Options, found: dict[str, Any], speeds: dict[str, Any]) 
 
 def free(options: Options) -> None:
     """Give back what the sections before have left on the device."""
+    gc.collect()
     if options.device.type == "cuda":
         torch.cuda.empty_cache()
