@@ -1,4 +1,4 @@
-"""OpenMP's waiting threads spin for a short time, so that two trainings on one machine do not block each other.
+"""A short spin of waiting OpenMP threads, so that two trainings on one machine do not block each other.
 
 PyTorch's wheels bring GNU's libgomp, whose threads spin for milliseconds at every barrier. Where two processes share
 the cores, each thread then waits for one that is not running: two trainings took seventeen times as long. The price of

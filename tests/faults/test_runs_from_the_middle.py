@@ -234,7 +234,7 @@ def test_a_checkpoint_is_dropped_only_by_the_run_that_finished_it(finished, part
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("discrepancy.methods.dfc.model.DFC.fit_weighing", killed)
+        patch.setattr("discrepancy.methods.dfc.model.DFC.fit_residual_scaler", killed)
         start(project, part, dfc={"epochs": 3})
     start(project, part, options={"namespaces": ["scoring"]})  # of the finished run
     assert checkpoint.is_file()
