@@ -1,8 +1,8 @@
 """A short spin of waiting OpenMP threads, so that two trainings on one machine do not block each other.
 
 PyTorch's wheels bring GNU's libgomp, whose threads spin for milliseconds at every barrier. Where two processes share
-the cores, each thread then waits for one that is not running: two trainings took seventeen times as long. `benchmarks/two_runs.py`
-measures what a short spin costs a training that is alone.
+the cores, each thread then waits for one that is not running: two trainings took seventeen times as long.
+`benchmarks/two_runs.py` measures what a short spin costs a training that is alone.
 """
 
 from __future__ import annotations
