@@ -33,7 +33,7 @@ def resolve_device(device: str) -> torch.device:
 
 
 Precision = Literal["fp32", "tf32", "bf16"]
-"""How float32 factors are multiplied on a GPU; see `computing_in`."""
+"""Precision of matrix products and convolutions; see `computing_in`."""
 
 
 @contextmanager

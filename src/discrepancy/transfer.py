@@ -130,7 +130,7 @@ class _Part:
 
     @property
     def version(self) -> str | None:
-        """What the server said of the file whose beginning lies here."""
+        """Return what the server said of the file whose beginning lies here."""
         with suppress(InputError):
             note = read_object(self._note)
             if note.get("url") == self.url and isinstance(note.get("version"), str):

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for.
+    """Options of `kedro benchmark`.
 
     Attributes:
         methods: names of pipelines.

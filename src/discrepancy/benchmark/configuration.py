@@ -1,4 +1,4 @@
-"""What the configuration files and `--params` make of a benchmark's runs: parameters, and where their results lie."""
+"""Parameters and result folders of a benchmark's runs, by the configuration files and `--params`."""
 
 from __future__ import annotations
 

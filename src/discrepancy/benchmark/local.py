@@ -38,7 +38,7 @@ def default_threads(workers: int) -> int:
 
 
 def places_of(workers: int, gpus: Sequence[str]) -> list[dict[str, str]]:
-    """What each worker's trials see: an equal share of the GPUs, or one that they share, where there are any."""
+    """Return the GPUs that each worker's trials see: an equal share, or a shared one, where there are any."""
     if not gpus:
         return [{} for _ in range(workers)]
     share = max(1, len(gpus) // workers)

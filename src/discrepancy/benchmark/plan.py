@@ -41,7 +41,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class SharedSettings:
-    """What all trials of a benchmark have in common.
+    """Settings that all trials of a benchmark share.
 
     Attributes:
         parameters: of every run, nested, as `configuration.resolved` gives them.
@@ -85,7 +85,7 @@ class Plan:
         return cls(done, waiting, _estimate(waiting, store))
 
     def lines(self, workers: int | None) -> list[str]:
-        """What is done already, what will run, and how long that may take: so many at a time, None for not known."""
+        """Describe what is done, what will run, and how long that may take: so many at a time, None for not known."""
         methods = list(dict.fromkeys(trial.method for trial in [*self.done, *self.waiting]))
         lines = []
         for method in methods:

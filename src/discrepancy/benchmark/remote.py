@@ -108,7 +108,7 @@ def _check_workers(client: Any, specs: Sequence[TrialSpec], timeout: float) -> N
 
 
 def probe(token: str) -> WorkerInfo:
-    """What this process, a worker, sees."""
+    """Return what this worker process sees."""
     return WorkerInfo(socket.gethostname(), Path(token).is_file(), version("discrepancy"))
 
 

@@ -1,4 +1,4 @@
-"""What lies in a benchmark's folder, and what its report puts there."""
+"""Contents of a benchmark's folder, and the files of its report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Part = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class BenchmarkResults:
-    """What lies in a benchmark's folder.
+    """Contents of a benchmark's folder.
 
     Attributes:
         name: the benchmark's.

@@ -42,7 +42,7 @@ def _below(path: str | None) -> str | None:
 
 
 class _TrialForm(BaseModel):
-    """What names a trial. Its values become folders, so they must not lead out of the benchmark's."""
+    """Identity of a trial. Its values become folders, so they must not lead out of the benchmark's."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 

@@ -91,7 +91,7 @@ def run(spec: TrialSpec) -> Result:
 
 
 def _session(spec: TrialSpec, store: TrialStore) -> dict[str, Any]:
-    """What a whole Kedro run of the trial gives: metrics, where its report lies, MLflow's run."""
+    """Outcome of a trial's Kedro run: metrics, where its report lies, MLflow's run."""
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
     from kedro.runner import SequentialRunner

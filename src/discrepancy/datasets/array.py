@@ -161,7 +161,7 @@ class ArrayDataset(AbstractDataset[np.ndarray | LazyArray, np.ndarray]):
 
 
 def _card(fingerprint: str | None, file: os.stat_result, origin: Origin | None) -> dict[str, Any]:
-    """What is written beside an array. The time tells it from one that another program, or another run, put there."""
+    """Return the note beside an array. Its time tells the array from one that another program, or run, put there."""
     card = {"fingerprint": fingerprint, "bytes": file.st_size, "modified_ns": file.st_mtime_ns}
     return card if origin is None else card | {"origin": origin.to_json()}
 

@@ -21,7 +21,7 @@ from discrepancy.errors import InputError
 NamedPicture = tuple[str, np.ndarray]
 
 SUFFIXES = {".png": (np.uint8, "uint8 [H, W] or [H, W, 3]"), ".tiff": (np.float32, "float32 [H, W]")}
-"""What can be written: data type and shapes by suffix."""
+"""Writable data types and shapes, by suffix."""
 
 _TAIL = 40
 """Bytes that are kept of the end of a name that is too long."""

@@ -1,4 +1,4 @@
-"""What a folder of a data set holds: its categories, and how many images each has."""
+"""Categories of a data set's folder, and the number of images in each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tar or zip archive holds, one member after the other: plain files and folders only, or an error."""
+"""Members of a tar or zip archive, one after the other: plain files and folders only, or an error."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class FeatureCache:
             return None
 
     def _found(self, lazy: LazyFeatures, *, warn: bool = False, progress: bool = False) -> Features | None:
-        """What is there, every byte of it looked at."""
+        """Return the entry, every byte of which is checked."""
         path = self.path(lazy)
         if not path.exists():
             return None

@@ -27,7 +27,7 @@ from discrepancy.features.reduction import Reduction
 FORMAT = 4
 DTYPES = ("float32", "float16")
 CONTENTS = ("format", "dtype", "shapes", "ingredients")
-"""What the fingerprint is taken of, by name."""
+"""Names of the contents that the fingerprint is taken of."""
 
 Shape = tuple[int, int, int, int]
 
@@ -62,7 +62,7 @@ class LazyFeatures:
 
     @property
     def contents(self) -> dict[str, Any]:
-        """What the fingerprint is taken of, as JSON values."""
+        """Contents that the fingerprint is taken of, as JSON values."""
         shapes = {layer: list(shape) for layer, shape in self.shapes.items()}
         return {"format": FORMAT, "dtype": self.dtype, "shapes": shapes, "ingredients": dict(self.ingredients)}
 

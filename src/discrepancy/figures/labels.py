@@ -1,4 +1,4 @@
-"""What readers call the columns of results, and which of them are better when lower."""
+"""Readable names of the columns of results, and the columns that are better when lower."""
 
 from __future__ import annotations
 

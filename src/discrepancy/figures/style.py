@@ -1,4 +1,4 @@
-"""What all figures share: resolution, colours that colour-blind readers can tell apart, and type.
+"""Style of all figures: resolution, colours that colour-blind readers can tell apart, and type.
 
 Everything is set on the figure itself, never in matplotlib's global settings, so a figure looks the same in a
 notebook, in a pipeline and on a machine with its own `matplotlibrc`.

@@ -1,4 +1,4 @@
-"""What to download, if its licence is accepted, and what to say at the end."""
+"""Nodes of the download: the request, if the licence is accepted, and the closing message."""
 
 from __future__ import annotations
 
