@@ -23,7 +23,7 @@ from discrepancy.explanation import explanation
 class _ShownError(click.ClickException):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # as click's own errors do
 
 
 class Command(click.Command):
