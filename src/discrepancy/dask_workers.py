@@ -26,13 +26,13 @@ class WorkerInfo:
 
 
 @contextmanager
-def connected(address: str, folder: Path, *, timeout: float = TIMEOUT) -> Iterator[Any]:
+def connected(address: str, folder: Path, *, timeout: float | None = None) -> Iterator[Any]:
     """Yield a client of the scheduler at an address whose workers all see a folder.
 
     Args:
         address: `tcp://host:port`.
         folder: which this machine and all workers share; it is made.
-        timeout: seconds to wait for the scheduler, and for a first worker.
+        timeout: seconds to wait for the scheduler, and for a first worker; `TIMEOUT` unless given.
 
     Raises:
         InputError: `distributed` is not installed, the scheduler does not answer, it has no worker, or a worker does
@@ -45,13 +45,13 @@ def connected(address: str, folder: Path, *, timeout: float = TIMEOUT) -> Iterat
             "a scheduler needs dask.distributed, which is not installed: pip install 'discrepancy[distributed]'"
         ) from error
     try:
-        client = Client(address, timeout=timeout)
+        client = Client(address, timeout=timeout or TIMEOUT)
     except (OSError, ValueError) as error:
         raise InputError(
             f"scheduler: {address} does not answer ({error}); expected a running Dask scheduler, tcp://host:port"
         ) from error
     with client:
-        check_workers(client, folder, timeout)
+        check_workers(client, folder, timeout or TIMEOUT)
         yield client
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from discrepancy.benchmark.launch import launch, lost, stop
 from discrepancy.benchmark.store import Result
 from discrepancy.benchmark.trial import TrialSpec
-from discrepancy.dask_workers import TIMEOUT, connected
+from discrepancy.dask_workers import connected
 
 
 def run_on_dask(
-    specs: Sequence[TrialSpec], address: str, *, timeout: float = TIMEOUT
+    specs: Sequence[TrialSpec], address: str, *, timeout: float | None = None
 ) -> Iterator[tuple[TrialSpec, Result]]:
     """Run trials on the workers of the scheduler at `address`; yield each spec with its result as it ends.
 

@@ -10,6 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from discrepancy.data.photographs import DEMO
+from discrepancy.data.reading import pillow_limit_disabled
 from discrepancy.detection.storage import save_method
 from discrepancy.errors import InputError
 from discrepancy.figures.prediction_page import PageRow, prediction_page
@@ -71,7 +72,7 @@ def examine(
     ]
     writer = PictureWriter(store.folder, parameters.overlays, parameters.maps, parameters.masks, parameters.page)
     kinds = {"overlays": writer.overlays, "maps": writer.maps, "masks": writer.masks, "thumbnails": writer.thumbnails}
-    with store.opened({"detector": detector.digest, **kinds}):
+    with pillow_limit_disabled(), store.opened({"detector": detector.digest, **kinds}):
         known = {file.name for file in files if store.find(file.name, file.stamp)}
         missing = [file for file in files if file.name not in known]
         if known:
