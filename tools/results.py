@@ -229,6 +229,8 @@ TABLES = {
     "scale memory": memory_table,
     "scale rate": rate_table,
     "two runs": two_runs_table,
+    "predict rate": lambda: markdown_table(pd.DataFrame(read("predict_rate"))),
+    "predict memory": lambda: markdown_table(pd.DataFrame(read("predict_memory"))),
     "fod step": lambda: fod_step_table("cpu"),
     "design study fod": lambda: study_table("fod_cable"),
     "cable by FOD": lambda: defect_table("demo/cable", "fod"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 
 from discrepancy.data.images import ImageSize, ResizeCrop
 from discrepancy.data.native_resolution import at_original_size
-from discrepancy.prediction.regions import Region
+from discrepancy.prediction.regions import Region, find_regions
 from discrepancy.prediction.sources import Photograph
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ANOMALOUS: Final = "anomalous"
 GOOD: Final = "good"
 UNREADABLE: Final = "unreadable"
+_KEPT: Final = "_kept_map"
 COLUMNS: Final = ("file", "score", "threshold", "decision", "regions", "largest_region", "seconds", "reason")
 """Columns of the table: `largest_region` is an area in px, `reason` says why a file could not be read."""
 
@@ -35,7 +37,6 @@ class Prediction:
         name: of the photograph.
         score: higher = more anomalous.
         threshold: of the decision.
-        regions: what is outlined, in pixels of the photograph, the highest peak first.
         size: (height, width) of the photograph, px.
         seconds: that the network took for it, its share of a batch.
         pixel_threshold: of the outline.
@@ -48,7 +49,6 @@ class Prediction:
     name: str
     score: float
     threshold: float
-    regions: tuple[Region, ...]
     size: ImageSize
     seconds: float
     pixel_threshold: float
@@ -70,7 +70,22 @@ class Prediction:
     @property
     def map(self) -> NDArray[np.float32]:
         """Anomaly map of the photograph's size, float32 [h, w], computed anew at each access."""
-        return at_original_size(self.small_map, self.resize_crop, self.size)
+        kept: NDArray[np.float32] | None = self.__dict__.get(_KEPT)
+        return at_original_size(self.small_map, self.resize_crop, self.size) if kept is None else kept
+
+    @contextmanager
+    def map_kept(self) -> Iterator[None]:
+        """Compute the map once for all that is done in the block."""
+        self.__dict__[_KEPT] = self.map
+        try:
+            yield
+        finally:
+            del self.__dict__[_KEPT]
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """Outlined regions, in pixels of the photograph, the highest peak first."""
+        return find_regions(self.map, self.pixel_threshold)
 
     @property
     def mask(self) -> NDArray[np.bool_]:

@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 
 from discrepancy.data.images import ImageSize, ResizeCrop, fit_image
 from discrepancy.data.lazy_array import usable_cores
-from discrepancy.data.native_resolution import at_original_size
 from discrepancy.detection.scoring import LazyScores
 from discrepancy.errors import InputError
 from discrepancy.methods.base import Method
-from discrepancy.prediction.regions import find_regions
 from discrepancy.prediction.results import Prediction, Unreadable
 from discrepancy.prediction.sources import Photograph
 
@@ -70,12 +68,10 @@ def examine(
 
     def complete(decoded: _Decoded, small_map: NDArray[np.float32], score: float, seconds: float) -> Finished:
         thresholds = method.card.decision
-        whole = at_original_size(small_map, resize_crop, decoded.size)
         prediction = Prediction(
             decoded.photograph.name,
             score,
             thresholds.image.value,
-            find_regions(whole, thresholds.pixel.value),
             decoded.size,
             seconds,
             thresholds.pixel.value,
@@ -84,7 +80,9 @@ def examine(
             decoded.photograph,
             bits,
         )
-        return finish(prediction)
+        with prediction.map_kept():
+            _ = prediction.regions  # here, in a thread
+            return finish(prediction)
 
     source = iter(photographs)
     pool = ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="predict")
