@@ -104,7 +104,7 @@ class House:
             if (one in CORE and other in CORE) or PLACES[other].row <= PLACES[one].row
         }
         for arrow in sorted(drawn, key=lambda pair: (PLACES[pair[1]].row - PLACES[pair[0]].row, pair), reverse=True):
-            if PLACES[arrow[1]].row > PLACES[arrow[0]].row and _follows(arrow, drawn - {arrow}):
+            if PLACES[arrow[1]].row >= PLACES[arrow[0]].row and _follows(arrow, drawn - {arrow}):
                 drawn.remove(arrow)
         return sorted(drawn)
 
