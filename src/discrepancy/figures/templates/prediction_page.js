@@ -80,7 +80,8 @@
     more();
   }
 
-  controls.addEventListener("input", (event) => {
+  document.getElementById("search").addEventListener("input", choose);
+  controls.addEventListener("change", (event) => {
     if (event.target.id === "outlines") list.classList.toggle("outlines", event.target.checked);
     else choose();
   });
