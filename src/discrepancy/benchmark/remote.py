@@ -19,8 +19,13 @@ from discrepancy.errors import InputError
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """What a worker sees: its host, whether the token that was written into the benchmark's folder is there, and the
-    package's version."""
+    """A worker's account of itself.
+
+    Attributes:
+        host: its machine.
+        token: whether it sees the token that was written into the benchmark's folder.
+        version: of the package.
+    """
 
     host: str
     token: bool
@@ -30,7 +35,7 @@ class WorkerInfo:
 def run_on_dask(
     specs: Sequence[TrialSpec], address: str, *, timeout: float = 30.0
 ) -> Iterator[tuple[TrialSpec, Result]]:
-    """Run trials on the workers of the scheduler at `address`; gives each spec with its result as it ends.
+    """Run trials on the workers of the scheduler at `address`; yield each spec with its result as it ends.
 
     A worker that dies takes its trial along; the scheduler gives the trial to another one, where the training goes on
     from its checkpoint. A trial whose workers died four times counts as failed. A result is released as soon as it is
