@@ -1,6 +1,6 @@
 """What two trainings at once cost each other, and what the remedy costs one alone.
 
-    python benchmarks/two_runs.py [--steps 12] [--rounds 3] [--spins 300 1000 3000 10000 30000]
+    python benchmarks/two_runs.py [--steps 12] [--rounds 3] [--spins 100 300 1000 3000 10000]
 
 Times steps of DFC (defaults, 256x256, noise images) in processes of their own, alone and two at once, in rounds that
 interleave the settings: libgomp's own, and `GOMP_SPINCOUNT` at several values. Writes benchmarks/results/two_runs.json:
@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--spins", nargs="*", default=["300", "1000", "3000", str(SPINS), "30000"])
+    parser.add_argument("--spins", nargs="*", default=["100", "300", str(SPINS), "3000", "10000"])
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:

@@ -33,6 +33,7 @@ from discrepancy.benchmark.store import TrialStore
 from discrepancy.benchmark.tables import SHOWN, compact, read_table
 from discrepancy.figures.comparison import probability
 from discrepancy.figures.tables import markdown_table
+from discrepancy.methods.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
@@ -98,7 +99,7 @@ def collect_run(dataset: str, category: str, method: str, data_folder: str | Non
         for name, target in PICTURES.items():
             if (picture := found.get(f"{method}.{name}")).exists():
                 shutil.copy(picture.address, ROOT / "docs/pictures" / target.format(method, category))
-    facts = {"images": card.images, "image_size": card.image_size, "epochs": card.parameters["epochs"]}
+    facts = {"images": card.images, "image_size": card.image_size, "epochs": card.parameters.get("epochs")}
     rows = table.to_dict("records")
     return {"dataset": dataset, "category": category, "method": method, **facts, **metrics, "table": rows}
 
@@ -110,17 +111,11 @@ def read(name: str) -> Any:
 
 
 def run_table(dataset: str | None = None, columns: list[str] | None = None) -> str:
-    """One line per run, DFC's and the baselines' beside each other; all columns unless some are named."""
+    """One line per run; all columns unless some are named."""
     rows = [
-        {"part": f"{run['dataset']}/{run['category']}", "method": run["method"].upper()}
+        {"part": f"{run['dataset']}/{run['category']}", "method": METHODS[run["method"]].title}
         | {name: run[name] for name in (*QUALITY, "detection_rate", "false_alarm_rate", *COSTS)}
         for run in read("runs")
-    ]
-    shown = {"padim": "PaDiM", "patchcore": "PatchCore"}
-    rows += [
-        {"part": row["part"], "method": shown[row["method"]], "train_seconds": row["fit_and_score_seconds"]}
-        | {name: row[name] for name in QUALITY if name in row}
-        for row in read("baselines")
     ]
     frame = pd.DataFrame([row for row in rows if dataset is None or row["part"].startswith(f"{dataset}/")])
     if not len(frame):
@@ -205,6 +200,13 @@ def difference_table(name: str) -> str:
     return f"{markdown_table(frame.assign(**words).drop(columns=['dataset', 'note']))}\n\n{notes}."
 
 
+def two_runs_table() -> str:
+    """Two trainings at once beside one alone, by the number of spins of a waiting thread."""
+    report = read("two_runs")
+    settings = report["settings"] if report else {}
+    return markdown_table(pd.DataFrame([{"spins": spins, **values} for spins, values in settings.items()]))
+
+
 def rate_table() -> str:
     """Ingestion beside Pillow alone."""
     report = read("scale_rate")
@@ -226,6 +228,9 @@ TABLES = {
     "benchmark kolektorsdd": lambda: benchmark_table("kolektorsdd"),
     "scale memory": memory_table,
     "scale rate": rate_table,
+    "two runs": two_runs_table,
+    "predict rate": lambda: markdown_table(pd.DataFrame(read("predict_rate"))),
+    "predict memory": lambda: markdown_table(pd.DataFrame(read("predict_memory"))),
     "fod step": lambda: fod_step_table("cpu"),
     "design study fod": lambda: study_table("fod_cable"),
     "cable by FOD": lambda: defect_table("demo/cable", "fod"),

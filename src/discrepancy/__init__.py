@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 from discrepancy.waiting_threads import limit_spinning
 
 if TYPE_CHECKING:
-    from discrepancy.detection.storage import load_detector
+    from discrepancy.loading import load_detector
+    from discrepancy.prediction import Detector, Prediction, Predictions, Region
 
-__all__ = ["load_detector"]
+__all__ = ["Detector", "Prediction", "Predictions", "Region", "load_detector"]
 
-_HOMES: Final = {"load_detector": "discrepancy.detection.storage"}
+_HOMES: Final = {
+    "load_detector": "discrepancy.loading",
+    **dict.fromkeys(("Detector", "Prediction", "Predictions", "Region"), "discrepancy.prediction"),
+}
 """The module of each public name. It is imported when the name is first asked for: PyTorch takes seconds."""
 
 

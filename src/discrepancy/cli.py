@@ -27,9 +27,11 @@ Examples:
   kedro run --pipelines={DEFAULT} --params=category=gear,seed=1,{DEFAULT}.epochs=20
   kedro run --pipelines={DEFAULT} --params=dataset=folder,data_root=~/photos,category=01
   kedro run --params='data_root="/photos, new",category=bolt' --params=dataset=folder
+  kedro run --pipelines=predict --params=method={DEFAULT},category=cable,input=/photos
   kedro run --params='data_root=/photos\\, new,category=bolt,dataset=folder'
 
-Methods: {", ".join(METHODS)}. Other pipelines: ingestion, inspect, download, benchmark_report.
+Methods: {", ".join(METHODS)}. Other pipelines: predict, ingestion, inspect, download,
+benchmark_report.
 Parameters and their defaults: conf/base."""
 
 

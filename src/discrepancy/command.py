@@ -20,6 +20,12 @@ from discrepancy.errors import InputError
 from discrepancy.explanation import explanation
 
 
+class _ShownError(click.ClickException):
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # as click's own errors do
+
+
 class Command(click.Command):
     """A command of a project: errors of its user are one message and exit code 1; others keep their traceback."""
 
@@ -47,7 +53,7 @@ def explained() -> Iterator[None]:
         message = explanation(error)
         if message is None:
             raise
-        raise click.ClickException(message) from error
+        raise _ShownError(message, getattr(error, "exit_code", 1)) from error
 
 
 @contextmanager

@@ -14,12 +14,13 @@ from kedro.validation.exceptions import ParameterValidationError
 from omegaconf import OmegaConf
 
 from discrepancy.errors import InputError
+from discrepancy.methods.registry import METHODS
 from discrepancy.names import check_name, check_path
 from discrepancy.parameters import known, suggestion
 
 SHARED = (
     "dataset", "data_root", "data_folder", "category", "benchmark", "image_size", "crop", "bit_depth", "accept_license",
-    "seed", "device", "backbone", "weights",
+    "seed", "device", "backbone", "weights", "method", "input", "output", "detector", "scheduler",
 )  # fmt: skip
 """Parameters at the top, because more than one step, or the catalog's paths, use them."""
 NOT_IN_GROUPS = ("dataset", "data_root", "category", "image_size", "crop", "bit_depth")
@@ -93,5 +94,7 @@ def _check_folders(parameters: Mapping[str, Any], project: Path) -> None:
     check_name("category", str(parameters["category"]))
     check_name("dataset", str(parameters["dataset"]))
     check_name("benchmark", str(parameters["benchmark"]))
+    if (method := str(parameters["method"])) not in METHODS:
+        raise InputError(f"method: {method!r} is not known; expected {', '.join(METHODS)}")
     check_path("data_folder", str(parameters["data_folder"]))
     check_path("the project's folder", str(project))

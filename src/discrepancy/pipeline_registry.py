@@ -6,7 +6,7 @@ from kedro.pipeline import Pipeline
 
 from discrepancy.methods.base import Method
 from discrepancy.methods.registry import DEFAULT, METHODS
-from discrepancy.pipelines import benchmark_report, download, ingestion, inspect, reporting, scoring, training
+from discrepancy.pipelines import benchmark_report, download, ingestion, inspect, predict, reporting, scoring, training
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -17,6 +17,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     methods = {name: _whole(method) for name, method in METHODS.items()}
     others = {
         "ingestion": _stage("ingestion", ingestion.create_pipeline()),
+        "predict": predict.create_pipeline(),
         "inspect": inspect.create_pipeline(),
         "download": download.create_pipeline(),
         "benchmark_report": benchmark_report.create_pipeline(),

@@ -7,30 +7,24 @@ from typing import Any
 
 from discrepancy.config_loader import CarefulConfigLoader
 from discrepancy.console import quiet
-from discrepancy.errors import InputError
 from discrepancy.lineage_hooks import LineageHooks
 from discrepancy.parameter_hooks import Context, ParameterHooks
 from discrepancy.place_hooks import PlaceHooks
+from discrepancy.resolvers import RESOLVERS
 from discrepancy.summary import SummaryHooks
 from discrepancy.tracking.hooks import TrackingHooks
 
 
 class ConfigLoader(CarefulConfigLoader):
-    """Configuration loader with one more resolver, `one_of`. Tracking hooks add those of the project's folder."""
+    """Configuration loader with the project's resolvers. Tracking hooks add those of the project's folder."""
 
     def __init__(self, conf_source: str | Path, *args: Any, **options: Any) -> None:
-        super().__init__(conf_source, *args, custom_resolvers={"one_of": one_of}, **options)
-
-
-def one_of(name: str, value: str, *known: str) -> str:
-    """Resolve `${one_of:NAME,VALUE,A,B}` to the value, if it is A or B.
-
-    Raises:
-        InputError: it is another one.
-    """
-    if value not in known:
-        raise InputError(f"{name}: {value!r} is not known; expected {', '.join(known)}")
-    return value
+        super().__init__(
+            conf_source,
+            *args,
+            custom_resolvers=RESOLVERS,
+            **options,
+        )
 
 
 quiet()

@@ -21,6 +21,7 @@ _PLACES = {
     "pictures": "segmentations",
     "maps": "original_maps",
     "table": "table",
+    "predictions": "predictions",
     "detector": "detector",
     "report": "page",
     "photographs": "contact_figure",

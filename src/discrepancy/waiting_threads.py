@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-SPINS: Final = 3_000
+SPINS: Final = 1_000
 """Rounds of the loop in which a thread waits before it sleeps; libgomp's own choice is 300,000."""
 CHOICES: Final = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 """A user who sets one of these has chosen."""

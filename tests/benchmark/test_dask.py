@@ -15,10 +15,11 @@ import pytest
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
 
-from discrepancy.benchmark.remote import WorkerInfo, _check_workers, _key, run_on_dask
+from discrepancy.benchmark.remote import _key, run_on_dask
 from discrepancy.benchmark.store import TrialStore
 from discrepancy.benchmark.trial import TrialSpec
 from discrepancy.cli import benchmark
+from discrepancy.dask_workers import WorkerInfo, check_workers
 from discrepancy.errors import InputError
 from tests.conftest import make_project, write_part
 
@@ -213,15 +214,15 @@ class Workers:
     [
         (WorkerInfo("a", False, version("discrepancy")), "worker tcp://a:1 on a does not see"),
         (WorkerInfo("a", True, "0.0.0"), "on a has discrepancy 0.0.0, this machine"),
-        (ModuleNotFoundError("No module named 'discrepancy'"), "cannot run trials: No module named 'discrepancy'"),
+        (ModuleNotFoundError("No module named 'discrepancy'"), "cannot begin: No module named 'discrepancy'"),
     ],
 )
 def test_workers_that_cannot_run_trials_are_refused(tmp_path, answer, said):
-    spec = TrialSpec(str(tmp_path), "data/b", "dfr/f/disc/seed_0", "f", "disc", "dfr", 0, {}, None, 1, "print", "run")
+    folder = tmp_path / "data/b"
     with pytest.raises(InputError, match=said):
-        _check_workers(Workers(answer), [spec], timeout=1)
-    _check_workers(Workers(WorkerInfo("a", True, version("discrepancy"))), [spec], timeout=1)
-    assert not list((tmp_path / "data/b").iterdir())
+        check_workers(Workers(answer), folder, timeout=1)
+    check_workers(Workers(WorkerInfo("a", True, version("discrepancy"))), folder, timeout=1)
+    assert not list(folder.iterdir())
 
 
 def test_projects_and_benchmarks_do_not_get_each_others_results():

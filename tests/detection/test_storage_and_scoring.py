@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 
-from discrepancy.detection import LazyScores, load_detector, save_detector
+from discrepancy.detection import LazyScores, load_method, save_method
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import build_backbone
 from discrepancy.methods.base import new_card
@@ -30,8 +30,8 @@ def detector(backbone, features):
 
 def test_a_detector_comes_back_as_it_was(detector, good_images, tmp_path):
     images = torch.from_numpy(good_images[:2])
-    save_detector(detector, tmp_path / "a" / "detector")
-    loaded = load_detector(tmp_path / "a" / "detector")
+    save_method(detector, tmp_path / "a" / "detector")
+    loaded = load_method(tmp_path / "a" / "detector")
     with torch.no_grad():
         assert torch.equal(loaded(images), detector.eval()(images))
     assert loaded.card.to_json() == json.loads(json.dumps(detector.card.to_json()))
@@ -40,27 +40,27 @@ def test_a_detector_comes_back_as_it_was(detector, good_images, tmp_path):
 
 def test_a_detector_trained_on_a_gpu_loads_without_one(detector, tmp_path):
     detector.card.parameters["device"] = "cuda"
-    save_detector(detector, tmp_path / "detector")
-    assert load_detector(tmp_path / "detector").card.parameters["device"] == "cuda"
+    save_method(detector, tmp_path / "detector")
+    assert load_method(tmp_path / "detector").card.parameters["device"] == "cuda"
 
 
 def test_only_the_trained_part_is_saved(detector, tmp_path):
-    save_detector(detector, tmp_path / "detector")
+    save_method(detector, tmp_path / "detector")
     names = set(load_file(tmp_path / "detector" / "weights.safetensors"))
     assert not any(name.startswith("backbone") for name in names)
     assert {f"estimator.{name}" for name, _ in detector.estimator.named_parameters()} <= names
 
 
 def test_other_backbone_weights_are_refused(detector, tmp_path):
-    save_detector(detector, tmp_path / "detector")
+    save_method(detector, tmp_path / "detector")
     with pytest.raises(InputError, match="weights=/path"):
-        load_detector(tmp_path / "detector", weights="random:3")
+        load_method(tmp_path / "detector", weights="random:3")
 
 
 @pytest.mark.parametrize("damage", ["no card", "no weights", "truncated", "other method", "other tensors"])
 def test_a_damaged_detector_is_named(detector, tmp_path, damage):
     folder = tmp_path / "detector"
-    save_detector(detector, folder)
+    save_method(detector, folder)
     card, weights = folder / "card.json", folder / "weights.safetensors"
     if damage == "no card":
         card.unlink()
@@ -75,13 +75,13 @@ def test_a_damaged_detector_is_named(detector, tmp_path, damage):
 
         save_file({"surplus": torch.zeros(1)}, weights)
     with pytest.raises(InputError, match=str(folder)):
-        load_detector(folder)
+        load_method(folder)
 
 
 def test_a_crash_while_saving_leaves_nothing(detector, tmp_path, monkeypatch):
     monkeypatch.setattr("discrepancy.detection.storage.json.dumps", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        save_detector(detector, tmp_path / "detector")
+        save_method(detector, tmp_path / "detector")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -24,7 +24,7 @@ from discrepancy.benchmark.tables import read_table
 from discrepancy.data.images import image_array, mask_array
 from discrepancy.data.layouts import read_samples
 from discrepancy.data.sample_file import parse_sample_table
-from discrepancy.detection import load_detector, save_detector
+from discrepancy.detection import load_method, save_method
 from discrepancy.download.archives import unpack
 from discrepancy.download.checksums import Records
 from discrepancy.download.fetch import MANIFEST, read_manifest
@@ -136,7 +136,7 @@ def save_detectors(folder, build=build_backbone):
         threshold = {"value": 1.5, "wished_false_positive_rate": 0.01, "images": 2, "note": "of two images"}
         card = card.with_entries(thresholds={"pixel": threshold, "image": threshold})
         detector = kind(backbone, parameters, card).requires_grad_(False).eval()
-        save_detector(detector, folder / method)
+        save_method(detector, folder / method)
         np.save(folder / f"{method}.npy", _scores(detector))
 
 
@@ -161,7 +161,7 @@ def _detector(workshop, method, file, *, with_digest=True):
 
 def _score(workshop, method, *, same):
     def use(folder):
-        found = _scores(load_detector(folder / "detector"))
+        found = _scores(load_method(folder / "detector"))
         assert np.isfinite(found).all()
         if same:
             np.testing.assert_array_equal(found, np.load(workshop / f"{method}.npy"))

@@ -11,7 +11,7 @@ from kedro.io import Version
 
 from discrepancy.data.lazy_array import LazyArray
 from discrepancy.datasets import ArrayDataset, FigureDataset, PicturesDataset, TableDataset, TextDataset, ValuesDataset
-from discrepancy.detection import load_detector
+from discrepancy.detection import load_method
 from discrepancy.errors import InputError
 from discrepancy.training.launch import _as_path
 from tests.faults.conftest import start
@@ -26,7 +26,7 @@ def test_a_version_from_a_clock_that_is_ahead_is_not_loaded(finished, part):
     later = start(project, part, dfc={"residuals": "raw", "by_position": False})
     report = project / "data/08_reporting/folder/disc/dfc"
     scores = pd.read_csv(report / "scores.csv" / later / "scores.csv")
-    detector = load_detector(project / "data/06_models/folder/disc/dfc/detector" / later / "detector")
+    detector = load_method(project / "data/06_models/folder/disc/dfc/detector" / later / "detector")
     maps = np.load(project / "data/07_model_output/folder/disc/dfc/maps.npy")
     expected = detector.image_scores(torch.from_numpy(maps)).numpy()
     np.testing.assert_allclose(scores["score"], expected, rtol=1e-6)

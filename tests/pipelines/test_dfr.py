@@ -14,7 +14,7 @@ from kedro.framework.startup import bootstrap_project
 
 from discrepancy.cli import run as run_command
 from discrepancy.data.parameters import IngestionParameters
-from discrepancy.detection import load_detector
+from discrepancy.detection import load_method
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache
 from discrepancy.methods.dfr.model import DFR
@@ -90,7 +90,7 @@ def test_training_refuses_another_runs_latent_dimension(finished, tmp_path):
 
 def test_the_saved_detector_draws_the_maps(finished):
     project, version = finished
-    detector = load_detector(project / "data/06_models/folder/disc/dfr/detector" / version / "detector")
+    detector = load_method(project / "data/06_models/folder/disc/dfr/detector" / version / "detector")
     images = np.load(project / "data/03_primary/folder/disc/images.npy", mmap_mode="r")
     maps = np.load(project / "data/07_model_output/folder/disc/dfr/maps.npy")
     with torch.inference_mode():
@@ -148,6 +148,6 @@ def test_the_papers_network_runs_end_to_end(project, part, name):
     assert card["backbone"]["backbone"] == "vgg19" and card["backbone"]["pooling"] == "max"
     assert card["image_score"] == {"rule": "maximum of the anomaly map", "sigma": 0.0}
     path = project / "data/06_models/folder/disc/dfr/detector" / version / "detector"
-    widths = load_detector(path, weights="random").autoencoder.widths
+    widths = load_method(path, weights="random").autoencoder.widths
     channels = {"paper": 5504, "head": 3456}[name]
     assert widths == (channels, (channels + 16) // 2, 16, 8, 16, (channels + 16) // 2, channels)

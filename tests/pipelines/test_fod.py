@@ -16,7 +16,7 @@ from PIL import Image
 
 from discrepancy.cli import run as run_command
 from discrepancy.data.parameters import IngestionParameters
-from discrepancy.detection import load_detector
+from discrepancy.detection import load_method
 from discrepancy.detection.scoring import ScoredMaps
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import build_backbone
@@ -49,7 +49,7 @@ def load(project, version, name):
 
 def weights(project, version):
     folder = project / "data/06_models/folder/disc/fod/detector" / version / "detector"
-    return load_detector(folder).trained_state()
+    return load_method(folder).trained_state()
 
 
 def metrics_of(project, version):
@@ -113,7 +113,7 @@ def test_the_reference_is_a_step_of_its_own_and_cached(finished, part, caplog):
 def test_the_saved_detector_draws_the_maps(part, tmp_path):
     project = make_project(tmp_path / "project")
     version = run(project, part, epochs=1, correlation="auto")
-    detector = load_detector(project / "data/06_models/folder/disc/fod/detector" / version / "detector")
+    detector = load_method(project / "data/06_models/folder/disc/fod/detector" / version / "detector")
     images = np.load(project / "data/03_primary/folder/disc/images.npy", mmap_mode="r")
     maps = np.load(project / "data/07_model_output/folder/disc/fod/maps.npy")
     with torch.inference_mode():
@@ -183,7 +183,7 @@ def drawn(finished, masks=None, **changes):
     """`draw_correlations` on what a run left on disk."""
     project, version = finished
     folder = project / "data"
-    detector = load_detector(folder / "06_models/folder/disc/fod/detector" / version / "detector")
+    detector = load_method(folder / "06_models/folder/disc/fod/detector" / version / "detector")
     images = np.load(folder / "03_primary/folder/disc/images.npy")
     masks = np.load(folder / "03_primary/folder/disc/masks.npy") if masks is None else masks
     maps = np.load(folder / "07_model_output/folder/disc/fod/maps.npy")
@@ -234,7 +234,7 @@ def test_an_oracle_of_another_score_starts_anew(fresh, tmp_path):
     """Its history holds test metrics: a checkpoint by another score is not taken up, one by the same is."""
     project, version = fresh
     data = project / "data"
-    trained = load_detector(data / "06_models/folder/disc/fod/detector" / version / "detector")
+    trained = load_method(data / "06_models/folder/disc/fod/detector" / version / "detector")
     images, masks = (np.load(data / f"03_primary/folder/disc/{name}.npy") for name in ("images", "masks"))
     samples = pd.read_csv(data / "02_intermediate/folder/disc/samples.csv", keep_default_na=False)
     cache = FeatureCache(data / "04_feature/cache")
@@ -313,5 +313,5 @@ def test_the_papers_networks_run_end_to_end(project, part):
         "(mean squared error + 1 - cosine) x (max softmax(-J) - softmax(-J)), J of the inter"
     )
     folder = project / "data/06_models/folder/disc/fod/detector" / version / "detector"
-    transformers = load_detector(folder, weights="random").transformers
+    transformers = load_method(folder, weights="random").transformers
     assert sum(parameter.numel() for parameter in transformers.parameters()) == 3_578_208 + 14_234_208 - 1_970_688

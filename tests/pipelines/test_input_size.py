@@ -13,7 +13,7 @@ from kedro.framework.startup import bootstrap_project
 from discrepancy.cli import run as run_command
 from discrepancy.data.images import ResizeCrop, decode_image, decode_mask
 from discrepancy.data.native_resolution import at_original_size
-from discrepancy.detection import load_detector
+from discrepancy.detection import load_method
 from tests.conftest import make_project, run_method
 
 QUICK = {"epochs": 2, "width": 16, "device": "cpu"}
@@ -40,7 +40,7 @@ def test_arrays_hold_the_centre_of_the_resized_photographs(cropped, part):
 
 def test_the_detector_says_how_its_images_are_made(cropped):
     project, version = cropped
-    detector = load_detector(project / "data/06_models/folder/disc/dfc/detector" / version / "detector")
+    detector = load_method(project / "data/06_models/folder/disc/dfc/detector" / version / "detector")
     assert detector.card.image_size == [72, 80]
     assert detector.card.preprocessing == {
         "resample": "bilinear, antialiased",

@@ -15,7 +15,7 @@ from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
 from discrepancy.data.samples import data_digest
-from discrepancy.detection import load_detector
+from discrepancy.detection import load_method
 from discrepancy.metrics import aupro_as_published, auroc
 from tests.conftest import make_project, run_method
 
@@ -73,7 +73,7 @@ def test_the_scores_are_those_of_the_saved_detector(finished):
     project, version = finished
     import torch
 
-    detector = load_detector(project / "data/06_models/folder/disc/dfc/detector" / version / "detector")
+    detector = load_method(project / "data/06_models/folder/disc/dfc/detector" / version / "detector")
     images = np.load(project / "data/03_primary/folder/disc/images.npy", mmap_mode="r")
     maps = np.load(project / "data/07_model_output/folder/disc/dfc/maps.npy")
     scores = pd.read_csv(report(project, version, "scores.csv"))
@@ -90,7 +90,7 @@ def test_the_scores_are_those_of_the_saved_detector(finished):
 
 def test_thresholds_come_from_validation_images_alone(finished):
     project, version = finished
-    detector = load_detector(project / "data/06_models/folder/disc/dfc/detector" / version / "detector")
+    detector = load_method(project / "data/06_models/folder/disc/dfc/detector" / version / "detector")
     maps = np.load(project / "data/07_model_output/folder/disc/dfc/validation_maps.npy")
     assert len(maps) == 2
     pixels = np.sort(maps.ravel())
@@ -240,7 +240,7 @@ def test_the_papers_network_runs_end_to_end(project, part):
     assert card["backbone"]["backbone"] == "vgg19" and card["backbone"]["pooling"] == "avg"
     assert card["backbone"]["layers"] == ["relu4_3", "relu4_4", "relu5_1", "relu5_2"]
     assert card["image_score"]["sigma"] == 0
-    detector = load_detector(project / "data/06_models/folder/disc/dfc/detector" / version / "detector")
+    detector = load_method(project / "data/06_models/folder/disc/dfc/detector" / version / "detector")
     images = np.load(project / "data/03_primary/folder/disc/images.npy", mmap_mode="r")
     maps = np.load(project / "data/07_model_output/folder/disc/dfc/maps.npy")
     import torch

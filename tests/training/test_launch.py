@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from discrepancy.detection import load_detector, save_detector
+from discrepancy.detection import load_method, save_method
 from discrepancy.devices import check_processes
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import build_backbone
@@ -296,10 +296,10 @@ def test_a_method_runs_in_two_processes_through_kedro(project, part):
 def test_a_card_of_several_processes_is_read_where_there_is_one_gpu(backbone, tmp_path, monkeypatch):
     card = new_card(DFR, CASES["dfr"], backbone, image_size=(96, 96), data_digest="d", latent_dim=12)
     card.parameters.update(processes=2, device="cuda")
-    save_detector(DFR(backbone, CASES["dfr"], card), tmp_path / "detector")
+    save_method(DFR(backbone, CASES["dfr"], card), tmp_path / "detector")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    detector = load_detector(tmp_path / "detector")
+    detector = load_method(tmp_path / "detector")
     assert detector.card.parameters["processes"] == 2 and detector.parameters_used.processes == 1
 
 

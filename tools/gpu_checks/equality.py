@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from discrepancy.detection.scoring import LazyScores
-from discrepancy.detection.storage import load_detector, save_detector
+from discrepancy.detection.storage import load_method, save_method
 from discrepancy.devices import Precision
 from discrepancy.methods.base import Method
 from discrepancy.methods.parameters import GradientParameters
@@ -57,8 +57,8 @@ def equality(options: Options, found: dict[str, Any]) -> None:
         expected = train(base, "fp32", options.steps)
         base.detector.fit_residual_scaler(base.data)
         folder = options.folder / f"{method}_{name}"
-        save_detector(base.detector, folder)
-        detector, maps = load_detector(folder), scored(base.detector, images, CPU)
+        save_method(base.detector, folder)
+        detector, maps = load_method(folder), scored(base.detector, images, CPU)
         for mode in options.precisions:
             line = {"method": method, "parameters": name, "precision": mode}
             line |= deviations(train(case, mode, options.steps), expected, list(base.start.values()))
@@ -129,6 +129,6 @@ def _moved_to_cpu(options: Options, case: Case) -> float:
     folder = options.folder / f"{case.method}_here"
     with precision("fp32"):
         case.detector.fit_residual_scaler(case.data)
-        save_detector(case.detector, folder)
+        save_method(case.detector, folder)
         here = scored(case.detector, case.images, case.device)
-    return map_deviation(here, scored(load_detector(folder), case.images, CPU))
+    return map_deviation(here, scored(load_method(folder), case.images, CPU))

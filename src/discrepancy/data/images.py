@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import pandas as pd
 import PIL
+from PIL import Image
 from tqdm import tqdm
 
 from discrepancy.data.lazy_array import LazyArray, computed_chunks
@@ -208,6 +209,15 @@ def _watched(chunks: Iterator[np.ndarray], total: int, title: str) -> Iterator[n
             yield piece
 
 
+def fit_image(image: Image.Image, resize_crop: ResizeCrop, *, resample: Resample = "bilinear") -> np.ndarray:
+    """Resize and crop an image of mode `RGB` or `L`: uint8 [3, H, W], a view; grey fills three equal channels."""
+    whole = resized(image, resize_crop.resized, resample)
+    (top, left), (rows, columns) = resize_crop.corner, resize_crop.size
+    part = whole[top : top + rows, left : left + columns]
+    planes = part.transpose(2, 0, 1) if part.ndim == 3 else part
+    return np.broadcast_to(planes, (3, rows, columns))
+
+
 def fit_mask(mask: np.ndarray, resize_crop: ResizeCrop) -> np.ndarray:
     """Resize a mask bool [h, w] by nearest neighbour and crop it: bool [H, W]."""
     if mask.shape == resize_crop.resized == resize_crop.size:
@@ -231,10 +241,7 @@ def _write_image(
     path: Path, pixels: np.ndarray, *, resize_crop: ResizeCrop, resample: Resample, bits: int | None
 ) -> None:
     """Write `decode_image` into `pixels` [3, H, W]."""
-    whole = resized(read_photograph(path, bits=bits), resize_crop.resized, resample)
-    (top, left), (rows, columns) = resize_crop.corner, resize_crop.size
-    decoded = whole[top : top + rows, left : left + columns]
-    pixels[:] = decoded.transpose(2, 0, 1) if decoded.ndim == 3 else decoded
+    pixels[:] = fit_image(read_photograph(path, bits=bits), resize_crop, resample=resample)
 
 
 def _write_mask(

@@ -10,6 +10,7 @@ from discrepancy.datasets.figure import FigureDataset
 from discrepancy.datasets.files import SamplesDataset, TableDataset, TextDataset, ValuesDataset
 from discrepancy.datasets.photographs import PhotographsDataset
 from discrepancy.datasets.pictures import PicturesDataset
+from discrepancy.datasets.prediction import PredictionsDataset, TrainedDetectorDataset
 from discrepancy.datasets.scored_maps import ScoredMapsDataset
 
 __all__ = [
@@ -25,9 +26,11 @@ __all__ = [
     "PageDataset",
     "PhotographsDataset",
     "PicturesDataset",
+    "PredictionsDataset",
     "SamplesDataset",
     "ScoredMapsDataset",
     "TableDataset",
     "TextDataset",
+    "TrainedDetectorDataset",
     "ValuesDataset",
 ]

@@ -11,7 +11,7 @@ from kedro.io import AbstractDataset, DatasetError, Version
 from kedro_datasets._typing import JSONPreview
 
 from discrepancy.datasets.own import FileDataset, OwnDataset
-from discrepancy.detection.storage import CARD, WEIGHTS, load_detector, save_detector
+from discrepancy.detection.storage import CARD, WEIGHTS, load_method, save_method
 from discrepancy.errors import InputError
 from discrepancy.json_files import parse_object
 from discrepancy.methods.base import Method
@@ -58,12 +58,12 @@ class DetectorDataset(OwnDataset[Method, Method]):
         return all(self._files.exists(f"{path}/{name}") for name in (CARD, WEIGHTS))
 
     def _write(self, data: Method, path: Path) -> None:
-        save_detector(data, path)
+        save_method(data, path)
         self._held = data if self._hold else None
 
     def _read(self, path: Path) -> Method:
         """Read the detector, to the CPU, ready to score."""
-        return load_detector(path, weights=self._weights)
+        return load_method(path, weights=self._weights)
 
     def _release(self) -> None:
         super()._release()

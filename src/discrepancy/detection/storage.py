@@ -23,7 +23,7 @@ CARD = "card.json"
 WEIGHTS = "weights.safetensors"
 
 
-def save_detector(detector: Method, folder: Path) -> None:
+def save_method(detector: Method, folder: Path) -> None:
     """Write weights and card to a new folder, complete or not at all. The card there has the digest of the weights."""
     with replacing(folder) as temporary:
         temporary.mkdir()
@@ -33,11 +33,11 @@ def save_detector(detector: Method, folder: Path) -> None:
         (temporary / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
-def load_detector(folder: Path | str, *, weights: str | None = None) -> Method:
+def load_method(folder: Path | str, *, weights: str | None = None) -> Method:
     """Read a detector, to the CPU, ready to score. Nothing that lies in the folder is executed.
 
     Args:
-        folder: a folder written by `save_detector`.
+        folder: a folder written by `save_method`.
         weights: location of the backbone's weights; by default that of the training.
 
     Raises:

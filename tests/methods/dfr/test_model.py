@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
-from discrepancy.detection import load_detector, save_detector
+from discrepancy.detection import load_method, save_method
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
@@ -202,8 +202,8 @@ def test_killed_training_resumes_with_the_same_bits(network, regional, tmp_path)
 def test_saved_and_loaded_it_gives_the_same_maps(network, regional, good_images, tmp_path):
     detector, _ = train(network, regional, epochs=2)
     detector.fit_residual_scaler(training_data(regional, 4))
-    save_detector(detector.eval(), tmp_path / "detector")
-    loaded = load_detector(tmp_path / "detector")
+    save_method(detector.eval(), tmp_path / "detector")
+    loaded = load_method(tmp_path / "detector")
     images = torch.from_numpy(good_images[:2])
     assert torch.equal(loaded(images), detector(images))
     with pytest.raises(InputError, match="96x80"):

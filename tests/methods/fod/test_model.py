@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from discrepancy.detection import load_detector, save_detector
+from discrepancy.detection import load_method, save_method
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
@@ -226,8 +226,8 @@ def test_killed_training_resumes_with_the_same_bits(train, tmp_path, changes):
 def test_saved_and_loaded_it_gives_the_same_maps(train, tokens, good_images, tmp_path):
     detector, _ = train(epochs=1, as_figure=True)
     detector.fit_residual_scaler(training_data(tokens, 4))
-    save_detector(detector.eval(), tmp_path / "detector")
-    loaded = load_detector(tmp_path / "detector")
+    save_method(detector.eval(), tmp_path / "detector")
+    loaded = load_method(tmp_path / "detector")
     images = torch.from_numpy(good_images[:2])
     assert torch.equal(loaded(images), detector(images))
     with pytest.raises(InputError, match="96x80"):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import mahalanobis
 
-from discrepancy.detection.storage import load_detector, save_detector
+from discrepancy.detection.storage import load_method, save_method
 from discrepancy.errors import InputError
 from discrepancy.features.architectures import ARCHITECTURES
 from discrepancy.features.backbones import build_backbone
@@ -91,8 +91,8 @@ def test_a_seed_stands_for_a_detector(backbone, features, good_images):
 
 def test_saved_and_loaded_it_gives_the_same_maps(backbone, features, good_images, tmp_path):
     detector = trained(backbone, features, good_images, seed=3)
-    save_detector(detector, tmp_path / "detector")
-    loaded = load_detector(tmp_path / "detector")
+    save_method(detector, tmp_path / "detector")
+    loaded = load_method(tmp_path / "detector")
     assert isinstance(loaded, PaDiM)
     images = unseen_and_defective()[0][:2]
     assert torch.equal(loaded(images), detector(images))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
-from discrepancy.detection.storage import load_detector, save_detector
+from discrepancy.detection.storage import load_method, save_method
 from discrepancy.errors import InputError
 from discrepancy.features.architectures import ARCHITECTURES
 from discrepancy.features.backbones import build_backbone
@@ -130,8 +130,8 @@ def test_a_seed_stands_for_a_detector(backbone, features, good_images):
 def test_saved_and_loaded_it_gives_the_same_scores(backbone, features, good_images, tmp_path, dimension):
     detector = trained(backbone, features, good_images, dimension=dimension)
     assert detector.memory.shape == (round(0.1 * 18 * 144), dimension or 152)
-    save_detector(detector, tmp_path / "detector")
-    loaded = load_detector(tmp_path / "detector")
+    save_method(detector, tmp_path / "detector")
+    loaded = load_method(tmp_path / "detector")
     assert isinstance(loaded, PatchCore)
     assert (
         loaded.card.image_score.rule

@@ -33,7 +33,7 @@ class DFC(GradientMethod):
     Buffers per layer: mean and deviation of each channel on good images (0 and 1 if not standardised).
 
     Example:
-        >>> detector = load_detector(folder)  # doctest: +SKIP
+        >>> detector = load_method(folder)  # doctest: +SKIP
         >>> maps = detector(images)  # uint8 [N, 3, H, W] -> float32 [N, H, W]  # doctest: +SKIP
     """
 

@@ -43,7 +43,7 @@ class FOD(GradientMethod):
     of the mean normal image, [tokens, channels].
 
     Example:
-        >>> detector = load_detector(folder)  # doctest: +SKIP
+        >>> detector = load_method(folder)  # doctest: +SKIP
         >>> maps = detector(images)  # uint8 [N, 3, H, W] -> float32 [N, H, W]  # doctest: +SKIP
     """
 

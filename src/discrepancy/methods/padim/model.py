@@ -30,7 +30,7 @@ class PaDiM(Method):
             place of the covariance, as scoring is then one matrix product.
 
     Example:
-        >>> detector = load_detector(folder)  # doctest: +SKIP
+        >>> detector = load_method(folder)  # doctest: +SKIP
         >>> maps = detector(images)  # uint8 [N, 3, H, W] -> float32 [N, H, W]  # doctest: +SKIP
     """
 

@@ -51,7 +51,7 @@ class PatchCore(Method):
         memory: features of the patches in the coreset, [M, d], in the order in which they were chosen.
 
     Example:
-        >>> detector = load_detector(folder)  # doctest: +SKIP
+        >>> detector = load_method(folder)  # doctest: +SKIP
         >>> maps, image_scores = detector.score(images)  # uint8 [N, 3, H, W] -> [N, H, W], [N]  # doctest: +SKIP
     """
 

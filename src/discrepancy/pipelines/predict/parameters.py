@@ -1,0 +1,27 @@
+"""Parameters of the predict pipeline."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from discrepancy.devices import resolve_device
+from discrepancy.parameters import Parameters
+
+
+class PredictParameters(Parameters):
+    """The photographs to examine, and what is written of each."""
+
+    input: str = Field("", description="a photograph, a folder with all below it, or a pattern")
+    overlays: bool = Field(True, description="the outline over each photograph, as JPEG files")
+    maps: bool = Field(False, description="raw anomaly maps at each photograph's size, as TIFF files of float32")
+    masks: bool = Field(False, description="pixels above the pixel threshold, at each photograph's size, as PNG files")
+    page: bool = Field(True, description="predictions.html, with a thumbnail of each photograph")
+    batch_size: int = Field(16, ge=1, description="photographs per forward pass")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    scheduler: str = Field("", description="address of a Dask scheduler, tcp://host:port; empty: this process")
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        resolve_device(value)
+        return value

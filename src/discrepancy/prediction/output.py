@@ -1,0 +1,106 @@
+"""Files that a prediction leaves behind: overlays, raw maps, masks, thumbnails, and the table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from discrepancy.atomic import replacing
+from discrepancy.data.images import ImageSize
+from discrepancy.figures.overlays import binary_picture
+from discrepancy.prediction.results import COLUMNS, Prediction
+
+THUMBNAIL: Final = 240
+"""Longest side of a thumbnail, px."""
+_JPEG_QUALITY: Final = 90
+
+
+@dataclass(frozen=True)
+class PictureWriter:
+    """Writes the pictures of each prediction below a folder, under the photograph's name with a further suffix.
+
+    Attributes:
+        folder: of all pictures.
+        overlays: write `overlays/<name>.jpg`, the outline over the photograph.
+        maps: write `maps/<name>.tiff`, the raw map, float32.
+        masks: write `masks/<name>.png`, 255 above the pixel threshold.
+        thumbnails: write `thumbnails/<name>.jpg`, the photograph made small.
+    """
+
+    folder: Path
+    overlays: bool = True
+    maps: bool = True
+    masks: bool = True
+    thumbnails: bool = False
+
+    def write(self, prediction: Prediction) -> None:
+        """Write the pictures of one photograph, each whole or not at all.
+
+        Raises:
+            InputError: the photograph's file has gone meanwhile.
+            OSError: a picture cannot be written.
+        """
+        if self.overlays or self.thumbnails:
+            self._write_seen(prediction)
+        if self.maps:
+            self._write("maps", prediction, ".tiff", _encoded(".tiff", prediction.map))
+        if self.masks:
+            self._write("masks", prediction, ".png", _encoded(".png", binary_picture(prediction.mask)))
+
+    def _write_seen(self, prediction: Prediction) -> None:
+        """Write the pictures that show the photograph."""
+        photograph = prediction.read()
+        if self.overlays:
+            self._write("overlays", prediction, ".jpg", _jpeg(prediction.drawn_over(photograph)))
+        if self.thumbnails:
+            height, width = thumbnail_size(prediction.size)
+            small = photograph.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
+            self._write("thumbnails", prediction, ".jpg", _jpeg(small))
+
+    def _write(self, kind: str, prediction: Prediction, suffix: str, content: bytes) -> None:
+        target = self.folder / kind / f"{inner_path(prediction.name)}{suffix}"
+        with replacing(target) as path:
+            path.write_bytes(content)
+
+
+def thumbnail_size(size: ImageSize) -> ImageSize:
+    """Return (height, width) of the thumbnail of a photograph of this (height, width), px."""
+    share = min(1.0, THUMBNAIL / max(size))
+    return max(1, round(size[0] * share)), max(1, round(size[1] * share))
+
+
+def inner_path(name: str) -> PurePosixPath:
+    """Return a photograph's name as a path that stays inside a folder."""
+    path = PurePosixPath(name)
+    parts = [part for part in path.parts if part not in (path.anchor, "..", ".")]
+    return PurePosixPath(*parts)
+
+
+def write_table(lines: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write the table of predictions as a CSV file, whole or not at all; text in quotes."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    with replacing(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _encoded(suffix: str, picture: NDArray[Any]) -> bytes:
+    _, data = cv2.imencode(suffix, picture)
+    return np.asarray(data).tobytes()
