@@ -94,7 +94,7 @@ FOD_VARIANTS: Variants = {
     "mixed precision": {"precision": "bf16"},
 }
 START: dict[str, dict[str, object]] = {"fod": {"heads": 4}}
-"""What FOD's variants start from: two heads, the default, came out of the study."""
+"""Parameters that FOD's variants start from: two heads, the default, came out of the study."""
 
 
 def paint(image: NDArray[np.uint8], rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

@@ -35,7 +35,7 @@ EDGES: Final = {"kedro": style.BLUE, "core": style.GREEN, "helpers": style.QUIET
 
 @dataclass(frozen=True)
 class Place:
-    """Where a package stands and what it is for.
+    """The place of a package in the picture, and what it is for.
 
     Attributes:
         row: 0 at the top; a package may import those of lower rows.
@@ -143,7 +143,7 @@ def read_house() -> House:
 
 
 def _follows(arrow: tuple[str, str], others: set[tuple[str, str]]) -> bool:
-    """Whether the others lead from the arrow's start to its end without a step upwards."""
+    """Return whether the others lead from the arrow's start to its end without a step upwards."""
     reached = {arrow[0]}
     while more := {to for one, to in others if one in reached and PLACES[to].row >= PLACES[one].row} - reached:
         reached |= more

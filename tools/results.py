@@ -133,7 +133,7 @@ def defect_table(part: str, method: str = "dfc") -> str:
 
 
 def speed_table() -> str:
-    """What all metrics together cost, beside sorting the same pixels."""
+    """Tabulate what all metrics together cost, beside sorting the same pixels."""
     report = read("metrics_speed")
     rows = [{"scores": name, **values} for name, values in report["results"].items()] if report else []
     names = ["scores", "ratio", "ratio_worst", "extra_mb", "aupro_error"]
@@ -141,7 +141,7 @@ def speed_table() -> str:
 
 
 def study_table(name: str) -> str:
-    """What the variants of a design study reached."""
+    """Tabulate what the variants of a design study reached."""
     report = read(f"design_study_{name}")
     if not report:
         return ""
@@ -150,7 +150,7 @@ def study_table(name: str) -> str:
 
 
 def epoch_table(device: str) -> str:
-    """What an epoch of DFR costs, by the ways to go about it."""
+    """Tabulate what an epoch of DFR costs, by the ways to go about it."""
     report = read(f"dfr_epoch_{device}")
     rows = (
         [{"preset": preset["preset"], **way} for preset in report["presets"] for way in preset["ways"]]
@@ -161,7 +161,7 @@ def epoch_table(device: str) -> str:
 
 
 def step_table() -> str:
-    """What one training step takes, beside a matrix product."""
+    """Tabulate what one training step takes, beside a matrix product."""
     report = read("training_step")
     return (
         markdown_table(pd.DataFrame([{"what": name, "value": value} for name, value in report.items()]))
@@ -171,13 +171,13 @@ def step_table() -> str:
 
 
 def fod_step_table(device: str) -> str:
-    """What a training step of FOD takes, ours and the naive way."""
+    """Tabulate what a training step of FOD takes, ours and the naive way."""
     report = read(f"fod_step_{device}")
     return markdown_table(pd.DataFrame(report["steps"])) if report else ""
 
 
 def memory_table() -> str:
-    """What whole runs need, by the number of images."""
+    """Tabulate what whole runs need, by the number of images."""
     columns = ["pipeline", "images", "anonymous_mib", "mapped_mib", "kib_per_further_image"]
     return markdown_table(pd.DataFrame(read("scale_memory"), columns=columns))
 

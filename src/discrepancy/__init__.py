@@ -2,7 +2,7 @@
 
 Example:
     >>> from discrepancy import load_detector
-    >>> detector = load_detector("data/06_models/demo/cable/dfc/detector/...")  # doctest: +SKIP
+    >>> detector = load_detector("data/06_models/demo/cable/<method>/detector/...")  # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class CarefulConfigLoader(OmegaConfigLoader):
         """Return the file that decides a value, or the option if no file does.
 
         Args:
-            name: of the value; of one in a group with dots, `dfc.epochs`.
+            name: of the value; of one in a group with dots, `<method>.epochs`.
             key: kind of files to search; values that these take from `globals.yml` are searched there.
         """
         if key == "parameters" and OmegaConf.select(OmegaConf.create(self.runtime_params), name) is not None:

@@ -9,7 +9,7 @@ from typing import Any
 _NOISE = (
     "Add type hints to the `predict` method",  # MLflow, of a class of kedro-mlflow's, on import
     "Option '--pipeline' is deprecated",  # Kedro, of the option that people type; both spellings work here
-    "One or more dataset names contain '.'",  # Kedro, of a method's datasets inside a stage: dfc.maps in scoring
+    "One or more dataset names contain '.'",  # Kedro, of a method's datasets inside a stage: <method>.maps
     "ORJSONResponse is deprecated",  # FastAPI, of kedro-viz; its server is a process of its own, see below
     "IProgress not found",  # tqdm, in a notebook without widgets
 )

@@ -17,7 +17,7 @@ def load_detector(place: Path | str, *, weights: str | None = None, device: str 
 
     Args:
         place: a folder with `card.json`; a folder of versions, of which the newest is taken; or an address of MLflow,
-            such as `models:/dfc-demo-cable@champion` or `runs:/<run>/detector`.
+            such as `models:/<method>-demo-cable@champion` or `runs:/<run>/detector`.
         weights: location of the frozen network's weights; by default that of the training.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
 
@@ -27,7 +27,7 @@ def load_detector(place: Path | str, *, weights: str | None = None, device: str 
 
     Example:
         >>> from discrepancy import load_detector
-        >>> detector = load_detector("data/06_models/demo/cable/dfc/detector")  # doctest: +SKIP
+        >>> detector = load_detector("data/06_models/demo/cable/<method>/detector")  # doctest: +SKIP
         >>> detector.predict("photos").to_pandas()  # doctest: +SKIP
     """
     inside = None

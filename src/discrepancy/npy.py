@@ -20,7 +20,7 @@ class Checksum(Protocol):
 class NpyWriter:
     """A new `.npy` file of known shape, to which the rows of an array are appended.
 
-    Plain writes and no memory map: what a process has written through a map counts as its memory, and a full disk is
+    Plain writes and no memory map. What a process has written through a map counts as its memory, and a full disk is
     then no error but a signal that ends it.
 
     Args:

@@ -38,7 +38,7 @@ class Context(KedroContext):
             raise ParameterValidationError("\n".join(lines)) from error
 
     def _origin(self, line: str) -> str:
-        """Return ` (conf/local/parameters.yml)`, of a line such as `- Parameter 'dfc': ...: 'epochs': ...`."""
+        """Return ` (conf/local/parameters.yml)`, of a line such as `- Parameter '<method>': ...: 'epochs': ...`."""
         names = re.findall(r"'(\w+)'", re.sub(r"Failed to instantiate .*?: ", "", line))
         loader: Any = self.config_loader
         return f" ({loader.origin('.'.join(names[:2]))})" if names else ""

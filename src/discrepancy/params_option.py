@@ -98,7 +98,7 @@ def _as_value(name: str, text: str, option: str) -> Any:
 
 
 def _refuse_two_kinds(name: str, given: Any, option: str) -> None:
-    """Refuse `dfc=5,dfc.epochs=3`: a group, or a value, but not both."""
+    """Refuse `group=5,group.epochs=3`: a group, or a value, but not both."""
     *groups, _ = name.split(".")
     for depth, group in enumerate(groups, start=1):
         given = given.get(group) if isinstance(given, dict) else None

@@ -1,4 +1,4 @@
-"""Whether a run can write where it is going to, asked before any work that would be lost."""
+"""Checks that a run can write where it is going to, made before any work that would be lost."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def check_database(path: Path) -> None:
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder itself, or else the first of those around it that exists."""
+    """Return the folder itself, or else the first of those around it that exists."""
     for place in (folder, *folder.parents):
         if place.is_dir():
             return place

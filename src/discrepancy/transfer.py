@@ -68,10 +68,10 @@ def download(
     room: Callable[[int], None] = lambda size: None,
     pause: float = PAUSE,
 ) -> str:
-    """Download a file. Only one process at a time may do so, see `atomic.alone`.
+    """Download a file. Only one process at a time may do so, see `locks.file_lock`.
 
     What has come lies in `part_of(target)` until the end, even if the process is killed. A server is asked for the
-    rest of it only if it once said which version of the file it sent (`ETag`, `Last-Modified`): if that has changed,
+    rest of it only if it once said which version of the file it sent (`ETag`, `Last-Modified`). If that has changed,
     or the server cannot send pieces, all is fetched again.
 
     Args:
@@ -122,7 +122,7 @@ class _Part:
     path: Path
     url: str
     connected: bool = False
-    """Whether this process has reached the server: if not, waiting is no use."""
+    """True once this process has reached the server: before that, waiting is no use."""
 
     @property
     def size(self) -> int:

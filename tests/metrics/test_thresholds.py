@@ -126,15 +126,15 @@ def test_pixels_of_one_image_count_once():
 def test_describe_says_how_uncertain():
     few = threshold_at_fpr([0.1, 0.2, 0.3])
     assert few.describe() == (
-        "threshold 0.3 from 3 held-out good images, 0 above it; target false-positive rate 1 %, true rate 0.84 % to "
-        "71 % (95 % confidence): too few, a rate of 1 % needs at least 100 good images."
+        "threshold 0.3 from 3 held-out good images, 0 above it. Target false-positive rate 1 %, true rate 0.84 % to "
+        "71 % (95 % confidence). Too few: a rate of 1 % needs at least 100 good images."
     )
     many = threshold_at_fpr(np.arange(1000))
-    assert "too few" not in many.describe() and "10 above it" in many.describe()
-    assert "too few" not in threshold_at_fpr(np.arange(100)).describe()
+    assert "Too few" not in many.describe() and "10 above it" in many.describe()
+    assert "Too few" not in threshold_at_fpr(np.arange(100)).describe()
     pixels = threshold_at_fpr(np.zeros((1, 4, 4))).describe()
     assert "16 pixels of 1 held-out good image," in pixels and "alike" in pixels
-    assert "target false-positive rate 0 %, true rate 1.3 % to 84 %" in threshold_at_fpr([1.0, 2.0], fpr=0).describe()
+    assert "Target false-positive rate 0 %, true rate 1.3 % to 84 %" in threshold_at_fpr([1.0, 2.0], fpr=0).describe()
 
 
 def test_is_frozen_and_plain():

@@ -170,7 +170,7 @@ def planned_features(
     images: NDArray[np.uint8],
     device: torch.device,
 ) -> LazyFeatures:
-    """What the cache keeps of the images, not computed yet."""
+    """Return what the cache keeps of the images, not computed yet."""
     reduction = kind.reduction(backbone, parameters, (images.shape[2], images.shape[3]))
     digests = [str(index) for index in range(len(images))]
     return lazy_features(backbone, images, digests, reduction=reduction, device=device)

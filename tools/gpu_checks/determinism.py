@@ -69,7 +69,7 @@ def compared(options: Options) -> list[dict[str, Any]]:
 
 
 def _weights(case: Case) -> list[Tensor]:
-    """What two epochs from the start come to."""
+    """Return the weights, on the CPU, after two epochs from the start."""
     case.restart()
     case.fit(replace(case.parameters.training, epochs=2, batch_size=min(case.parameters.batch_size, 4)))
     return [value.detach().cpu().clone() for value in case.module.state_dict().values()]

@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 @dataclass
 class Trained:
-    """What some training steps left, on the CPU: the first loss, its gradients, all weights."""
+    """Outcome of some training steps, on the CPU: the first loss, its gradients, all weights."""
 
     loss: float
     gradients: list[Tensor]
@@ -98,7 +98,7 @@ def _first_step(case: Case, optimiser: torch.optim.Optimizer, autocast: bool) ->
 
 
 def deviations(one: Trained, other: Trained, start: list[Tensor]) -> dict[str, float]:
-    """How far one training is from the other: the loss, the gradients, and the way that the weights went."""
+    """Return how far one training is from the other: the loss, the gradients, and the way that the weights went."""
     return {
         "loss": abs(one.loss - other.loss) / abs(other.loss),
         "gradients": _norm(_minus(one.gradients, other.gradients)) / _norm(other.gradients),

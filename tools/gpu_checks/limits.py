@@ -21,7 +21,7 @@ LEFT = 64 * 2**20
 
 
 def devices(options: Options, found: dict[str, Any]) -> None:
-    """What each name of a device comes to."""
+    """Record what each name of a device comes to."""
     del options
     names = ("auto", "cpu", "cuda", "cuda:0", "cuda:7", "cuda:x", "gpu")
     found["resolve_device"] = {name: outcome(lambda name=name: str(resolve_device(name))) for name in names}
@@ -34,7 +34,7 @@ def devices(options: Options, found: dict[str, Any]) -> None:
 
 
 def memory(options: Options, found: dict[str, Any]) -> None:
-    """What training and scoring do when the device's memory is too small, by little and by much."""
+    """Record what training and scoring do when the device's memory is too small, by little and by much."""
     if options.device.type != "cuda":
         found["skipped"] = "the memory of a GPU can be limited"
         return
@@ -98,7 +98,7 @@ def limited(action: Callable[[], object], limit: float, device: torch.device) ->
 
 
 def outcome(action: Callable[[], object]) -> str:
-    """What an action returns, or the type and the words of what it raises."""
+    """Return what an action returns, or the type and the words of what it raises."""
     try:
         return str(action())
     except Exception as error:  # whatever it is, it is what a user would see

@@ -100,7 +100,7 @@ def peak(device: torch.device) -> dict[str, float | None]:
 
 
 def profiled(call: Callable[[], object], device: torch.device, *, calls: int = 3) -> dict[str, Any]:
-    """What one call does on a GPU and on the host: milliseconds in kernels, their number, and the costliest of both."""
+    """Profile a call on a GPU and on the host: milliseconds in kernels, their number, and the costliest of both."""
     from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 

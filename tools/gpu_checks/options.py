@@ -12,7 +12,7 @@ from discrepancy.devices import Precision
 
 @dataclass(frozen=True)
 class Options:
-    """How large and where.
+    """Sizes and places.
 
     Attributes:
         device: where to measure.

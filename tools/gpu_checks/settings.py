@@ -13,7 +13,7 @@ from discrepancy.methods.registry import METHODS
 
 NAMES = ("dfc", "dfr", "fod")
 FIXED: dict[str, dict[str, Any]] = {"dfr": {"latent_dim": 32}}
-"""What is not to be chosen from features, whose rounding differs between devices."""
+"""Values that are not to be chosen from features, whose rounding differs between devices."""
 
 PAPER = Path(__file__).parents[2] / "conf/paper"
 

@@ -134,7 +134,7 @@ def _scorer(case: Case, size: int) -> Callable[[], None]:
 
 
 def profile(options: Options, found: dict[str, Any]) -> None:
-    """What the device does in a step. After everything that is timed: a profiler slows launches until the end."""
+    """Record what the device does in a step; after all that is timed, as a profiler slows launches until the end."""
     if options.device.type != "cuda":
         found["skipped"] = "kernels are those of a GPU"
         return

@@ -133,7 +133,7 @@ def variant_rows(report: Report) -> Rows:
 
 
 def determinism_rows(report: Report) -> Rows:
-    """Whether two trainings from one start are equal."""
+    """Return for each method whether two trainings from one start are equal."""
     found = report["sections"].get("determinism", {}).get("result", {})
     strict = {_named(line): line for line in found.get("deterministic_algorithms", {}).get("lines", [])}
     return [

@@ -64,7 +64,7 @@ class Options:
 
 
 def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]) -> bool:
-    """Plan, run what is missing, and write tables and page; whether every trial is done.
+    """Plan, run what is missing, and write tables and page; return whether every trial is done.
 
     Args:
         project: the project's folder.

@@ -46,10 +46,10 @@ def compare(results: pd.DataFrame, metrics: Iterable[str] = COMPARED) -> pd.Data
         metrics: higher is better in all of them.
 
     Returns:
-        one row per data set, metric and pair: `dataset`, `metric`, `method`, `other`, `categories` (those that both
-        and all other methods have finished), `mean_difference` (method less other), `wins` and `losses` (categories
-        where method is higher, or lower), `p` (two-sided; 1 where all are equal), `p_holm` (after Holm's correction
-        for the pairs of that metric), and `note`: what this says, in words.
+        one row per data set, metric and pair (`method`, `other`), with the columns `PAIRS`. `categories` counts those
+        that all methods have finished. `mean_difference` is method less other; `wins` and `losses` count categories
+        where method is higher, or lower. `p` is two-sided, 1 where all are equal; `p_holm` is after Holm's correction
+        for the pairs of that metric. `note` says in words what this means.
     """
     rows: list[dict[str, Any]] = []
     for dataset, metric, means in _category_means(results, metrics):
@@ -68,17 +68,17 @@ def compare(results: pd.DataFrame, metrics: Iterable[str] = COMPARED) -> pd.Data
 def rank_methods(results: pd.DataFrame, metrics: Iterable[str] = COMPARED) -> pd.DataFrame:
     """Rank the methods on every category, and test by Friedman whether they differ at all.
 
-    Two mean ranks differ at the level of 0.05 if they are further apart than Nemenyi's critical difference
-    (Demsar: Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7, 2006, section 3.2.2).
+    Two mean ranks differ at the level of 0.05 if they are further apart than Nemenyi's critical difference. Source:
+    Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7, 2006, section 3.2.2.
 
     Args:
         results: as for `tables.summarise`.
         metrics: higher is better in all of them.
 
     Returns:
-        one row per data set, metric and method, best first: `dataset`, `metric`, `method`, `mean_rank` (1 is best),
-        `categories`, `friedman_p` and `critical_difference` (NaN below three methods, or below the six categories
-        from which a single pair's signed-rank test can reach the level), and `note`.
+        one row per data set, metric and method, best first, with the columns `RANKS`. A `mean_rank` of 1 is best.
+        `friedman_p` and `critical_difference` are NaN below three methods, or below the six categories from which a
+        single pair's signed-rank test can reach the level.
     """
     rows: list[dict[str, Any]] = []
     for dataset, metric, means in _category_means(results, metrics):

@@ -1,4 +1,4 @@
-"""Which categories of a data set are textures and which are objects; means are taken over either, and over all."""
+"""Textures and objects among the categories of a data set; means are taken over either, and over all."""
 
 from __future__ import annotations
 

@@ -26,9 +26,10 @@ _registry = threading.Lock()
 
 
 def launch(spec: TrialSpec, environment: Mapping[str, str] | None = None) -> Result:
-    """Run a trial in a process of its own; its result, which lies on disk too. Never raises for a trial that fails.
+    """Run a trial in a process of its own; return its result, which lies on disk too.
 
-    Where another process, perhaps on another machine, is at this trial, this one waits and takes its result.
+    A trial that fails raises nothing: its result says so. Where another process, perhaps on another machine, is at this
+    trial, this one waits and takes its result.
 
     Args:
         spec: of the trial.
@@ -53,7 +54,7 @@ def launch(spec: TrialSpec, environment: Mapping[str, str] | None = None) -> Res
 
 
 def lost(spec: TrialSpec, reason: str) -> Result:
-    """The result of a trial that left none; kept on disk, if that can be written."""
+    """Return the result of a trial that left none; it is kept on disk, if that can be written."""
     result = spec.result("failed", reason=reason)
     with suppress(OSError):
         TrialStore(Path(spec.project) / spec.store).write(spec.folder, result)
@@ -61,7 +62,7 @@ def lost(spec: TrialSpec, reason: str) -> Result:
 
 
 def stop(root: str) -> int:
-    """Kill the trials of a benchmark that this process has started, by its folder; how many there were."""
+    """Kill the trials that this process has started in the benchmark's folder `root`; return how many there were."""
     with _registry:
         mine = {folder: process for folder, process in _running.items() if folder.is_relative_to(root)}
         _stopped.update(mine)
@@ -71,7 +72,7 @@ def stop(root: str) -> int:
 
 
 def _run(spec: TrialSpec, folder: Path, environment: Mapping[str, str]) -> int:
-    """Run the process to its end; its exit code."""
+    """Run the process to its end; return its exit code."""
     variables = {**os.environ, **dict.fromkeys(_THREADS, str(spec.threads)), **environment}
     command = [sys.executable, "-m", "discrepancy.benchmark.trial", str(os.getpid())]
     with (folder / LOG).open("w", encoding="utf-8") as log:

@@ -18,7 +18,7 @@ _VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them; none where there are none."""
+    """Return the GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them; empty without any."""
     import torch
 
     if not torch.cuda.is_available():
@@ -28,12 +28,15 @@ def visible_gpus() -> list[str]:
 
 
 def default_workers(gpus: Sequence[str], processes: int = 1) -> int:
-    """One trial at a time for each GPU, or for as many as share one training; without any one, which uses all cores."""
+    """Return how many trials run at a time: one for every `processes` GPUs, which share one training.
+
+    Without a GPU it is one trial, which uses all cores.
+    """
     return max(1, len(gpus) // processes)
 
 
 def default_threads(workers: int) -> int:
-    """The cores of this machine, shared among the trials that run at a time."""
+    """Return the threads of a trial: the cores of this machine, shared among the trials that run at a time."""
     return max(1, usable_cores() // workers)
 
 
@@ -49,7 +52,7 @@ def places_of(workers: int, gpus: Sequence[str]) -> list[dict[str, str]]:
 def run_locally(
     specs: Sequence[TrialSpec], *, workers: int, gpus: Sequence[str] = ()
 ) -> Iterator[tuple[TrialSpec, Result]]:
-    """Run trials, `workers` at a time; gives each spec with its result as it ends.
+    """Run trials, `workers` at a time; yield each spec with its result as it ends.
 
     Where the caller stops early, those that run are stopped and those that wait never begin.
     """

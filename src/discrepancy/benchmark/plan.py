@@ -120,7 +120,7 @@ def _estimate(waiting: Iterable[Trial], store: TrialStore) -> float | None:
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min` or `3.5 h`."""
+    """Return a duration in words: `45 s`, `12 min` or `3.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -129,7 +129,7 @@ def duration(seconds: float) -> str:
 def make_trials(
     seeds: Mapping[str, Sequence[int]], dataset: str, categories: Sequence[str], data_root: Path
 ) -> list[Trial]:
-    """All combinations, the methods of a category one after the other, so that a table fills line by line.
+    """Return all combinations, the methods of a category one after the other, so that a table fills line by line.
 
     Args:
         seeds: of splits and training, by method; equally many of each.

@@ -26,12 +26,17 @@ def published_numbers() -> pd.DataFrame:
     """Return all published numbers that we know of, with their sources.
 
     Returns:
-        columns `dataset`, `category` (`all`: the mean that the source states), `method`, `metric` (as we call it),
-        `variant` (of the method, and whether the paper or others say so), `backbone` (the frozen network behind the
-        number, as timm and torchvision call it), `compared` (bool: the one variant of a
-        method and metric that ours is set against: the paper's best where it states the metric, else an independent
-        run of the authors' program), `value` and `source`. They are not strictly comparable: these PRO areas are
-        sums over 5,000 thresholds, and FOD's numbers are of the best epoch on the test images.
+        one row per number, with the columns
+
+        - `dataset`, `category` (`all`: the mean that the source states), `method` and `metric` (as we call it);
+        - `variant`: of the method, and whether the paper or others say so;
+        - `backbone`: the frozen network behind the number, as timm and torchvision call it;
+        - `compared`: bool, True for the one variant of a method and metric that ours is set against. It is the paper's
+          best where the paper states the metric, else an independent run of the authors' program;
+        - `value` and `source`.
+
+        They are not strictly comparable: these PRO areas are sums over 5,000 thresholds, and some numbers are of the
+        best epoch on the test images.
     """
     with files("discrepancy.benchmark").joinpath("published.csv").open(encoding="utf-8") as file:
         table = pd.read_csv(file, dtype={"category": str}, keep_default_na=False)

@@ -26,9 +26,9 @@ _TRIAL: Final = ("dataset", "category", "method", "seed")
 _INDEX: Final = (*_TRIAL, "state", "reason")
 
 Result = dict[str, Any]
-"""`dataset`, `category`, `method`, `seed`, `state` (`done` or `failed`), `reason` (of a failure), `fingerprint`,
-`seconds` (wall time), `metrics` (by name; None where not defined), `gallery` (its path below the benchmark's folder;
-None where there is none), `run_id` (MLflow's), `version` (Kedro's)."""
+"""A trial's `dataset`, `category`, `method`, `seed` and `fingerprint`, its `state` (`done` or `failed`), `reason` (of a
+failure) and `seconds` (wall time). One that is done also has `metrics` (by name; None where not defined), `gallery`
+(its path below the benchmark's folder; None where there is none), `run_id` (MLflow's) and `version` (Kedro's)."""
 
 
 _Name = Annotated[str, Field(min_length=1, pattern=r"^[^/\\]+$")]  # of one folder
@@ -85,7 +85,7 @@ class TrialStore:
         self.root = root
 
     def work(self, folder: str) -> Path:
-        """Where a trial's run writes, in place of the project's `data`."""
+        """Return the folder that a trial's run writes into, in place of the project's `data`."""
         return self.root / folder / WORK
 
     def card(self) -> dict[str, Any]:
@@ -111,7 +111,10 @@ class TrialStore:
         _replace(self.root / CARD, {**self.card(), **values})
 
     def read(self, folder: str) -> Result | None:
-        """A trial's result; None if there is none, or (with a warning) a damaged one: the trial then runs again."""
+        """Return a trial's result; None if there is none, or a damaged one.
+
+        Of a damaged one a warning is logged; the trial runs again.
+        """
         path = self.root / folder / RESULT
         if not path.exists():
             return None
@@ -131,13 +134,13 @@ class TrialStore:
         _replace(self.root / folder / RESULT, result)
 
     def results(self) -> Iterator[Result]:
-        """Every result that is there, sorted by place."""
+        """Yield every result that is there, sorted by place."""
         for path in sorted(self.root.glob(f"*/*/*/*/{RESULT}")):
             if (result := self.read(path.parent.relative_to(self.root).as_posix())) is not None:
                 yield result
 
     def galleries(self) -> dict[tuple[str, str, str], Path]:
-        """The gallery of each (method, data set, category), PNG files: that of the lowest seed which has one."""
+        """Return the gallery (PNG file) of each (method, data set, category): that of the lowest seed which has one."""
         found: dict[tuple[str, str, str], Path] = {}
         for path in sorted(self.root.glob(f"*/*/*/*/{RESULT}"), key=_seed):
             folder = path.parent.relative_to(self.root).as_posix()
@@ -149,7 +152,7 @@ class TrialStore:
         return found
 
     def table(self) -> pd.DataFrame:
-        """One row per trial: `dataset`, `category`, `method`, `seed`, `state`, `reason`, `seconds`, its metrics.
+        """Return one row per trial: `dataset`, `category`, `method`, `seed`, `state`, `reason`, `seconds`, its metrics.
 
         Trials that the benchmark's card names and that have no result are `missing`.
         """

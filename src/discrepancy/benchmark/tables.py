@@ -42,21 +42,24 @@ Published = dict[tuple[str, str, str, str], float]
 def summarise(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     """Return one row per dataset, category and method, and means over textures, objects and all categories.
 
-    A mean is over the categories that every method of the data set has finished with at least one seed (a method
-    that has finished none is not compared), so that all methods' means are over the same ones.
+    A mean is over the categories that every method of the data set has finished with at least one seed, so that all
+    methods' means are over the same ones. A method that has finished none is not compared.
 
     Args:
-        results: one row per trial: `dataset`, `category`, `method`, `seed`, `state` (`done`, `failed`, `missing`), and
-            any of `METRICS` and `COSTS`, NaN where not defined.
+        results: one row per trial, in any order: `dataset`, `category`, `method`, `seed`, `state` (`done`, `failed`,
+            `missing`), and any of `METRICS` and `COSTS`, NaN where not defined.
         published: as `published_numbers` gives them.
 
     Returns:
-        columns `dataset`, `category` (or `textures`, `objects`, `all`), `method`, `level` (`category` or `mean`),
-        `categories` and `categories_of` (how many the row is over, and of how many), `seeds_done`, `seeds_failed` and
-        `seeds_missing` (of a mean: done in all of its categories, failed or missing in one); for each metric and cost
-        its mean and, as `<name>_std`, its standard deviation over the seeds (n - 1; NaN for a single seed); of a mean
-        the deviation is that of the seeds' means. `<name>_published` and `<name>_difference` (ours less theirs) for
-        the metrics of `published.compared_with`. The order of the results does not matter.
+        a table with the columns
+
+        - `dataset`, `category` (or `textures`, `objects`, `all`), `method` and `level` (`category` or `mean`);
+        - `categories` and `categories_of`: how many the row is over, and of how many;
+        - `seeds_done`, `seeds_failed` and `seeds_missing`; of a mean: done in all of its categories, failed or missing
+          in one;
+        - for each metric and cost its mean and, as `<name>_std`, its standard deviation over the seeds (n - 1; NaN for
+          a single seed). Of a mean the deviation is that of the seeds' means;
+        - `<name>_published` and `<name>_difference` (ours less theirs) for the metrics of `published.compared_with`.
 
     Raises:
         ValueError: a column or a state that is not expected, or a trial that is there twice.

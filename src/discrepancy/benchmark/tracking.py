@@ -49,7 +49,10 @@ class ParentRun:
             return False
 
     def sweep(self) -> int:
-        """End the runs of trials that were killed: nobody else would, and MLflow would show them running for ever."""
+        """End the runs of trials that were killed; return how many there were.
+
+        Nobody else would end them, and MLflow would show them running for ever.
+        """
         where = f"tags.`mlflow.parentRunId` = '{self.run_id}' and attributes.status = '{_RUNNING}'"
         stale = self._client.search_runs([self._experiment], where, max_results=1000)
         for run in stale:
@@ -57,7 +60,7 @@ class ParentRun:
         return len(stale)
 
     def log(self, results: pd.DataFrame, tables: Mapping[str, pd.DataFrame], folders: Mapping[str, Path]) -> None:
-        """Metrics per category, tables and files, in place of those of an earlier start.
+        """Log metrics per category, tables and files, in place of those of an earlier start.
 
         Args:
             results: one row per trial.
@@ -81,7 +84,7 @@ class ParentRun:
 
 
 def headline(results: pd.DataFrame) -> dict[str, float]:
-    """`image_auroc/<category>` and its like, means over seeds; `.../<category>/<method>` with several methods.
+    """Return means over seeds: `image_auroc/<category>` and its like, `.../<category>/<method>` with several methods.
 
     So MLflow's compare view draws one line per benchmark through its categories.
     """
@@ -103,7 +106,7 @@ def _split(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def connect(project: Path, env: str | None) -> tuple[Any, str]:
-    """MLflow's client and the experiment's id, as kedro-mlflow sets them up for every run of the project.
+    """Return MLflow's client and the experiment's id, as kedro-mlflow sets them up for every run of the project.
 
     Makes the database if it is not there: several processes that did so at once would get in each other's way.
     """

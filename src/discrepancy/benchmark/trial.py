@@ -1,6 +1,6 @@
 """One trial in a process of its own: `python -m discrepancy.benchmark.trial` reads a task from its standard input.
 
-A process per trial: its peak memory is its own, a crash takes nothing else along, and a trial gives the same numbers
+A process per trial: its peak memory is its own, and a crash takes nothing else along. A trial gives the same numbers
 whether it is run alone, beside others or on another machine.
 """
 
@@ -58,22 +58,25 @@ class TrialSpec:
     keep_arrays: bool = False
 
     def result(self, state: str, *, reason: str = "", seconds: float = 0.0, **more: Any) -> Result:
-        """The result of this trial."""
+        """Return the result of this trial: what identifies it, and what is given here."""
         index = {name: getattr(self, name) for name in ("dataset", "category", "method", "seed", "fingerprint")}
         return {**index, "state": state, "reason": reason, "seconds": seconds, **more}
 
     def to_json(self) -> str:
-        """As text, for `from_json`."""
+        """Return the spec as text, for `from_json`."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> TrialSpec:
-        """The spec that `to_json` wrote."""
+        """Return the spec that `to_json` wrote."""
         return cls(**json.loads(text))
 
 
 def run(spec: TrialSpec) -> Result:
-    """Run the trial in this process and keep its result."""
+    """Run the trial in this process; keep its result and return it.
+
+    Any error of the trial is raised again, once the result says that it failed.
+    """
     import torch
 
     torch.set_num_threads(spec.threads)
@@ -120,7 +123,7 @@ def _session(spec: TrialSpec, store: TrialStore) -> dict[str, Any]:
 
 
 def _gallery(catalog: Any, method: str, store: TrialStore) -> str | None:
-    """Where the run's gallery lies, below the benchmark's folder; None where there is none."""
+    """Return the path of the run's gallery, below the benchmark's folder; None where there is none."""
     dataset = catalog.get(f"{method}.gallery_figure")
     if dataset is None or not dataset.exists():
         return None

@@ -51,10 +51,10 @@ class DataReport:
     """Contents of a category's folder. Paths are POSIX, relative to the data root.
 
     Attributes:
-        files: one row per image: `image`, `mask`, `split`, `label`, `defect` as in the sample table; `width`,
-            `height`, `mode`, `kilobytes`, `sha256`, `mean`, `deviation`, `dark`, `bright` (`image_stats.ImageStats`),
-            missing where it cannot be read; `mask_width`, `mask_height`, `mask_coverage`, `mask_kept` (see
-            `image_stats.MaskStats`), missing without a mask.
+        files: one row per image: `image`, `mask`, `split`, `label`, `defect` as in the sample table. `width`,
+            `height`, `mode`, `kilobytes`, `sha256`, `mean`, `deviation`, `dark`, `bright` (`image_stats.ImageStats`)
+            are missing where it cannot be read. `mask_width`, `mask_height`, `mask_coverage`, `mask_kept`
+            (`image_stats.MaskStats`) are missing without a mask.
         problems: `severity` (`error`, `warning`, `note`), `file`, `problem`, `detail`; errors first.
         left_out: `file` (or a whole folder), `reason`: all that is not an image or a mask of the table.
         resize_crop: geometry of the network's input.

@@ -38,7 +38,7 @@ class Depth(NamedTuple):
         highest, lost = 2**self.used - 1, 2 ** (self.bits - self.used)
         return (
             f"no value of the {self.images} photographs of 16 bits is above {highest}, as of a camera of {self.used} "
-            f"bits; with white at {2**self.bits - 1} they are shown {lost} times too dark, in few grey levels: "
+            f"bits. With white at {2**self.bits - 1} they are shown {lost} times too dark, in few grey levels: "
             f"expected bit_depth={self.used}, or bit_depth={self.bits} if they are meant to be so dark"
         )
 

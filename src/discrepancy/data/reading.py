@@ -125,8 +125,9 @@ def read_photograph(path: Path, data: bytes | None = None, *, bits: int | None =
     - Of a file with several pages or frames, the first is read.
 
     Raises:
-        InputError: the file is missing, damaged, truncated, not an image, or of more than `MAX_PIXELS` pixels; values
-            use more than `bits` bits; pixels have no defined white (32-bit integers, floating point) or are in LAB.
+        InputError: the file is missing, damaged, truncated, not an image, or of more than `MAX_PIXELS` pixels. Or
+            values use more than `bits` bits, or pixels have no defined white (32-bit integers, floating point) or are
+            in LAB.
     """
     data = read_bytes(path) if data is None else data
     deep = read_deep(data)
@@ -270,7 +271,7 @@ def _scaled(path: Path, values: NDArray[np.uint16], deep: DeepImage, bits: int |
         if bits is not None:
             raise InputError(
                 f"{path} holds values up to {highest}: expected at most {2**used - 1}, those of {used} bits, which the "
-                "photographs of this part are taken for; bit_depth sets how many bits they all use."
+                "photographs of this part are taken for. The parameter bit_depth sets how many bits they all use."
             )
         used = deep.stored  # PNG shifts the significant bits up to fill all bits
     picture = to_bytes(colours, used, inverted=deep.inverted)

@@ -36,8 +36,8 @@ def check_samples(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return a sample table with its columns in order and of their types; rows stay as they are.
 
     Raises:
-        InputError: a column is missing, there once more, or holds something that it cannot hold; a path leads out of
-            the data root; an image is there twice; splits are not one after the other, or one is empty.
+        InputError: a column is missing, there once more, or holds something that it cannot hold. Or a path leads out
+            of the data root, an image is there twice, splits are not one after the other, or one is empty.
     """
     if absent := [column for column in SAMPLE_COLUMNS if column not in table.columns]:
         raise InputError(f"{name}: no column {', '.join(absent)}; expected {', '.join(SAMPLE_COLUMNS)}")

@@ -71,13 +71,13 @@ def sample_table(scan: FolderScan, *, root: Path, workers: int | None = None) ->
     """Return the sample table of the images in `scan`, sorted by image path.
 
     Columns: `image`, `mask` (POSIX paths relative to `root`; mask empty for good images), `split` (`train`,
-    `validation`, `test`), `label` (0 good, 1 anomalous), `defect`, `width`, `height` (pixels, upright), `sha256` (of
-    the image file). Each file is read once, in `workers` threads (default: one per usable core). Ignored files are
-    logged as one warning.
+    `validation`, `test`), `label` (0 good, 1 anomalous), `defect`. Further columns: `width`, `height` (pixels,
+    upright), `sha256` (of the image file). Each file is read once, in `workers` threads (default: one per usable
+    core). Ignored files are logged as one warning.
 
     Raises:
-        InputError: the scan met faults; an image or mask cannot be read; a mask is of another size than its image; or
-            the same image (byte for byte) is in `test` and in another split. The message names the files.
+        InputError: the scan met faults, an image or mask cannot be read, or a mask is of another size than its image.
+            Or the same image (byte for byte) is in `test` and in another split. The message names the files.
     """
     for folder, how in scan.notes.items():
         logger.info("%s %s", shown(folder, root), how)

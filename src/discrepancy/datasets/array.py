@@ -149,7 +149,7 @@ class ArrayDataset(AbstractDataset[np.ndarray | LazyArray, np.ndarray]):
         return not self.stale and self._filepath.is_file()
 
     def preview(self) -> JSONPreview:
-        """Shape, type and range, for kedro-viz."""
+        """Return shape, data type and the range of the first row, for kedro-viz."""
         array = map_npy(self._filepath)
         facts: dict[str, Any] = {"shape": list(array.shape), "dtype": str(array.dtype)}
         if array.size:

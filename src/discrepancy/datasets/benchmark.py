@@ -44,7 +44,7 @@ class BenchmarkDataset(AbstractDataset[NoReturn, BenchmarkResults]):
         return BenchmarkResults(self.path.name, results, store.galleries())
 
     def save(self, data: NoReturn) -> None:
-        """Not possible."""
+        """Refuse: results are written by the trials."""
         raise DatasetError("Results are written by the trials")
 
     def _exists(self) -> bool:
@@ -67,7 +67,7 @@ class PageDataset(AbstractDataset[PageFiles, Path]):
         self.metadata = metadata
 
     def load(self) -> Path:
-        """Where the page lies."""
+        """Return the path of the page."""
         return self._path / "index.html"
 
     def save(self, data: PageFiles) -> None:

@@ -93,7 +93,7 @@ class CardDataset(FileDataset[Card, Card]):
 
 
 class CheckpointDataset(AbstractDataset[NoReturn, Path]):
-    """Where a training run keeps its state. Loads as a path.
+    """The state of a training run, replaced while it goes on. Loads as a path.
 
     Args:
         filepath: the file.
@@ -112,7 +112,7 @@ class CheckpointDataset(AbstractDataset[NoReturn, Path]):
         return self._filepath
 
     def save(self, data: NoReturn) -> None:
-        """Not possible."""
+        """Refuse: checkpoints are written by the training loop."""
         raise DatasetError("Checkpoints are written by the training loop")
 
     def finish(self) -> None:

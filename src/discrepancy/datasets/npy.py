@@ -64,7 +64,7 @@ def _pieces(data: np.ndarray | LazyArray) -> Generator[np.ndarray]:
 
 @contextmanager
 def _refusals(path: Path) -> Iterator[None]:
-    """Says in one line what the system refuses; errors of whoever computes the pieces are not touched."""
+    """Say in one line what the system refuses; errors of whoever computes the pieces are not touched."""
     try:
         yield
     except OSError as error:

@@ -75,7 +75,7 @@ class OwnDataset(AbstractVersionedDataset[In, Out], Generic[In, Out]):
 
     @property
     def address(self) -> str:
-        """Where what `load` reads lies: a path, or the address of a store."""
+        """Path of what `load` reads, or its address in a store."""
         return self._files.address(self._get_load_path())
 
     def save(self, data: In) -> None:

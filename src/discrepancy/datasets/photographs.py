@@ -31,7 +31,7 @@ class PhotographsDataset(AbstractDataset[NoReturn, Photographs]):
         return open_photographs(self._dataset, self._category, self._path)
 
     def save(self, data: NoReturn) -> None:
-        """Not possible."""
+        """Refuse: photographs are read only."""
         raise DatasetError("Photographs are read only")
 
     def _exists(self) -> bool:

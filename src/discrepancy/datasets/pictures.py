@@ -51,8 +51,8 @@ class PicturesDataset(OwnDataset[Iterable[NamedPicture], dict[str, str]]):
         """Write pictures while they are drawn; few are in memory at a time.
 
         Args:
-            data: file names, relative to the folder, each with what it holds: names ending in `.png` a picture, uint8
-                [H, W] grey or [H, W, 3] RGB; names ending in `.tiff` a map, float32 [H, W].
+            data: file names, relative to the folder, each with what it holds. Names ending in `.png` hold a picture,
+                uint8 [H, W] grey or [H, W, 3] RGB; names ending in `.tiff` a map, float32 [H, W].
             path: the folder, which is made.
         """
         path.mkdir()
@@ -73,7 +73,7 @@ def _write_all(pictures: Iterable[NamedPicture], folder: Path) -> None:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Where a picture is written; names that are longer than the file system allows are shortened."""
+    """Return the path of a picture; names that are longer than the file system allows are shortened."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or path.suffix not in SUFFIXES:
         kinds = " or ".join(SUFFIXES)
@@ -83,7 +83,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def shortened(name: str, most: int) -> str:
-    """A file name of at most so many bytes: its two ends, and between them a digest of all of it.
+    """Return a file name of at most `most` bytes: its two ends, and between them a digest of all of it.
 
     The end keeps what tells one picture of an image from another (`_outline.png`). No character is torn apart.
     """

@@ -1,4 +1,4 @@
-"""What the predict pipeline works with: a trained detector, and the folder of its results."""
+"""Datasets of the predict pipeline: a trained detector, and the folder of its results."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class PredictionsDataset(AbstractDataset[NoReturn, PredictionStore]):
         return PredictionStore(self._path)
 
     def save(self, data: NoReturn) -> None:
-        """Not possible."""
+        """Refuse: predictions are kept by the step that makes them."""
         raise DatasetError("Predictions are kept by the step that makes them")
 
     def _exists(self) -> bool:

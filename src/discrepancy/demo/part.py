@@ -17,7 +17,7 @@ Scene = TypeVar("Scene")
 class Part(Generic[Scene]):
     """A category. A scene is a frozen record of everything that varies from piece to piece.
 
-    `draw` makes a good scene; each of `defects` returns the same scene with one defect; `build` is deterministic, so
+    `draw` makes a good scene; each of `defects` returns the same scene with one defect. `build` is deterministic, so
     a scene and its spoiled copy differ nowhere but at the defect.
     """
 

@@ -1,7 +1,7 @@
 """Light and camera: from a surface to a photograph.
 
 One lamp with a soft fall-off and an ambient dome light the height field (Lambert's and Blinn's terms, shadows along
-the lamp's direction, darker hollows); the camera adds blur, vignetting, shot and read noise and the gamma curve.
+the lamp's direction, darker hollows). The camera adds blur, vignetting, shot and read noise and the gamma curve.
 """
 
 from __future__ import annotations

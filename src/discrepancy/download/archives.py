@@ -46,9 +46,9 @@ def unpack(archive: Path, folder: Path, *, limit: int) -> int:
         limit: bytes that may be written; they are counted, not taken from the headers.
 
     Raises:
-        InputError: the archive is damaged or incomplete, unpacks to more than the limit, or holds a member with an
-            absolute path, `..`, a drive, a backslash or a control character in its name, a link that leads elsewhere,
-            a device, or two members of one name. The message names the member.
+        InputError: the archive is damaged or incomplete, unpacks to more than the limit, or holds a device, a link
+            that leads elsewhere, or two members of one name. Or a member has an absolute path, `..`, a drive, a
+            backslash or a control character in its name. The message names the member.
     """
     folder.mkdir(parents=True)
     written, size = 0, archive.stat().st_size

@@ -56,8 +56,8 @@ def fetch(request: DownloadRequest, target: Path) -> dict[str, Any]:
         The manifest, see `read_manifest`.
 
     Raises:
-        InputError: `target` holds something else, the disk is too full, the network or the server failed, the archive
-            has another digest, is damaged, hostile or not this data set; says what to do.
+        InputError: `target` holds something else, the disk is too full, or the network or the server failed. Or the
+            archive has another digest, is damaged, hostile or not this data set. The message says what to do.
     """
     source, target = request.source, target.expanduser().resolve()
     if (manifest := _present(source, target)) is not None:

@@ -46,8 +46,8 @@ def members(archive: Path, limit: int) -> Iterator[Member]:
         limit: bytes that its files may take unpacked; headers and skipped contents count here.
 
     Raises:
-        InputError: a member is neither file nor folder nor a link to an earlier file, is encrypted or sparse, or more
-            than the limit is packed; the end of the archive is missing.
+        InputError: a member is neither file nor folder nor a link to an earlier file, or is encrypted or sparse. Or
+            more than the limit is packed, or the end of the archive is missing.
     """
     with archive.open("rb") as raw:
         start = raw.read(4)

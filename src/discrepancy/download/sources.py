@@ -64,8 +64,8 @@ class DatasetSource:
     def space(self, archive_bytes: int) -> int:
         """Return the bytes that the data set takes on disk once extracted, as far as can be told before.
 
-        An archive of images does not unpack to more than a few times its size, so that a part of a data set, from a
-        mirror, does not ask for the space of all of it.
+        An archive of images does not unpack to more than a few times its size. So a part of a data set, from a mirror,
+        does not ask for the space of all of it.
         """
         return min(self.extracted_bytes, 10 * archive_bytes)
 
@@ -158,8 +158,8 @@ ELSEWHERE: Final[dict[str, str]] = {
     "folder": "these are photographs of your own: give their folder as data_root=...",
     "kolektor_sdd": "get it from https://www.vicos.si/resources/kolektorsdd/ (CC BY-NC-SA 4.0), unpack it and give "
     "the folder as data_root=...",
-    "bottlecap": "no licence of it is known; get it from the authors of DFC (Yang, Shi and Qi), unpack it and give "
-    "the folder as data_root=...",
+    "bottlecap": "no licence of it is known; get it from its authors (Yang, Shi and Qi), unpack it and give the "
+    "folder as data_root=...",
 }
 """Data sets that are not downloaded, and why, or where they are."""
 

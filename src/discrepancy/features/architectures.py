@@ -38,7 +38,7 @@ class Architecture:
         mean, std: of the normalisation, for images in 0..1.
         rounds_up: a side of H pixels becomes ceil(H / stride) if True, else floor(H / stride).
         frame: where the network's own convolutions pad with zeros, how many pixels of reflected image are put around
-            an image for `padding="reflect"`; a multiple of the largest stride, so that the maps' grids stay in place.
+            an image for `padding="reflect"`. It is a multiple of the largest stride: the maps' grids stay in place.
     """
 
     layers: tuple[Layer, ...]

@@ -30,7 +30,7 @@ class Backbone(nn.Module):
     Attributes:
         name: the network's name.
         layers: the selected layers, in network order.
-        digest: sha256 over the tensors that the network uses (up to the cut; names, types, shapes, bytes), so the
+        digest: sha256 over the tensors that the network uses (up to the cut; names, types, shapes, bytes). It is the
             same for a `.pth` and a `.safetensors` file, with or without the classifier.
         weights_source: source of the weights, one line.
         identity: all that decides the numbers, as JSON values: name, layers, digest, normalisation, options.
@@ -136,13 +136,13 @@ def build_backbone(
     Args:
         name: `tf_efficientnet_lite0`, `tf_efficientnet_b6`, `vgg19` or `wide_resnet50_2`.
         layers: `blocks.0` .. `blocks.6` (of both EfficientNets), `relu1_1` .. `relu5_4` or `layer1` .. `layer4`, in
-            any order; None takes two layers at strides 8 and 16 (`vgg19`: DFC's four for objects).
-        weights: `auto` (the installed package for lite0, else the library's file from torch hub's folder or the
-            network), `package`, a name of `weights.PUBLISHED` (`racm`, `imagenet1k_v1`, ...), the path of a `.pth` or
-            `.safetensors` file, or `random` (`random:7` with a seed).
+            any order; None takes two layers at strides 8 and 16 (`vgg19`: four in the last two blocks).
+        weights: `auto`, `package`, a name of `weights.PUBLISHED` (`racm`, `imagenet1k_v1`, ...), the path of a `.pth`
+            or `.safetensors` file, or `random` (`random:7` with a seed). `auto` is the installed package for lite0,
+            else the library's file from torch hub's folder or the network.
         pooling: `max` or `avg`; `vgg19` only, others ignore it.
-        padding: `reflect` or `zeros`. Zeros at the border look like anomalies (DFR, section IV-C): `vgg19` pads each
-            convolution by reflection, the others see the image in a frame of its own reflection.
+        padding: `reflect` or `zeros`. Zeros at the border look like anomalies (Yang, Shi and Qi 2020): `vgg19` pads
+            each convolution by reflection, the others see the image in a frame of its own reflection.
 
     Raises:
         InputError: a name is not known, or the weights cannot be had or do not fit.

@@ -1,15 +1,15 @@
 """Features on disk: written once per fingerprint, memory-mapped ever after.
 
-A cache is a folder `<root>/<first 16 digits of the fingerprint>` with one `<layer>.npy` [N, h, w, C] per layer and a
-`card.json` that lists what the features were made from. It is written under another name and renamed when complete,
-so a folder with the right name is a whole cache.
+A cache is a folder `<root>/<first 16 digits of the fingerprint>` with one `<layer>.npy` [N, h, w, C] per layer. Its
+`card.json` lists what the features were made from. The folder is written under another name and renamed when complete,
+so one with the right name is a whole cache.
 
 On disk the channels come last: that is how the networks compute them, and it makes every position's features one
 contiguous row, as matrix products want them. In memory the arrays have the usual axes [N, C, h, w], as views.
 
 Whatever is found is compared with its card: contents with the fingerprint, files with their sizes, and, once per run,
-every byte with its CRC-32 (half a second for each GiB besides the reading, which training does anyway). That tells
-damage, not forgery.
+every byte with its CRC-32. That takes half a second for each GiB besides the reading, which training does anyway. It
+tells damage, not forgery.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ class FeatureCache:
         self.root = Path(root)
 
     def path(self, lazy: LazyFeatures) -> Path:
-        """Where the features of `lazy` are, or would be."""
+        """Return the folder where the features of `lazy` are, or would be."""
         return self.root / lazy.fingerprint[:16]
 
     def has(self, lazy: LazyFeatures) -> bool:
-        """Whether the features of `lazy` are there and whole."""
+        """Return whether the features of `lazy` are there and whole; their bytes are not looked at."""
         return self._load(lazy) is not None
 
     def get(self, lazy: LazyFeatures, *, progress: bool = True) -> Features:
-        """The features of `lazy`, from the cache if every byte is as it was written, or else computed anew.
+        """Return the features of `lazy`, from the cache if every byte is as it was written, or else computed anew.
 
         Args:
             lazy: what to compute.
@@ -83,7 +83,7 @@ class FeatureCache:
             raise InputError(f"the features cannot be kept in {self.root}: {error}; expected room to write") from error
 
     def open(self, fingerprint: str) -> Features:
-        """The features with this fingerprint, which must be there: written by `get` before.
+        """Return the features with this fingerprint, which must be there: written by `get` before.
 
         Raises:
             InputError: they are not there, or damaged; their bytes are not looked at again.
@@ -127,7 +127,7 @@ class FeatureCache:
             )
 
     def _publish(self, lazy: LazyFeatures, folder: Path) -> Features:
-        """Gives `folder` its final name, unless the same features are there by now; returns those that are there."""
+        """Give `folder` its final name, unless the same features are there by now; return those that are there."""
         path = self.path(lazy)
         with file_lock(self.root / _LOCK):  # one writer at a time checks, renames and opens
             if (features := self._found(lazy)) is not None:

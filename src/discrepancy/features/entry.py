@@ -1,7 +1,7 @@
 """One entry of the feature cache: written once with checksums, opened with every doubt.
 
-A folder with one `<layer>.npy` [N, h, w, C] per layer and a `card.json` that lists what the features were made from,
-their statistics, and the CRC-32 of each file: enough to tell damage, not forgery.
+A folder with one `<layer>.npy` [N, h, w, C] per layer and a `card.json`. The card lists what the features were made
+from, their statistics, and the CRC-32 of each file: enough to tell damage, not forgery.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class Features(Mapping[str, np.ndarray]):
         return len(next(iter(self._arrays.values())))
 
     def tensors(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
-        """The features of some images: for each layer a tensor [len(rows), C, h, w], channels last in memory.
+        """Return the features of some images: for each layer a tensor [len(rows), C, h, w], channels last in memory.
 
-        Read from disk, free to change.
+        They are read from disk, and free to change.
         """
         index = np.asarray(rows, dtype=np.intp)
         stored = {layer: array.transpose(0, 2, 3, 1) for layer, array in self._arrays.items()}
@@ -74,13 +74,13 @@ class Features(Mapping[str, np.ndarray]):
     def batches(
         self, rows: Sequence[int], device: torch.device, *, size: int = 16
     ) -> Iterator[dict[str, torch.Tensor]]:
-        """The features of many images, `size` images at a time, as `tensors` gives them, on a device."""
+        """Yield the features of many images, `size` images at a time, as `tensors` gives them, on a device."""
         for start in range(0, len(rows), size):
             part = self.tensors(list(rows[start : start + size]))
             yield {layer: values.to(device) for layer, values in part.items()}
 
     def channel_statistics(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean [C] and standard deviation [C] (population) per layer over all images and positions, float64.
+        """Return mean [C] and standard deviation [C] (population) per layer over all images and positions, float64.
 
         They were computed when the features were written. The deviation of a constant channel is 0.
         """

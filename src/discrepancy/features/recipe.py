@@ -1,7 +1,7 @@
 """Features that are not computed yet: every ingredient that decides a number, and how to compute them piece by piece.
 
 The fingerprint is a digest of the ingredients, so asking whether features exist neither runs a network nor reads a
-pixel, and a changed ingredient can never meet features made from another.
+pixel. A changed ingredient can never meet features made from another.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class LazyFeatures:
 
 
 def fingerprint_of(contents: Mapping[str, Any]) -> str:
-    """The fingerprint of features with these contents (see `LazyFeatures.contents`), 64 hexadecimal digits."""
+    """Return the fingerprint of features with these contents (see `LazyFeatures.contents`), 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 class ChannelStatistics:
     """Mean and standard deviation of each channel over all images and positions, in float64, one image at a time.
 
-    Means and sums of squared deviations of two parts are combined exactly (Chan, Golub and LeVeque 1983); unlike a
+    Means and sums of squared deviations of two parts are combined exactly (Chan, Golub and LeVeque 1983). Unlike a
     difference of sums of squares this keeps its digits when a channel's mean is far larger than its spread.
     """
 

@@ -1,8 +1,8 @@
-"""VGG19 with the two changes of DFR and DFC: reflection padding, and a choice of pooling.
+"""VGG19 with two changes: reflection padding, and a choice of pooling.
 
-Source: Simonyan and Zisserman 2015, configuration E, without batch normalisation. DFR pads by reflection because zeros
-at the border look like anomalies; DFC (Yang et al. 2022) also replaces max by average pooling. The returned maps are
-those of the ReLUs themselves, never padded.
+Source: Simonyan and Zisserman 2015, configuration E, without batch normalisation. Yang, Shi and Qi (2020) pad by
+reflection because zeros at the border look like anomalies; Yang et al. (2022) also replace max by average pooling. The
+returned maps are those of the ReLUs themselves, never padded.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def torchvision_names() -> dict[str, str]:
 def fed_to_convolution() -> tuple[str, ...]:
     """Return the ReLUs followed by another convolution of their block: not those before a pooling, nor the last.
 
-    The maps of DFR's authors still have that convolution's padding around them.
+    In the program of Yang, Shi and Qi (2020) their maps still have that convolution's padding around them.
     """
     return tuple(
         f"relu{block}_{index}" for block, (count, _) in enumerate(BLOCKS, start=1) for index in range(1, count)
@@ -61,8 +61,8 @@ class VGG19(Chain):
     """The convolutional part of VGG19, up to the last selected ReLU; randomly initialised and trainable.
 
     `forward(images)` takes normalised images [N, 3, H, W] and returns the maps [N, C, h, w] of the ReLUs by name.
-    There h = floor(H / stride), with stride = 1, 2, 4, 8, 16 in the blocks 1 to 5. DFC's estimation network is this
-    network with one module inserted: `network.insert_after("pool3", "mcrl", module)`.
+    There h = floor(H / stride), with stride = 1, 2, 4, 8, 16 in the blocks 1 to 5. A method may insert a module of its
+    own: `network.insert_after("pool3", name, module)`.
 
     Args:
         layers: `reluX_Y` names, X = 1..5, Y = 1..2 in the first two blocks and 1..4 in the others.
@@ -84,7 +84,7 @@ class VGG19(Chain):
         self.initialise()
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Initialise as DFC does: Kaiming normal weights (fan out, ReLU), zero biases; not inserted modules."""
+        """Initialise with Kaiming normal weights (fan out, ReLU) and zero biases; not inserted modules."""
         for name in torchvision_names():
             if name in self.steps:
                 convolution = self.get_submodule(name)

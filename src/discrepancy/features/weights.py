@@ -1,4 +1,4 @@
-"""Where the weights of a backbone come from: the installed package, a file, or the library's own download.
+"""Weights of a backbone: from the installed package, a file, or the library's own download.
 
 A download goes to torch hub's folder, under the library's own file name, so that torchvision and this package share
 one copy. Weights are only ever read as tensors (`weights_only=True`, or safetensors), never as pickled objects.
@@ -59,7 +59,7 @@ PUBLISHED: dict[str, dict[str, Published]] = {
         "imagenet1k_v1": Published(_TORCHVISION + "vgg19-dcbb9e9d.pth", "torchvision, VGG19_Weights.IMAGENET1K_V1"),
     },
     "wide_resnet50_2": {
-        # FOD's code uses timm's own training, not torchvision's.
+        # timm's own training, which a published program uses, comes before torchvision's.
         "racm": Published(_TIMM + "wide_resnet50_racm-8234f177.pth", "timm, wide_resnet50_2.racm_in1k"),
         "imagenet1k_v1": Published(
             _TORCHVISION + "wide_resnet50_2-95faca4d.pth", "torchvision, Wide_ResNet50_2_Weights.IMAGENET1K_V1"

@@ -19,9 +19,9 @@ from discrepancy.figures.style import share
 DEMO = "demo"
 SYNTHETIC = "synthetic images"
 NOT_COMPARABLE = (
-    "Published numbers are not strictly comparable: PRO areas are sums over 5,000 thresholds, FOD's numbers of the "
-    "best epoch on the test images. Ours are exact (but for the papers' approximation of AUPRO, if it was asked for), "
-    "of the last epoch, and by default of a smaller backbone."
+    "Published numbers are not strictly comparable: PRO areas are sums over 5,000 thresholds, and some numbers are of "
+    "the best epoch on the test images. Ours are exact (but for the papers' approximation of AUPRO, if it was asked "
+    "for), of the last epoch, and by default of a smaller backbone."
 )
 
 
@@ -44,8 +44,8 @@ def benchmark_page(
         results: one row per trial: `dataset`, `category`, `method`, `seed`, `state` (`done`, `failed`, `missing`) and
             `reason`.
         summary: one row per data set, category and method, and means: `dataset`, `category`, `method`, `level`
-            (`category` or `mean`), `categories`, `categories_of`, `seeds_done`, `seeds_failed`, `seeds_missing`; for
-            each metric and cost its mean and `<name>_std`; perhaps `<name>_published` and `<name>_difference`.
+            (`category` or `mean`), `categories`, `categories_of`, `seeds_done`, `seeds_failed`, `seeds_missing`. For
+            each metric and cost its mean and `<name>_std`, perhaps `<name>_published` and `<name>_difference`.
         comparison: one row per data set, metric and pair of methods: `dataset`, `metric`, `method`, `other`,
             `categories`, `mean_difference`, `wins`, `losses`, `p`, `p_holm`, `note`.
         galleries: path of a picture relative to the page, by (method, data set, category); those without have none.

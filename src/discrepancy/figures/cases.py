@@ -1,4 +1,4 @@
-"""Which images a report shows, and what was decided about each, in a customer's words."""
+"""The images that a report shows, and what was decided about each, in a customer's words."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def choose_cases(
 ) -> list[Section]:
     """Choose the cases that tell most about a result, good and bad.
 
-    The worst are the lowest-scored anomalous images and the highest-scored good ones, taken in turn; wrong decisions
+    The worst are the lowest-scored anomalous images and the highest-scored good ones, taken in turn. Wrong decisions
     come before right ones, so no error hides behind a close call of the other kind. The best are the highest-scored
     anomalous and the lowest-scored good images, in turn, of those decided rightly and not among the worst. Where the
     images of a kind run out, the other kind fills up.

@@ -1,4 +1,4 @@
-"""Which fonts figures are written in: matplotlib's own, and for scripts that it lacks those that are installed."""
+"""Fonts of figures: matplotlib's own, and for scripts that it lacks those that are installed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Pictures of one image's result: anomaly map in colour, binary map, outline, map over the photograph.
 
-Shapes: an image is uint8 `[3, H, W]`, a map float `[H, W]`, a mask bool `[H, W]`; a picture is uint8 `[H, W, 3]`, as
+Shapes: an image is uint8 `[3, H, W]`, a map float `[H, W]`, a mask bool `[H, W]`. A picture is uint8 `[H, W, 3]`, as
 image writers and matplotlib want it.
 """
 
@@ -31,8 +31,8 @@ def map_scale(
 
     Args:
         maps: anomaly maps [N, H, W], raw, higher = more anomalous; may be memory-mapped.
-        threshold: the pixel threshold, if known: the upper end then lies at least as far above it as the lower end
-            lies below it, so that what is not found stays in the darker half of the colours.
+        threshold: the pixel threshold, if known. The upper end then lies at least as far above it as the lower end
+            lies below it: what is not found stays in the darker half of the colours.
         low: percentile of the lower end, 0 to 100.
         high: percentile of the upper end, 0 to 100.
 

@@ -45,7 +45,17 @@ class Page:
 
 @dataclass(frozen=True)
 class Grid:
-    """Where everything of a gallery stands, in pixels."""
+    """Places of everything in a gallery, px from the upper left corner.
+
+    Attributes:
+        across: most cases in a row.
+        panels: pictures per case.
+        panel_width: of a picture.
+        panel_height: of a picture.
+        headings: upper edge of each section.
+        corners: (x, y) of each section's cases.
+        height: of the page.
+    """
 
     across: int
     panels: int
@@ -62,12 +72,12 @@ class Grid:
 
     @property
     def places(self) -> int:
-        """How many of the places of a row are in use: fewer than across where all sections are short."""
+        """Number of places of a row in use: fewer than `across` where all sections are short."""
         return min(self.across, max((len(corners) for corners in self.corners), default=0))
 
     @property
     def narrow(self) -> bool:
-        """Whether a case is too narrow for its name and its decision on one line."""
+        """True if a case is too narrow for its name and its decision on one line."""
         return self.block_width < _NARROW
 
     @property
@@ -87,8 +97,8 @@ class Grid:
 def plan(sections: Sequence[tuple[int, bool]], panels: int, aspect: float) -> Grid:
     """Lay out a gallery.
 
-    Cases stand one to a row as long as the pictures stay within what makes a page handy (its file small, its scroll
-    short), otherwise two or three to a row: that many cases, or such tall pictures.
+    Cases stand one to a row as long as the page stays handy: its file small, its scroll short. Many cases, or tall
+    pictures, stand two or three to a row.
 
     Args:
         sections: number of cases, and whether there is a heading, of each section.

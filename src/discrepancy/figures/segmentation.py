@@ -18,9 +18,11 @@ from discrepancy.figures.overlays import Picture, binary_picture, map_scale, out
 class Segmentations:
     """The pictures of a category with their file names, drawn when they are asked for, one at a time.
 
-    Iterating yields, per test image, `<stem>_score.png` (uint8 [H, W, 3], one colour scale for the whole category),
-    `<stem>_binary.png` (uint8 [H, W]: 255 where the map is above the threshold, else 0) and `<stem>_outline.png`
-    (uint8 [H, W, 3]: the outline of the binary map over the photograph). Stems are those of `picture_stems`.
+    Iterating yields three pictures per test image; the stems are those of `picture_stems`:
+
+    - `<stem>_score.png`: uint8 [H, W, 3], one colour scale for the whole category.
+    - `<stem>_binary.png`: uint8 [H, W], 255 where the map is above the threshold, else 0.
+    - `<stem>_outline.png`: uint8 [H, W, 3], the outline of the binary map over the photograph.
 
     Attributes:
         images: uint8 [N, 3, H, W], the test images last; may be memory-mapped.
@@ -66,8 +68,8 @@ class Segmentations:
 def picture_stems(names: Sequence[str]) -> list[str]:
     """Return how the pictures of each image begin: its path below the folder that all share, without the suffix.
 
-    Stems differ from each other even where case does not count: images that differ in nothing but the suffix keep it
-    (`a.png`, `a.jpg`), and what is still the same then is numbered (`A.png`, `a.png-2`).
+    Stems differ from each other even where case does not count. Images that differ in nothing but the suffix keep it
+    (`a.png`, `a.jpg`); what is still the same then is numbered (`A.png`, `a.png-2`).
 
     Args:
         names: POSIX paths of the images, all relative to the same folder.

@@ -1,6 +1,6 @@
 """Style of all figures: resolution, colours that colour-blind readers can tell apart, and type.
 
-Everything is set on the figure itself, never in matplotlib's global settings, so a figure looks the same in a
+Everything is set on the figure itself, never in matplotlib's global settings. So a figure looks the same in a
 notebook, in a pipeline and on a machine with its own `matplotlibrc`.
 """
 

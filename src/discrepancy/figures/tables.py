@@ -33,7 +33,7 @@ def text_table(frame: pd.DataFrame, *, width: int = 100) -> str:
 
     Numbers stand on the right, words on the left, a missing value is `-`. A column of floats within -1 and 1 (metrics)
     has three decimals, another three significant digits per number; integers are written in full. A table that is too
-    wide first breaks its column names at `_` and spaces, then shortens its longest words in the middle, and at last
+    wide first breaks its column names at `_` and spaces, then shortens its longest words in the middle. At last it
     continues its columns below, each part starting with the first column if that holds words. Columns are two spaces
     apart and cells hold no two spaces in a row, so lines split back into cells.
 

@@ -111,7 +111,7 @@ class Method(nn.Module, ABC):
     """
 
     name: ClassVar[str]
-    """Name in files, parameters and commands: `dfc`."""
+    """Name in files, parameters and commands: its key in the registry."""
     title: ClassVar[str]
     """Name as in the paper."""
     Parameters: ClassVar[type[MethodParameters]]

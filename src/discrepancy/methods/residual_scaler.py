@@ -28,7 +28,7 @@ class ResidualScaler(nn.Module):
     Args:
         channels: of each layer.
         image_size: height and width of the anomaly maps, px.
-        kind: `raw` leaves residuals as they are, `diagonal` divides each channel by its deviation on good images,
+        kind: `raw` leaves residuals as they are, `diagonal` divides each channel by its deviation on good images.
             `whitened` takes the squared Mahalanobis distance under their covariance, over the number of channels.
         by_position: divide the map by the mean of good images at each position (smoothed); helps if parts are aligned,
             and changes little otherwise.

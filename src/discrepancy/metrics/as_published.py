@@ -1,4 +1,4 @@
-"""AUPRO as the programs of DFR and DFC compute it: an approximation, to stand beside the numbers published with them.
+"""AUPRO as papers' programs compute it: an approximation, to stand beside the numbers published with them.
 
 It depends on the scale of the scores and may exceed 1. `overlap.aupro` is the exact metric.
 """

@@ -22,7 +22,7 @@ def evaluate(maps: ArrayLike, masks: ArrayLike | None, labels: ArrayLike, image_
     An anomalous image whose mask is empty (a defect too small for the evaluation size) stays anomalous as an image;
     its pixels count as good.
 
-    Memory depends on the anomalous pixels alone, not on the number of images: at most 125 bytes for each of them
+    Memory depends on the anomalous pixels alone, not on the number of images. It is at most 125 bytes for each of them
     (measured, no ties), besides one sorted chunk of `ranks.CHUNK` scores.
 
     Args:

@@ -1,7 +1,7 @@
 """Overlap of thresholded anomaly maps with the defects: AUPRO and IoU, exact over all thresholds.
 
-A region is an 8-connected component of a mask: the component itself, never its hole-filled hull (Bergmann et al., "The
-MVTec Anomaly Detection Dataset", IJCV 2021, define the per-region overlap on components). Maps are taken raw.
+A region is an 8-connected component of a mask: the component itself, never its hole-filled hull. Bergmann et al. ("The
+MVTec Anomaly Detection Dataset", IJCV 2021) define the per-region overlap on components. Maps are taken raw.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def pro_curve(
 def best_iou(maps: ArrayLike, masks: ArrayLike) -> float:
     """Compute the best mean IoU: the mean over anomalous images of |found and marked| / |found or marked|.
 
-    One threshold, the best, serves all images; images without any marked pixel take no part. This is the measure that
-    DFR's and DFC's tables call IoU, there over a grid of thresholds, here over all of them.
+    One threshold, the best, serves all images; images without any marked pixel take no part. Papers that call this
+    measure IoU take a grid of thresholds; here it is over all of them.
 
-    Intervals of thresholds are cut into pieces as long as they may hold a better value: inside one, no image can find
+    Intervals of thresholds are cut into pieces as long as they may hold a better value. Inside one, no image can find
     more than at its lower end, nor raise fewer false alarms than at its upper end. The maps of the anomalous images
     are kept sorted: in memory up to `MOST_IN_MEMORY` bytes, beyond that in a temporary file.
 

@@ -1,7 +1,8 @@
 """Ranking of anomalous samples above good ones: AUROC, average precision and F1.
 
-A sample is an image (one score, one label per image) or a pixel (anomaly maps and masks `[N, H, W]`, taken as a whole:
-every pixel of every image counts alike). All values are exact over all thresholds; ties are not broken by the order.
+A sample is an image (one score, one label per image) or a pixel of anomaly maps and masks `[N, H, W]`. These are taken
+as a whole: every pixel of every image counts alike. All values are exact over all thresholds; ties are not broken by
+the order.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
         float in [0, 1]; 0.5 is chance, 1 is perfect.
 
     Raises:
-        InputError: shapes differ, a score is NaN, a label is neither 0 nor 1, or only one class is present (a NaN
-            returned instead, as scikit-learn does, is easily averaged away; `evaluate` does return it).
+        InputError: shapes differ, a score is NaN, a label is neither 0 nor 1, or only one class is present. (A NaN
+            returned instead, as scikit-learn does, is easily averaged away; `evaluate` does return it.)
 
     Source: Mann and Whitney (1947); Hanley and McNeil (1982).
 

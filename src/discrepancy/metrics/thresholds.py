@@ -39,8 +39,8 @@ class Threshold:
         """Range in which the true false-positive rate lies with 95 % confidence, each end in [0, 1].
 
         With the (k + 1)-th highest of n independent scores as threshold, the true rate follows Beta(k + 1, n - k)
-        whatever the scores' distribution (Wilks 1941); the upper end is Clopper and Pearson's for k of n. That is
-        exact for image scores without ties. Pixels of one image are alike, but not the same: for pixel scores the
+        whatever the scores' distribution (Wilks 1941). The upper end is Clopper and Pearson's for k of n. That is
+        exact for image scores without ties. Pixels of one image are alike, but not the same. For pixel scores the
         range spans both extremes, n = number of images and n = number of pixels, and so is cautious.
         """
         tail = (1 - CONFIDENCE) / 2
@@ -55,13 +55,13 @@ class Threshold:
         images = f"{self.images} held-out good image{'' if self.images == 1 else 's'}"
         source = images if self.count == self.images else f"{self.count} pixels of {images}"
         text = (
-            f"threshold {self.value:.6g} from {source}, {self.above} above it; target false-positive rate "
+            f"threshold {self.value:.6g} from {source}, {self.above} above it. Target false-positive rate "
             f"{_percent(self.fpr)}, true rate {_percent(low)} to {_percent(high)} ({_percent(CONFIDENCE)} confidence"
         )
         text += ")" if self.count == self.images else "; pixels of one image are alike, so the number of images counts)"
         needed = math.ceil(round(1 / self.fpr, 6)) if self.fpr else 1  # from there on one may lie above
         if self.images < needed:
-            text += f": too few, a rate of {_percent(self.fpr)} needs at least {needed} good images"
+            text += f". Too few: a rate of {_percent(self.fpr)} needs at least {needed} good images"
         return text + "."
 
 
@@ -69,7 +69,7 @@ def threshold_at_fpr(good_scores: ArrayLike, *, fpr: float = 0.01, images: int |
     """Return the lowest score of good images that at most a share `fpr` of their scores exceeds.
 
     Two uses: image scores `[N]` give the threshold for images, anomaly maps `[N, H, W]` the one for pixels. Scores of
-    test images never belong here. The scores are read in chunks, a `np.memmap` of any size will do: at most
+    test images never belong here. The scores are read in chunks, a `np.memmap` of any size will do. At most
     `ranks.CHUNK` of the highest are kept and partially ordered, and they are read again if that does not reach down to
     the threshold.
 

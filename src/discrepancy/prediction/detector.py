@@ -104,8 +104,8 @@ class Detector:
         """Examine photographs of any size; all results are kept in memory, maps at the detector's size.
 
         Args:
-            images: a file, a folder, a pattern, bytes of an encoded file, a PIL image, an array uint8 [h, w, 3] or
-                [N, h, w, 3], RGB; or an iterable of these.
+            images: a file, a folder, a pattern, bytes of an encoded file, a PIL image, or an array uint8 [h, w, 3] or
+                [N, h, w, 3], RGB. It may also be an iterable of these.
             batch_size: photographs per forward pass.
 
         Raises:

@@ -41,7 +41,7 @@ def photographs(images: Images) -> Iterator[Photograph]:
 
     Args:
         images: a file, a folder (searched with all folders in it) or a pattern such as `photos/*.png`; bytes of an
-            encoded file; a PIL image; an array uint8 [h, w], [h, w, 3] or [N, h, w, 3], RGB; or an iterable of these.
+            encoded file. A PIL image; an array uint8 [h, w], [h, w, 3] or [N, h, w, 3], RGB; or an iterable of these.
 
     Raises:
         InputError: a file or folder does not exist, a pattern or folder has no photograph, or something else is given.

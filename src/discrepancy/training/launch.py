@@ -218,7 +218,7 @@ def _cause(error: ChildFailedError, processes: int) -> Exception:
     if failure.exitcode < 0:
         return LostProcessError(
             f"{who} was ended by {failure.signal_name()}, and the others with it (the system ends processes so when "
-            "memory is short); the last checkpoint is kept, the same command goes on from there"
+            "memory is short). The last checkpoint is kept, the same command goes on from there"
         )
     note = failure.error_file_data.get("message")
     if not isinstance(note, dict):

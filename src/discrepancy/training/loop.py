@@ -1,6 +1,6 @@
 """The training loop: shuffling, learning rate, precision, progress, checkpoints that resume bit for bit.
 
-No random state is carried from step to step: the order of epoch e is drawn from (seed, e), and a task draws the
+No random state is carried from step to step. The order of epoch e is drawn from (seed, e), and a task draws the
 randomness of image i from (seed, e, i). So a checkpoint is weights, optimiser state and the number of finished epochs.
 A run that was killed and started again ends, on a CPU, with the weights of one that never was.
 

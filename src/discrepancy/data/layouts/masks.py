@@ -67,7 +67,7 @@ def find_masks(truth: Path, wanted: Sequence[Wanted], scan: FolderScan, *, neede
     The mask of `<defect>/<stem>.*` is `<truth>/<defect>/<stem>_mask.*` or `<truth>/<defect>/<stem>.*`, or, where no
     mask lies in a folder of a kind, `<truth>/<stem>_mask.*` or `<truth>/<stem>.*`. A folder of good parts in `truth`,
     which some data sets have, is not needed: good parts have no mask. Where masks are not `needed`
-    and there is no folder `truth`, images are added without; with that folder each must have one, so that no
+    and there is no folder `truth`, images are added without. With that folder each must have one, so that no
     defect's pixels are taken for good ones. An image without a mask is noted as unmasked; one with several masks, or
     with another's, as a fault.
     """

@@ -21,7 +21,7 @@ def scan_visa(folder: Path) -> FolderScan:
     Paths in the table are relative to the data root. Images of the category that no row names are listed as ignored.
 
     Raises:
-        InputError: the table is missing, lacks a column, has an unknown value or no row of the category; it names
+        InputError: the table is missing, lacks a column, has an unknown value or no row of the category. Or it names
             files that do not exist or lie elsewhere, or an anomalous image without a mask.
     """
     root, scan = folder.parent, FolderScan()

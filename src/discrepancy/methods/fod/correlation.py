@@ -6,7 +6,7 @@ Kullback-Leibler divergence J. It also changes S by its entropy H; each of the t
 
     J_i = sum_j (T_ij - S_ij) (log(T_ij + eps) - log(S_ij + eps)),    H_i = -sum_j S_ij log(S_ij + eps)
 
-No tokens x tokens map outlives a block of rows here: the attention's output comes from a fused kernel, and S, T and
+No tokens x tokens map outlives a block of rows here. The attention's output comes from a fused kernel, and S, T and
 all gradients are made block by block in the backward pass. What is kept for it grows with the tokens, not with their
 square.
 """

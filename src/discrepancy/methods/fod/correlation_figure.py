@@ -75,10 +75,10 @@ def choose_patches(anomaly_map: NDArray[np.floating], mask: NDArray[np.bool_]) -
         mask: ground truth [H, W]; may be empty.
 
     Returns:
-        A place at least an eighth of the longer side away from the mask: opposite the anomalous one through the
-        image's centre, so about as far from the part's border; where that is too near, the place of the median score;
-        where the mask leaves no such place, the farthest. And the place of the highest score in the mask, or in the
-        whole image if the mask is empty.
+        The good and the anomalous patch. The anomalous one is the place of the highest score in the mask, or in the
+        whole image if the mask is empty. The good one lies at least an eighth of the longer side away from the mask.
+        It is opposite the other through the image's centre, so about as far from the part's border. Where that is too
+        near, it is the place of the median score; where the mask leaves no such place, the farthest.
     """
     height, width = mask.shape
     inside = np.flatnonzero(mask) if mask.any() else np.arange(mask.size)

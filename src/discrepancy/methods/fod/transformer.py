@@ -188,7 +188,7 @@ def _embedding(shape: Shape) -> nn.Linear:
 def position_code(width: int, grid: tuple[int, int]) -> Tensor:
     """Return sines and cosines of each token's place, [tokens, width].
 
-    The first half of the channels encodes the column, the second the row; in each, channels 2 i and 2 i + 1 are sine
+    The first half of the channels encodes the column, the second the row. In each, channels 2 i and 2 i + 1 are sine
     and cosine of place / 10000^(2 i / (width / 2)).
 
     Args:

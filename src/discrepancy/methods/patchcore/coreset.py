@@ -26,7 +26,7 @@ def random_projection(length: int, components: int, *, seed: int) -> NDArray[np.
 def greedy_k_center(points: NDArray[np.float32], count: int, *, first: int = 0) -> NDArray[np.intp]:
     """Choose points one by one, each the farthest from those chosen before (algorithm 1 of the paper).
 
-    The triangle inequality leaves most distances out: a point at distance r from its nearest centre cannot be nearer to
+    The triangle inequality leaves most distances out. A point at distance r from its nearest centre cannot be nearer to
     a new one that is at least 2 r from that centre. What is chosen is the same; a new centre costs a look at two
     numbers per point and, on features of images, distances to one point in twenty.
 
