@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from discrepancy.waiting_threads import limit_spinning
 
 if TYPE_CHECKING:
+    from discrepancy.fitting import fit_detector
     from discrepancy.loading import load_detector
     from discrepancy.prediction import Detector, Prediction, Predictions, Region
 
-__all__ = ["Detector", "Prediction", "Predictions", "Region", "load_detector"]
+__all__ = ["Detector", "Prediction", "Predictions", "Region", "fit_detector", "load_detector"]
 
 _HOMES: Final = {
+    "fit_detector": "discrepancy.fitting",
     "load_detector": "discrepancy.loading",
     **dict.fromkeys(("Detector", "Prediction", "Predictions", "Region"), "discrepancy.prediction"),
 }

@@ -3,15 +3,13 @@
 import json
 import sys
 
-import nbformat
 import pandas as pd
 import pytest
-from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
-from tests.conftest import PROJECT, kedro, make_project
+from tests.conftest import kedro, make_project
+from tests.notebooks.execution import execute, read, said, shown
 
-NOTEBOOK = PROJECT / "notebooks/first_look.ipynb"
 PARAMETERS = 'DATASET = "folder"\nCATEGORY = "disc"\nMETHOD = "dfc"'
 SEEN = """
 import json, sys
@@ -32,32 +30,16 @@ def finished(tmp_path_factory, part):
 @pytest.fixture(scope="module")
 def executed(finished, tmp_path_factory):
     """The notebook with its outputs, and what its last cell tells; no kernel or setting of the user takes part."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    cell.source = PARAMETERS
+    notebook = read("first_look")
     notebook.cells.append(new_code_cell(SEEN))
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
-            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
-        NotebookClient(
-            notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(finished / "notebooks")}}
-        ).execute()
+    execute(notebook, finished / "notebooks", tmp_path_factory.mktemp("settings"), parameters=PARAMETERS)
     last = notebook.cells.pop().outputs[-1]["data"]["text/plain"]
     return notebook, json.loads(last.strip("'"))
 
 
-def shown(notebook, kind):
-    return [
-        output["data"][kind]
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if kind in output.get("data", {})
-    ]
-
-
 def test_it_runs_without_a_word_on_the_console(executed):
     notebook, _ = executed
-    assert [output for cell in notebook.cells for output in cell.get("outputs", []) if "data" not in output] == []
+    assert said(notebook) == []
 
 
 def test_this_python_ran_it(executed):
@@ -77,10 +59,3 @@ def test_the_loaded_detector_gives_the_score_of_the_report(executed, finished):
     scores = pd.read_csv(newest).set_index("image")["score"]
     assert told["image"] == scores.idxmax() and told["score"] == pytest.approx(scores.max(), rel=1e-3)
     assert f"score {scores.max():.2f}" in shown(notebook, "text/plain")[-2] and told["pixels"] == [96, 96, 3]
-
-
-def test_it_is_stored_without_outputs():
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbformat.validate(notebook)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)

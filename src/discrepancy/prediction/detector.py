@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from safetensors.torch import save as safetensors
 from torch import Tensor
 
 from discrepancy.data.images import ImageSize, ResizeCrop
+from discrepancy.detection.storage import save_method
 from discrepancy.devices import resolve_device
 from discrepancy.errors import InputError
 from discrepancy.methods.base import Method, Scored
@@ -99,6 +101,10 @@ class Detector:
             InputError: images of another size, type or order of axes, or none.
         """
         return self.method.score(images)
+
+    def save(self, folder: Path | str) -> None:
+        """Write weights and card to a folder, from which `load_detector` reads them; one that is there is replaced."""
+        save_method(self.method, Path(folder))
 
     def predict(self, images: Images, *, batch_size: int = 16) -> Predictions:
         """Examine photographs of any size; all results are kept in memory, maps at the detector's size.

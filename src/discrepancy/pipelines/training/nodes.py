@@ -86,7 +86,7 @@ def train(
     images: np.ndarray,
     samples: pd.DataFrame,
     features: Features | None,
-    checkpoint: Path,
+    checkpoint: Path | None,
     parameters: MethodParameters,
     ingestion: IngestionParameters,
     *prepared: Any,
@@ -98,7 +98,7 @@ def train(
         images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
         samples: the sample table.
         features: cached features of the good images.
-        checkpoint: file of the state during training.
+        checkpoint: file of the state during training; None keeps none.
         parameters: of the method.
         ingestion: for category and image size.
         prepared: results of the method's preparations, in their order.
