@@ -99,6 +99,21 @@ def test_a_second_call_examines_what_is_new_or_changed(trained, photos, tmp_path
     assert after[out / "overlays/good/000.png.jpg"] == before[out / "overlays/good/000.png.jpg"]
 
 
+def test_what_could_not_be_read_is_tried_again(trained, photos, tmp_path, monkeypatch):
+    project, _ = trained
+    out = tmp_path / "out"
+
+    def failing(path, **_):
+        raise InputError(f"{path}: no permission")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("discrepancy.prediction.sources.read_photograph", failing)
+        with pytest.raises(UnreadableError):
+            predict(project, photos / "good", output=str(out))
+    predict(project, photos / "good", output=str(out))
+    assert set(table_of(out)["decision"]) <= {"good", "anomalous"}
+
+
 KILLED = """
 import os, signal, sys
 from discrepancy.pipelines.predict import nodes

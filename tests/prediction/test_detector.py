@@ -156,6 +156,17 @@ def test_saved_results_are_what_they_were(detector, photos, tmp_path):
     assert all(tmp_path / "out" in path.parents for path in (maps, mask, overlay))
 
 
+def test_a_photograph_wider_than_jpeg_allows(detector, tmp_path):
+    wide = np.zeros((3, 70_000, 3), np.uint8)
+    predictions = detector.predict(wide)
+    predictions.save(tmp_path / "out")
+    (overlay,) = (tmp_path / "out/overlays").iterdir()
+    with Image.open(overlay) as image:
+        assert image.width == 65_500
+    (maps,) = (tmp_path / "out/maps").iterdir()
+    assert cv2.imread(str(maps), cv2.IMREAD_UNCHANGED).shape == (3, 70_000)
+
+
 def test_names_lead_nowhere_else(detector, pixels, tmp_path):
     image = Image.fromarray(pixels[8])
     image.filename = "/../../../etc/x.png"

@@ -22,6 +22,8 @@ from discrepancy.prediction.results import COLUMNS, Prediction
 THUMBNAIL: Final = 240
 """Longest side of a thumbnail, px."""
 _JPEG_QUALITY: Final = 90
+_JPEG_SIDE: Final = 65_500
+"""Longest side that JPEG files can have, px."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ def write_table(lines: Iterable[Mapping[str, Any]], path: Path) -> None:
 
 
 def _jpeg(image: Image.Image) -> bytes:
+    if max(image.size) > _JPEG_SIDE:
+        image.thumbnail((_JPEG_SIDE, _JPEG_SIDE))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     return buffer.getvalue()

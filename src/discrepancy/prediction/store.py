@@ -36,6 +36,11 @@ class Entry:
     outline: str = ""
     thumbnail: tuple[int, ...] = ()
 
+    @property
+    def readable(self) -> bool:
+        """True if the photograph could be read; a fault may be mended without a change of the file."""
+        return bool(self.thumbnail)
+
 
 class PredictionStore:
     """Entries of a folder, by name of the photograph. One process at a time writes.

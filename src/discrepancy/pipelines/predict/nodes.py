@@ -73,7 +73,7 @@ def examine(
     writer = PictureWriter(store.folder, parameters.overlays, parameters.maps, parameters.masks, parameters.page)
     kinds = {"overlays": writer.overlays, "maps": writer.maps, "masks": writer.masks, "thumbnails": writer.thumbnails}
     with pillow_limit_disabled(), store.opened({"detector": detector.digest, **kinds}):
-        known = {file.name for file in files if store.find(file.name, file.stamp)}
+        known = {file.name for file in files if (entry := store.find(file.name, file.stamp)) and entry.readable}
         missing = [file for file in files if file.name not in known]
         if known:
             logger.info("%d of %d photographs were examined before", len(known), len(files))
