@@ -15,6 +15,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
+from discrepancy.errors import InputError
 from discrepancy.pipelines.predict.nodes import UnreadableError
 from tests.conftest import make_project, run_method
 
