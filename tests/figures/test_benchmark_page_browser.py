@@ -1,11 +1,8 @@
 """The benchmark's page in a real browser: opened from disk, sorted, clicked, on a phone, dark, without script."""
 
-import shutil
-
 import numpy as np
 import pytest
 from PIL import Image
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -14,39 +11,11 @@ from discrepancy.benchmark.comparison import compare, rank_methods
 from discrepancy.benchmark.published import published_numbers
 from discrepancy.benchmark.tables import summarise
 from discrepancy.figures.benchmark_page import benchmark_page
+from tests.figures.conftest import show
 from tests.made_up_results import MVTEC, made_up_results
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (BROWSER and DRIVER), reason="no Chromium, or no chromedriver: `make browser` installs them on Debian"
-    ),
-]
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",  # as root Chromium does not start without it; the page is our own
-    "--disable-gpu",
-    "--disable-dev-shm-usage",  # containers have little of it
-    "--no-first-run",
-    "--disable-background-networking",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    "--force-prefers-reduced-motion",  # no smooth scrolling to wait for
-)
+pytestmark = pytest.mark.browser
 RESULTS = made_up_results("mvtec_ad", MVTEC, failed=[("zipper", "fod", 0), ("zipper", "fod", 1)])
-
-
-@pytest.fixture(scope="module")
-def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +39,6 @@ def opened(browser, page):
     show(browser, page)
     yield browser
     assert browser.get_log("browser") == []
-
-
-def show(browser, page, *, width=1200, dark=False, script=True):
-    theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [theme]})
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not script})
-    browser.get("about:blank")
-    browser.get(page)
 
 
 def find(browser, selector):
