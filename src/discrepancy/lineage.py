@@ -17,6 +17,10 @@ _ROOTS: Final = {"photographs": "data_root"}
 """The parameter with the location of a raw dataset."""
 _UNKNOWN: Final = "?"
 """Stands for a raw dataset without identity: everything made of it is made by each run anew."""
+_IRRELEVANT: Final = "run_links"
+"""A raw dataset that decides nothing but where a report leads."""
+_FIGURE: Final = "_figure"
+"""Ends the names of figures, which decide nothing but the pages that show them."""
 _TOP: Final = ("dataset", "category", "image_size", "crop", "bit_depth", "seed", "backbone")
 """Parameters of groups that users set at the top."""
 
@@ -44,7 +48,7 @@ class Lineage:
 
     def parameters(self, name: str) -> Groups:
         """Return every value that decides a dataset, by group and name."""
-        final = name in self._pipeline.outputs()
+        final = name in self._pipeline.outputs() or name.endswith(_FIGURE)
         found: dict[str, dict[str, Any]] = {}
         for group in sorted(self._groups[name]):
             value = self._values.get(_PARAMETERS + group)
@@ -138,7 +142,7 @@ class Lineage:
         """Return the inputs that no step makes and no parameter sets, without those that decide nothing."""
         from discrepancy.datasets import CheckpointDataset  # imports PyTorch
 
-        names = [name for name in self._pipeline.inputs() if not name.startswith(_PARAMETERS)]
+        names = [name for name in self._pipeline.inputs() if not name.startswith(_PARAMETERS) and name != _IRRELEVANT]
         return [name for name in names if not isinstance(self._catalog.get(name), CheckpointDataset)]
 
 

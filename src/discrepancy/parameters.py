@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -63,6 +63,46 @@ class Parameters(BaseModel):
         names = list(cls.model_fields)
         if unknown := [str(key) for key in given if key not in names]:
             raise InputError(f"unknown {', '.join(map(repr, unknown))}{suggestion(unknown[0], names)}; {known(names)}")
+
+
+class Setting(NamedTuple):
+    """A parameter as reports list it.
+
+    Attributes:
+        name: of the field.
+        value: JSON value.
+        default: JSON value; None if the field has none.
+        changed: the value differs from the default.
+        meaning: what it means, may be empty.
+    """
+
+    name: str
+    value: Any
+    default: Any
+    changed: bool
+    meaning: str
+
+
+def settings(group: type[Parameters], values: Mapping[str, Any]) -> list[Setting]:
+    """List the values of a group beside their defaults.
+
+    Args:
+        group: the model.
+        values: JSON values by name; those that are no fields of the model are left out.
+    """
+    required = {name: values[name] for name, field in group.model_fields.items() if field.is_required()}
+    defaults = group.model_validate(required).model_dump(mode="json", exclude=set(required))
+    return [
+        Setting(
+            name,
+            values[name],
+            defaults.get(name),
+            name in defaults and values[name] != defaults[name],
+            field.description or "",
+        )
+        for name, field in group.model_fields.items()
+        if name in values
+    ]
 
 
 def suggestion(name: str, names: list[str]) -> str:

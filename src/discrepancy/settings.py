@@ -11,6 +11,7 @@ from discrepancy.lineage_hooks import LineageHooks
 from discrepancy.parameter_hooks import Context, ParameterHooks
 from discrepancy.place_hooks import PlaceHooks
 from discrepancy.resolvers import RESOLVERS
+from discrepancy.run_links import RunLinksHooks
 from discrepancy.summary import SummaryHooks
 from discrepancy.tracking.hooks import TrackingHooks
 
@@ -29,7 +30,7 @@ class ConfigLoader(CarefulConfigLoader):
 
 quiet()
 
-HOOKS = (ParameterHooks(), TrackingHooks(), SummaryHooks(), PlaceHooks(), LineageHooks())
+HOOKS = (ParameterHooks(), TrackingHooks(), RunLinksHooks(), SummaryHooks(), PlaceHooks(), LineageHooks())
 """Kedro calls the later of two hooks with `tryfirst` first: unusable inputs are refused before MLflow begins a run."""
 
 CONFIG_LOADER_CLASS = ConfigLoader

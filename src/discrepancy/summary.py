@@ -15,17 +15,20 @@ from tqdm import tqdm
 
 from discrepancy.tracking.address import shown_address
 
-_PLACES = {
-    "gallery": "gallery_figure",
-    "correlations": "correlation_figure",
-    "pictures": "segmentations",
-    "maps": "original_maps",
-    "table": "table",
-    "predictions": "predictions",
-    "detector": "detector",
-    "report": "page",
-    "photographs": "contact_figure",
-}
+_PLACES = (
+    ("report", "report"),
+    ("report", "page"),
+    ("gallery", "gallery_figure"),
+    ("correlations", "correlation_figure"),
+    ("pictures", "segmentations"),
+    ("animation", "animation"),
+    ("maps", "original_maps"),
+    ("table", "table"),
+    ("predictions", "predictions"),
+    ("detector", "detector"),
+    ("photographs", "contact_figure"),
+)
+"""What the end of a run names: a label, and the dataset."""
 
 
 class SummaryHooks:
@@ -71,9 +74,9 @@ class SummaryHooks:
 
     def _next_steps(self, catalog: DataCatalog, namespace: str) -> str:
         """Return where to look next, given the saved results."""
-        names = {label: f"{namespace}.{name}" for label, name in _PLACES.items()}
-        places = {label: _place(catalog.get(name)) for label, name in names.items() if name in self._saved}
-        lines = [f"{label:<13}{place}" for label, place in places.items() if not _is_empty(place)]
+        names = [(label, f"{namespace}.{name}") for label, name in _PLACES]
+        places = [(label, _place(catalog.get(name))) for label, name in names if name in self._saved]
+        lines = [f"{label:<13}{place}" for label, place in places if not _is_empty(place)]
         if f"{namespace}.table" in self._saved:
             address = shown_address(self._project)
             lines.append(f"compare      {address}")

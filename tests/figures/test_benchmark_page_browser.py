@@ -11,12 +11,10 @@ from discrepancy.benchmark.comparison import compare, rank_methods
 from discrepancy.benchmark.published import published_numbers
 from discrepancy.benchmark.tables import summarise
 from discrepancy.figures.benchmark_page import benchmark_page
-from tests import browser as chromium
-from tests.browser import brightness, find, in_a_browser, show
+from tests.figures.conftest import brightness, find, show
 from tests.made_up_results import MVTEC, made_up_results
 
-pytestmark = in_a_browser
-browser = chromium.browser
+pytestmark = pytest.mark.browser
 RESULTS = made_up_results("mvtec_ad", MVTEC, failed=[("zipper", "fod", 0), ("zipper", "fod", 1)])
 
 

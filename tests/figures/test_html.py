@@ -81,9 +81,9 @@ def test_text_is_no_markup_wherever_it_is_put():
 @given(st.text(st.sampled_from("<>&\"'[]{}%#\n x"), max_size=12))
 def test_words_in_attributes_come_back_as_they_were(words):
     [(_, attributes)] = Reader(html_picture(np.zeros((1, 1, 3), np.uint8), words)).tags
-    assert attributes["alt"] == words and set(attributes) == {"alt", "src"}
+    assert attributes["alt"] == words and set(attributes) == {"alt", "src", "width", "height"}
 
 
 def test_a_value_that_a_template_lacks_is_an_error():
-    with pytest.raises(UndefinedError, match="png"):
-        render("picture.html", words="a sheet")
+    with pytest.raises(UndefinedError, match="data"):
+        render("picture.html", words="a sheet", kind="image/png", width=1, height=1)

@@ -11,11 +11,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from discrepancy.figures.prediction_page import PageRow, prediction_page
-from tests import browser as chromium
-from tests.browser import brightness, find, in_a_browser, show
+from tests.figures.conftest import brightness, find, show
 
 COUNT = 10_000
-browser = chromium.browser
 
 
 def row(number, name=None):
@@ -97,7 +95,7 @@ def best(rows, *, count, key=None, decision=None):
 
 
 class TestInABrowser:
-    pytestmark = in_a_browser
+    pytestmark = pytest.mark.browser
 
     def test_ten_thousand_rows_open_quickly_the_highest_score_first(self, browser, page, rows):
         began = time.perf_counter()

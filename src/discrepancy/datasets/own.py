@@ -78,6 +78,10 @@ class OwnDataset(AbstractVersionedDataset[In, Out], Generic[In, Out]):
         """Path of what `load` reads, or its address in a store."""
         return self._files.address(self._get_load_path())
 
+    def address_of(self, version: str | None) -> str:
+        """Return where a version lies, or will lie: a path, or the address of a store."""
+        return self._files.address(self._filepath if version is None else self._get_versioned_path(version))
+
     def save(self, data: In) -> None:
         """Write."""
         path = self._get_save_path()

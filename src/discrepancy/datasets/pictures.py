@@ -1,4 +1,4 @@
-"""Many pictures as PNG files, or maps as TIFF files, in one folder."""
+"""Many pictures as PNG files, maps as TIFF files, or animations, in one folder."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from discrepancy.data.lazy_array import usable_cores
 from discrepancy.datasets.own import OwnDataset
 from discrepancy.errors import InputError
 
-NamedPicture = tuple[str, np.ndarray]
+NamedPicture = tuple[str, np.ndarray | bytes]
 
-SUFFIXES = {".png": (np.uint8, "uint8 [H, W] or [H, W, 3]"), ".tiff": (np.float32, "float32 [H, W]")}
-"""Writable data types and shapes, by suffix."""
+SHAPES = {".png": (np.uint8, "uint8 [H, W] or [H, W, 3]"), ".tiff": (np.float32, "float32 [H, W]")}
+"""Data types and shapes of arrays that are encoded, by suffix."""
+
+SUFFIXES = (*SHAPES, ".gif")
 
 _TAIL = 40
 """Bytes that are kept of the end of a name that is too long."""
@@ -53,6 +55,7 @@ class PicturesDataset(OwnDataset[Iterable[NamedPicture], dict[str, str]]):
         Args:
             data: file names, relative to the folder, each with what it holds. Names ending in `.png` hold a picture,
                 uint8 [H, W] grey or [H, W, 3] RGB; names ending in `.tiff` a map, float32 [H, W].
+                Bytes are the content of the file; names ending in `.gif` have no other.
             path: the folder, which is made.
         """
         path.mkdir()
@@ -96,13 +99,20 @@ def shortened(name: str, most: int) -> str:
     return data[:head].decode(errors="ignore") + digest + data[-tail:].decode(errors="ignore")
 
 
-def _write(path: Path, picture: np.ndarray) -> None:
-    dtype, shapes = SUFFIXES[path.suffix]
+def _write(path: Path, picture: np.ndarray | bytes) -> None:
+    content = picture if isinstance(picture, bytes) else _encoded(path, picture)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:  # two pictures of one name would be one lost
+        file.write(content)
+
+
+def _encoded(path: Path, picture: np.ndarray) -> bytes:
+    if path.suffix not in SHAPES:
+        raise ValueError(f"{path.name}: expected bytes, found {picture.dtype} {list(picture.shape)}")
+    dtype, shapes = SHAPES[path.suffix]
     grey = picture.ndim == 2
     if picture.dtype != dtype or not (grey or (dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3)):
         raise ValueError(f"{path.name}: expected {shapes}, found {picture.dtype} {list(picture.shape)}")
     # OpenCV's own compression: twice as fast as the levels one can set, the files are a few percent larger.
     _, encoded = cv2.imencode(path.suffix, picture if grey else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as file:  # two pictures of one name would be one lost
-        file.write(encoded.tobytes())
+    return encoded.tobytes()

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from discrepancy.figures.jpeg import png
 from discrepancy.figures.overlays import Picture
 from discrepancy.figures.tables import table_cells
 
@@ -72,6 +73,12 @@ def html_table(frame: pd.DataFrame, *, most: int = 500, empty: str = "none") -> 
 
 def html_picture(picture: Picture, words: str) -> Markup:
     """Return a picture uint8 [H, W, 3] as a PNG inside the page, with words for those who do not see it."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    return render("picture.html", words=words, png=base64.b64encode(buffer.getvalue()).decode())
+    return html_file(png(picture), words)
+
+
+def html_file(content: bytes, words: str) -> Markup:
+    """Return a PNG or JPEG file inside the page, with words for those who do not see it."""
+    with Image.open(io.BytesIO(content)) as picture:
+        kind, width, height = picture.get_format_mimetype(), picture.width, picture.height
+    data = base64.b64encode(content).decode()
+    return render("picture.html", words=words, kind=kind, data=data, width=width, height=height)

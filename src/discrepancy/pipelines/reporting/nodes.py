@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from discrepancy.data.native_resolution import NativeResolutionMaps
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.detection.scoring import ScoredMaps
+from discrepancy.figures.animation import animation
 from discrepancy.figures.curves import Roc, loss_figure, pro_figure, roc_figure
 from discrepancy.figures.gallery import choose_cases, gallery
 from discrepancy.figures.overlays import Picture
@@ -19,11 +20,9 @@ from discrepancy.figures.scores import score_histogram
 from discrepancy.figures.segmentation import Segmentations
 from discrepancy.figures.tables import text_table
 from discrepancy.methods.card import Card
-from discrepancy.methods.registry import METHODS
 from discrepancy.metrics import PixelMetrics, auroc, pixel_metrics_by_group, pro_curve, roc_curve
+from discrepancy.pipelines.reporting.contents import cost_line, title, undefined_reasons, written
 from discrepancy.pipelines.reporting.parameters import ReportingParameters
-
-SYNTHETIC = "synthetic images"
 
 
 def tabulate(
@@ -96,7 +95,7 @@ def draw_gallery(
         pixel_threshold=thresholds.pixel.value,
         image_threshold=thresholds.image.value,
         sections=sections,
-        title=f"{METHODS[card.method].title} on {_part(card)}",
+        title=title(card),
     )
 
 
@@ -173,32 +172,36 @@ def summarise(table: pd.DataFrame, metrics: dict[str, float | None], card: Card)
     """Return the summary lines of a run; undefined values are `-`, with the reason."""
     shown = ("image_auroc", "image_ap", "pixel_auroc", "aupro_0.30", "aupro_as_published", "best_iou")
     names = [name for name in shown if name in metrics]
-    lines = ["   ".join(f"{name} {_written(metrics[name], '.3f')}" for name in names), *_reasons(table, metrics)]
-    memory = metrics["peak_memory_mib"]
-    lines.append(
-        f"trained in {_written(metrics['train_seconds'], '.0f')} s, {_written(metrics['images_per_second'], '.1f')} "
-        f"images per second, peak memory {_written(memory and memory / 1024, '.1f')} GiB"
-    )
+    lines = [
+        "   ".join(f"{name} {written(metrics[name], '.3f')}" for name in names),
+        *undefined_reasons(table, metrics),
+    ]
+    lines.append(cost_line(metrics))
     lines.append(f"image {card.decision.image.note}")
-    return "\n".join([f"{METHODS[card.method].title} on {_part(card)}", "", text_table(table), "", *lines, ""])
+    return "\n".join([title(card), "", text_table(table), "", *lines, ""])
 
 
-def _reasons(table: pd.DataFrame, metrics: dict[str, float | None]) -> list[str]:
-    """Return the reasons why metrics are not defined, a line each."""
-    if not table["images"].iloc[-1]:
-        return ["no defective test images: AUROC, AP, AUPRO, IoU and the detection rate are not defined"]
-    reasons = []
-    if metrics["image_auroc"] is None:
-        reasons.append("no good test images: AUROC and AP of images and the false-alarm rate are not defined")
-    if metrics["pixel_auroc"] is None:
-        reasons.append("no defect is marked by a mask: metrics of images only")
-    return reasons
+def animate(
+    images: np.ndarray, scored: ScoredMaps, scores: pd.DataFrame, card: Card, parameters: ReportingParameters
+) -> Iterable[tuple[str, bytes]]:
+    """Draw photograph, anomaly map and decision of the test images as an animated GIF; nothing if not requested.
 
-
-def _written(value: float | None, how: str) -> str:
-    return "-" if value is None else format(value, how)
-
-
-def _part(card: Card) -> str:
-    synthetic = f" ({SYNTHETIC})" if card.dataset == "demo" else ""
-    return f"{card.category}{synthetic}"
+    Args:
+        images: uint8 [N, 3, H, W]; the test images come last.
+        scored: the test images' maps and scores.
+        scores: one line per test image.
+        card: the detector's.
+        parameters: whether to draw it.
+    """
+    if not parameters.animation:
+        return ()
+    thresholds, maps = card.decision, scored.maps
+    film = animation(
+        images[len(images) - len(maps) :],
+        maps,
+        scores,
+        pixel_threshold=thresholds.pixel.value,
+        image_threshold=thresholds.image.value,
+        title=title(card),
+    )
+    return [("animation.gif", film)]

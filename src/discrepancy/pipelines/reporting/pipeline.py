@@ -7,6 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from discrepancy.methods.base import Method
 from discrepancy.methods.gradient import GradientMethod
 from discrepancy.pipelines.reporting.nodes import (
+    animate,
     draw_curves,
     draw_gallery,
     draw_loss,
@@ -16,10 +17,11 @@ from discrepancy.pipelines.reporting.nodes import (
     summarise,
     tabulate,
 )
+from discrepancy.pipelines.reporting.page import write_report
 
 
 def create_pipeline(method: type[Method]) -> Pipeline:
-    """Wire maps, scores and metrics -> table, curves, gallery, segmentations and the summary of a run.
+    """Wire maps, scores and metrics -> table, figures, segmentations, the summary and the report of a run.
 
     Args:
         method: the method.
@@ -38,6 +40,7 @@ def create_pipeline(method: type[Method]) -> Pipeline:
             "segmentations",
             name="draw_segmentations",
         ),
+        Node(animate, ["images", "maps", "scores", "card", "params:reporting"], "animation", name="animate"),
         Node(
             resize_maps,
             ["maps", "samples", "params:ingestion", "params:reporting"],
@@ -52,10 +55,24 @@ def create_pipeline(method: type[Method]) -> Pipeline:
         nodes.append(Node(draw_loss, "history", "loss_figure", name="draw_loss"))
     extras = [extra for extra in method.extra_steps() if extra.stage == "reporting"]
     nodes += [Node(extra.compute, list(extra.inputs), extra.output, name=extra.step) for extra in extras]
+    nodes.append(Node(write_report, _contents(nodes), "report", name="write_report"))
     return Pipeline(
         nodes,
         namespace=method.name,
-        inputs={"images", "masks", "samples"},
+        inputs={"images", "masks", "samples", "run_links"},
         parameters={name for node in nodes for name in node.inputs if name.startswith("params:")},
         tags=["reporting"],
     )
+
+
+def _contents(nodes: list[Node]) -> dict[str, str]:
+    """Return what the report is made of, by the arguments of its node: every figure of the pipeline is in it."""
+    names = ("images", "masks", "scores", "table", "metrics", "samples", "card", "run_links")
+    groups = ("ingestion", "scoring", "reporting")
+    figures = [name for node in nodes for name in node.outputs if name.endswith("_figure")]
+    return {
+        **{name: name for name in names},
+        "scored": "maps",
+        **{name: f"params:{name}" for name in groups},
+        **{name: name for name in figures},
+    }

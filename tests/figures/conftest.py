@@ -1,19 +1,11 @@
-"""Chromium for tests of pages: opened from disk, on a phone, dark, without script."""
+"""A real browser for the pages."""
 
 import shutil
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.common.by import By
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
-in_a_browser = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (BROWSER and DRIVER), reason="no Chromium, or no chromedriver: `make browser` installs them on Debian"
-    ),
-]
 FLAGS = (
     "--headless=new",
     "--no-sandbox",  # as root Chromium does not start without it; the page is our own
@@ -26,8 +18,12 @@ FLAGS = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
+    if not (BROWSER and DRIVER):
+        pytest.skip("no Chromium, or no chromedriver: `make browser` installs them on Debian")
+    from selenium import webdriver
+
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
     for flag in FLAGS:
@@ -38,9 +34,10 @@ def browser():
     driver.quit()
 
 
-def show(browser, page, *, width=1200, dark=False, script=True):
+def show(browser, page, *, width=1200, dark=False, script=True, media=""):
+    """Open the page afresh; media is what it is shown on: nothing for a screen, or `print`."""
     theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [theme]})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [theme]})
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not script})
@@ -49,9 +46,10 @@ def show(browser, page, *, width=1200, dark=False, script=True):
 
 
 def find(browser, selector):
-    return browser.find_elements(By.CSS_SELECTOR, selector)
+    return browser.find_elements("css selector", selector)
 
 
 def brightness(browser, selector):
-    colour = browser.find_element(By.CSS_SELECTOR, selector).value_of_css_property("background-color")
+    (found,) = find(browser, selector)[:1]
+    colour = found.value_of_css_property("background-color")
     return sum(float(part) for part in colour.strip("rgba()").split(",")[:3]) / 3
