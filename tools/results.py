@@ -37,6 +37,7 @@ from discrepancy.methods.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
+BENCHMARKS = ("demo", "kolektorsdd")
 PICTURES = {"gallery_figure": "{}_{}.png", "correlation_figure": "{}_{}_correlations.png"}
 Part = tuple[str, str, str]
 """Data set, category, method."""
@@ -81,9 +82,9 @@ def own_runs() -> Iterator[tuple[Part, str, None]]:
 
 
 def benchmark_runs() -> Iterator[tuple[Part, str, str]]:
-    """Part, version and folder of every finished trial with the first seed."""
-    for root in glob(str(catalog(benchmark="*").get("benchmark").path)):
-        store = TrialStore(Path(root))
+    """Part, version and folder of every finished trial with the first seed, of the benchmarks with the defaults."""
+    for name in BENCHMARKS:
+        store = TrialStore(Path(catalog(benchmark=name).get("benchmark").path))
         for result in store.results():
             if result["state"] == "done" and result["seed"] == 0:
                 trial = Trial(result["dataset"], result["category"], result["method"], 0)
@@ -92,13 +93,14 @@ def benchmark_runs() -> Iterator[tuple[Part, str, str]]:
 
 
 def collect_run(dataset: str, category: str, method: str, data_folder: str | None) -> dict[str, Any]:
-    """The latest run's result in a folder; the demo's pictures, as others' licences differ."""
+    """The latest run's result in a folder; those of the demo's pictures that documents show."""
     found = catalog(dataset=dataset, category=category, data_folder=data_folder)
     card, metrics, table = (found.load(f"{method}.{name}") for name in ("card", "metrics", "table"))
     if dataset == "demo":
         for name, target in PICTURES.items():
-            if (picture := found.get(f"{method}.{name}")).exists():
-                shutil.copy(picture.address, ROOT / "docs/pictures" / target.format(method, category))
+            shown = ROOT / "docs/pictures" / target.format(method, category)
+            if shown.exists() and (picture := found.get(f"{method}.{name}")).exists():
+                shutil.copy(picture.address, shown)
     facts = {"images": card.images, "image_size": card.image_size, "epochs": card.parameters.get("epochs")}
     rows = table.to_dict("records")
     return {"dataset": dataset, "category": category, "method": method, **facts, **metrics, "table": rows}
@@ -226,6 +228,7 @@ TABLES = {
     "benchmark demo": lambda: benchmark_table("demo"),
     "benchmark demo, differences": lambda: difference_table("demo"),
     "benchmark kolektorsdd": lambda: benchmark_table("kolektorsdd"),
+    "benchmark demo, larger memory": lambda: benchmark_table("demo_memory"),
     "scale memory": memory_table,
     "scale rate": rate_table,
     "two runs": two_runs_table,
