@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from kedro.io import DataCatalog
 
 _NOT_OF_RUNS: Final = (
-    "category", "seed", "data_folder", "benchmark", "download", "accept_license", "predict", "method", "input", "output",
-    "detector", "scheduler", "register",
+    "category", "seed", "data_folder", "benchmark", "download", "accept_license", "predict", "method", "input",
+    "output", "detector", "scheduler", "register",
 )  # fmt: skip
 """Parameters that differ from trial to trial, or that decide no result."""
 
