@@ -1,7 +1,8 @@
 """Python processes without the seconds of imports: forked from one process that has imported everything.
 
-`Zygote.popen` is `subprocess.Popen` for commands of Python's, `[sys.executable, "-m", "kedro", "run"]`. What it starts is
-a child of the process that asks, has its own working folder, environment and streams, and ends as any process does.
+`Zygote.popen` is `subprocess.Popen` for commands of Python's, such as `[sys.executable, "-m", "kedro", "run"]`. What it
+starts is a child of the process that asks, with a working folder, environment and streams of its own, and ends as any
+process does.
 """
 
 import ctypes
@@ -16,10 +17,28 @@ import sys
 import threading
 import time
 import warnings
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
 ROOT = Path(__file__).parents[1]
+IMPORTED = (
+    "kedro.framework.session",
+    "kedro.runner",
+    "kedro_mlflow.framework.cli.cli",
+    "kedro_mlflow.framework.hooks.mlflow_hook",
+    "kedro_telemetry.plugin",
+    "kedro_viz.integrations.kedro.hooks",
+    "kedro_viz.integrations.kedro.run_hooks",
+    "mlflow",
+    "timm",
+    "discrepancy.benchmark.command",
+    "discrepancy.benchmark.trial",
+    "discrepancy.cli",
+    "discrepancy.datasets",
+    "discrepancy.pipeline_registry",
+    "discrepancy.settings",
+)
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, Linux
 
 
@@ -153,33 +172,15 @@ def _fork_trials():
 
 
 def _import_everything():
-    import kedro.framework.cli  # noqa: F401 (before MLflow, as in the command)
-
-    from discrepancy.console import quiet
-
-    quiet()
-    import kedro.framework.session
-    import kedro.runner
-    import kedro_mlflow.framework.cli.cli
-    import kedro_mlflow.framework.hooks.mlflow_hook
-    import kedro_telemetry.plugin
-    import kedro_viz.integrations.kedro.hooks
-    import kedro_viz.integrations.kedro.run_hooks
-    import mlflow
-    import timm
-    import torch
-
-    import discrepancy.benchmark.command
-    import discrepancy.benchmark.trial
-    import discrepancy.cli
-    import discrepancy.datasets
-    import discrepancy.pipeline_registry
-    import discrepancy.settings  # noqa: F401
-    from discrepancy.methods.registry import METHODS
-
-    for name in METHODS:
-        METHODS[name]
-    torch.set_num_threads(1)
+    """Import what runs and trials import, in the order of the command: MLflow's settings come after Kedro's."""
+    import_module("kedro.framework.cli")
+    import_module("discrepancy.console").quiet()
+    for name in IMPORTED:
+        import_module(name)
+    methods = import_module("discrepancy.methods.registry").METHODS
+    for name in methods:
+        assert methods[name]
+    import_module("torch").set_num_threads(1)
 
 
 if __name__ == "__main__":
