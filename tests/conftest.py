@@ -17,6 +17,8 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
+from tests.zygote import Zygote
+
 os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
 # Before PyTorch is imported, here and in what tests start: threads that spin while they wait take cores from others.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -89,16 +91,30 @@ def make_project(folder, *, database=True):
     return folder
 
 
-def kedro(project, *arguments, timeout=300):
-    """`kedro ...` in a process of its own, as a user types it."""
-    return subprocess.run(
-        [sys.executable, "-m", "kedro", *arguments],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+@pytest.fixture(scope="session")
+def zygote():
+    """`zygote.popen` starts processes that have everything imported already."""
+    zygote = Zygote()
+    yield zygote
+    zygote.close()
+
+
+@pytest.fixture
+def forked_trials(zygote, monkeypatch):
+    """The trials that this process starts have everything imported already."""
+    monkeypatch.setattr("discrepancy.benchmark.launch.subprocess", zygote.subprocess)
+
+
+def kedro(project, *arguments, start=subprocess.Popen, timeout=300):
+    """`kedro ...` in a process of its own, as a user types it; `start=zygote.popen` spares the imports."""
+    command = [sys.executable, "-m", "kedro", *arguments]
+    with start(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
 def run_method(method, project, part, *, env=None, stages=None, seed=0, reporting=None, scoring=None, **parameters):

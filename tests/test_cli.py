@@ -227,12 +227,10 @@ def test_the_message_and_the_code_reach_the_shell(project, bad_part):
     assert "Warning" not in result.stderr and "deprecated" not in result.stderr
 
 
-def start(project, part, epochs):
+def start(popen, project, part, epochs):
     command = [sys.executable, "-m", "kedro", "run", "--pipelines=dfc", f"--params={of(part)},dfc.epochs={epochs}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    return popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def weights(project) -> dict:
@@ -240,12 +238,12 @@ def weights(project) -> dict:
     return load_file(path)
 
 
-def test_kill_9_in_the_middle_of_training_then_again_gives_the_same_weights(tmp_path, part):
+def test_kill_9_in_the_middle_of_training_then_again_gives_the_same_weights(tmp_path, part, zygote):
     whole, killed = make_project(tmp_path / "whole"), make_project(tmp_path / "killed")
-    process = start(whole, part, 15)
+    process = start(subprocess.Popen, whole, part, 15)
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, output
-    process = start(killed, part, 15)
+    process = start(zygote.popen, killed, part, 15)
     checkpoint = killed / "data/06_models/folder/disc/dfc/checkpoint.pt"
     deadline = time.monotonic() + 300
     while not checkpoint.exists():
@@ -254,7 +252,7 @@ def test_kill_9_in_the_middle_of_training_then_again_gives_the_same_weights(tmp_
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not list(killed.glob("data/06_models/**/weights.safetensors"))
-    process = start(killed, part, 15)
+    process = start(zygote.popen, killed, part, 15)
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 0 and "resumed after epoch" in output, output
     expected, found = weights(whole), weights(killed)

@@ -6,15 +6,17 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import chdir
+from contextlib import chdir, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 
 import mlflow
 import pytest
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
 
+from discrepancy.benchmark.launch import LOG
 from discrepancy.benchmark.remote import _key, run_on_dask
 from discrepancy.benchmark.store import TrialStore
 from discrepancy.benchmark.trial import TrialSpec
@@ -43,33 +45,45 @@ def free_port():
 
 
 @pytest.fixture
-def cluster(tmp_path, request):
-    """Address of a scheduler, and two workers, each with its nanny in a process group of its own.
+def cluster(tmp_path, zygote):
+    """Address of a scheduler, and two workers, whose trials are forked."""
+    with started_cluster(tmp_path, zygote.popen, "--no-nanny") as found:
+        yield found
 
-    Its parameter: how many workers may die of a task.
-    """
-    allowed = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(getattr(request, "param", 3))}
+
+@pytest.fixture
+def cluster_as_documented(tmp_path):
+    """Address of a scheduler that gives a trial up with its first worker, and two workers, each with its nanny."""
+    with started_cluster(tmp_path, subprocess.Popen, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as found:
+        yield found
+
+
+@contextmanager
+def started_cluster(tmp_path, start, *options, **environment):
+    """A scheduler and two workers, each in a process group of its own."""
     address = f"tcp://127.0.0.1:{free_port()}"
     host = ["--host", "127.0.0.1", "--no-dashboard"]
     started = [
-        subprocess.Popen(
+        start(
             [sys.executable, "-m", "dask", *command],
             stdout=(tmp_path / f"{number}.log").open("w"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=tmp_path,
-            env=os.environ | allowed,
+            env=os.environ | environment,
         )
         for number, command in enumerate(
             [
                 ["scheduler", *host, "--port", address.rpartition(":")[2]],
-                *[["worker", address, *host, "--nthreads", "1", "--name", name] for name in ("one", "two")],
+                *[["worker", address, *host, *options, "--nthreads", "1", "--name", name] for name in ("one", "two")],
             ]
         )
     ]
-    yield address, started[1:]
-    for process in started:
-        end(process)
+    try:
+        yield address, started[1:]
+    finally:
+        for process in started:
+            end(process)
 
 
 def end(worker):
@@ -86,26 +100,24 @@ def arguments(photographs, *more, epochs):
     return ["--methods=dfr", f"--seeds={seeds}", "--name=b", "--threads=1", f"--params={params}", *more]
 
 
-def descendants(root):
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
-    found, trials = {root}, []
+def trials_of(worker):
+    """Process ids of the trials of a worker, and where each writes what it says."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout
+    parents = dict(map(int, line.split()) for line in listed.splitlines()[1:])
+    found = {worker.pid}
     for _ in range(4):
-        found |= {int(pid) for pid, parent, _ in rows if int(parent) in found}
-    for pid, _, command in rows:
-        if int(pid) in found and "discrepancy.benchmark.trial" in command:
-            trials.append(int(pid))
-    return trials
+        found |= {pid for pid, parent in parents.items() if parent in found}
+    logs = {pid: Path(os.path.realpath(f"/proc/{pid}/fd/1")) for pid in found}
+    return {pid: log for pid, log in logs.items() if log.name == LOG}
 
 
-def test_a_worker_is_killed_in_the_middle(project, photographs, cluster, tmp_path):
+def test_a_worker_is_killed_in_the_middle(project, photographs, cluster, tmp_path, zygote, forked_trials):
     address, workers = cluster
     store = TrialStore(project / "data/08_reporting/benchmark/b")
-    command = [sys.executable, "-m", "kedro", "benchmark", *arguments(photographs, f"--scheduler={address}", epochs=60)]
-    running = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    running = start(zygote.popen, project, arguments(photographs, f"--scheduler={address}", epochs=60))
     seed = next(part for part in wait_for_a_checkpoint(store, running).parts if part.startswith("seed_"))
-    (victim,) = [worker for worker in workers if any(_runs(pid, seed) for pid in descendants(worker.pid))]
-    trials = descendants(victim.pid)
+    (victim,) = [worker for worker in workers if seed in {log.parent.name for log in trials_of(worker).values()}]
+    trials = trials_of(victim)
     end(victim)
     output = running.communicate(timeout=400)[0]
     assert running.returncode == 0, output
@@ -135,59 +147,55 @@ def test_a_worker_is_killed_in_the_middle(project, photographs, cluster, tmp_pat
         assert name in TIMED or found["metrics"][name] == value, name
 
 
-def start(project, photographs, address, *, seeds):
-    """A benchmark of trials that do not end, in a process of its own."""
+def start(popen, project, options):
+    """A benchmark in a process of its own."""
+    command = [sys.executable, "-m", "kedro", "benchmark", *options]
+    return popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def endless(photographs, address, *, seeds):
+    """Options of a benchmark of trials that do not end."""
     given = arguments(photographs, f"--scheduler={address}", epochs=40000)
     given[1] = f"--seeds={seeds}"
-    command = [sys.executable, "-m", "kedro", "benchmark", *given]
-    return subprocess.Popen(
-        command,
-        cwd=project,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=_heed_interrupts,  # noqa: PLW1509 (no thread of this process holds a lock that it needs)
-    )
-
-
-def _heed_interrupts():
-    """A shell starts what it runs in the background with Ctrl+C ignored, and so would be what that starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return given
 
 
 def wait_for_a_checkpoint(store, running):
     """Path of the first trial's checkpoint, once there is one."""
     deadline = time.monotonic() + 240
     while not (there := list(store.root.glob("*/*/*/*/work/06_models/folder/disc/dfr/checkpoint.pt"))):
-        assert running.poll() is None and time.monotonic() < deadline, running.stdout.read()
+        if running.poll() is not None or time.monotonic() > deadline:
+            running.kill()
+            pytest.fail(running.communicate()[0])
         time.sleep(0.02)
     return there[0]
 
 
-def test_an_interrupted_benchmark_stops_its_cells(project, photographs, cluster):
+def test_an_interrupted_benchmark_stops_its_cells(project, photographs, cluster, zygote):
     address, workers = cluster
     store = TrialStore(project / "data/08_reporting/benchmark/b")
-    running = start(project, photographs, address, seeds="0,1,2")
+    running = start(zygote.popen, project, endless(photographs, address, seeds="0,1,2"))
     wait_for_a_checkpoint(store, running)
+    trials = [pid for worker in workers for pid in trials_of(worker)]
     running.send_signal(signal.SIGINT)
     output = running.communicate(timeout=60)[0]
     assert running.returncode != 0
-    assert not any(_alive(pid) for worker in workers for pid in descendants(worker.pid)), output
+    assert trials and not any(_alive(pid) for pid in trials), output
     assert store.table()["state"].tolist() == ["missing"] * 3
     client = mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     (experiment,) = [one for one in client.search_experiments() if one.name == "discrepancy"]
     assert "RUNNING" not in {run.info.status for run in client.search_runs([experiment.experiment_id])}
 
 
-@pytest.mark.parametrize("cluster", [0], indirect=True)
-def test_a_trial_whose_workers_died_too_often_is_failed(project, photographs, cluster):
-    address, workers = cluster
+def test_a_trial_whose_workers_died_too_often_is_failed(project, photographs, cluster_as_documented):
+    address, workers = cluster_as_documented
     store = TrialStore(project / "data/08_reporting/benchmark/b")
-    running = start(project, photographs, address, seeds="0")
+    running = start(subprocess.Popen, project, endless(photographs, address, seeds="0"))
     wait_for_a_checkpoint(store, running)
-    (victim,) = [worker for worker in workers if descendants(worker.pid)]
+    ((victim, trials),) = [(worker, trials) for worker in workers if (trials := trials_of(worker))]
     end(victim)
     output = running.communicate(timeout=60)[0]
+    assert not any(_alive(pid) for pid in trials)
     assert running.returncode == 1 and "seed 0: failed: KilledWorker" in output, output
     (result,) = store.results()
     assert result["state"] == "failed" and "KilledWorker" in result["reason"]
@@ -229,14 +237,6 @@ def test_projects_and_benchmarks_do_not_get_each_others_results():
     spec = TrialSpec("/p", "data/b", "dfr/f/disc/seed_0", "f", "disc", "dfr", 0, {}, None, 1, "print", "run")
     others = [replace(spec, project="/q"), replace(spec, store="data/c"), replace(spec, parent="other")]
     assert len({_key(one) for one in (spec, *others)}) == 4 and _key(spec) == _key(replace(spec))
-
-
-def _runs(pid, seed):
-    """Whether this process works on the trial of this seed: its log is open."""
-    try:
-        return any(f"/{seed}/" in os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd"))
-    except OSError:
-        return False
 
 
 def _alive(pid):

@@ -1,4 +1,7 @@
-"""Trials in processes of their own: what they leave, what is said of those that fail, and that they are all equal."""
+"""Trials in processes of their own: what they leave, what is said of those that fail, and that they are all equal.
+
+Two of them are started as the command starts them; the others are forked, which spares their imports.
+"""
 
 import os
 import signal
@@ -12,6 +15,7 @@ import pytest
 from kedro.framework.startup import bootstrap_project
 
 from discrepancy.benchmark.configuration import resolved
+from discrepancy.benchmark.launch import _running as processes
 from discrepancy.benchmark.launch import launch
 from discrepancy.benchmark.local import default_threads, default_workers, places_of, run_locally
 from discrepancy.benchmark.plan import SharedSettings, Trial
@@ -19,6 +23,8 @@ from discrepancy.benchmark.store import TrialStore
 from discrepancy.benchmark.tracking import connect
 from discrepancy.benchmark.trial import TrialSpec
 from tests.conftest import make_project
+
+pytestmark = pytest.mark.usefixtures("forked_trials")
 
 STORE = "data/08_reporting/benchmark/b"
 TIMED = {"train_seconds", "images_per_second", "peak_memory_mib"}
@@ -48,6 +54,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(place, part):
+    """A trial that is started as the command starts it."""
     return launch(make_spec(place, part))
 
 
@@ -101,8 +108,8 @@ def test_a_killed_trial_is_failed_and_goes_on_from_its_checkpoint(place, part):
     thread = threading.Thread(target=lambda: found.update(launch(spec)))
     thread.start()
     running(spec, "work/06_models/folder/disc/dfr/checkpoint.pt")
-    (pid,) = (pid for pid, parent in children().items() if parent == os.getpid())
-    os.kill(pid, signal.SIGKILL)
+    (process,) = processes.values()
+    os.kill(process.pid, signal.SIGKILL)
     thread.join()
     assert found["state"] == "failed" and "ended by SIGKILL, as when memory runs out; see" in found["reason"]
     again = launch(spec)
@@ -120,11 +127,11 @@ def test_a_trial_ends_with_the_process_that_started_it(place, part):
     starter.stdin.write(spec.to_json())
     starter.stdin.close()
     running(spec, "work/06_models/folder/disc/dfr/checkpoint.pt")
-    assert starter.pid in children().values()
+    (trial,) = (pid for pid, parent in children().items() if parent == starter.pid)
     starter.kill()
     starter.wait()
     deadline = time.monotonic() + 10
-    while starter.pid in children().values() or any(parent == 1 for parent in children().values()):
+    while trial in children():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -146,8 +153,9 @@ def test_who_stops_early_stops_the_trials_that_run(place, part):
     results = run_locally([long, short, make_spec(place, part, seed=13)], workers=2)
     assert next(results)[0] == short
     running(long, "work/06_models/folder/disc/dfr/checkpoint.pt")
+    process = processes[place / STORE / long.folder]
     results.close()
-    assert os.getpid() not in children().values()
+    assert process.returncode == -signal.SIGKILL and not processes
     store = TrialStore(place / STORE)
     assert store.read(long.folder) is None  # missing, not failed: the next start goes on with it
     again = launch(make_spec(place, part, seed=12, epochs=40000, latent_dim=0))

@@ -8,6 +8,8 @@ import yaml
 from discrepancy.detection.storage import CARD, WEIGHTS
 from tests.conftest import run_method
 
+pytestmark = pytest.mark.sessions
+
 DATASETS = {
     "detector": "DetectorDataset",
     "trained": "DetectorDataset",

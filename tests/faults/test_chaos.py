@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from discrepancy.tracking.live import FOLDER
 from tests.conftest import make_project
-from tests.faults.zygote import Zygote
+from tests.faults.held_run import Run
 
 pytestmark = pytest.mark.slow
 
@@ -28,13 +28,6 @@ SETTINGS = {
     "fod": {"epochs": 4, "widths": [16, 16], "heads": 2, "device": "cpu", "checkpoint_every": 1},
 }
 BENCHMARK = {"methods": ["dfr"], "categories": ["disc"], "seeds": [0, 1], "name": "b", "threads": 1}
-
-
-@pytest.fixture(scope="module")
-def zygote():
-    zygote = Zygote()
-    yield zygote
-    zygote.close()
 
 
 def arguments(method, part):
@@ -96,7 +89,7 @@ def test_kills_at_random_moments_change_nothing(method, zygote, part, tmp_path):
     def finished():
         """The seconds that a run takes."""
         began = time.monotonic()
-        zygote.run(project, tmp_path / "log", **given).finish(timeout=600)
+        Run(zygote, project, tmp_path / "log", **given).finish(timeout=600)
         return time.monotonic() - began
 
     finished()  # the first one makes MLflow's database, too
@@ -107,7 +100,7 @@ def test_kills_at_random_moments_change_nothing(method, zygote, part, tmp_path):
         if method == "benchmark" or draw.random() < 0.3:  # from the very beginning
             shutil.rmtree(project / "data")
         for _ in range(draw.randint(1, 4)):
-            run = zygote.run(project, tmp_path / "log", **given)
+            run = Run(zygote, project, tmp_path / "log", **given)
             time.sleep(draw.uniform(0, whole))
             endings.append(run.kill(draw.choice(SIGNALS)))
             kills += 1

@@ -45,10 +45,10 @@ def seen(project):
 
 
 @contextmanager
-def living(project):
+def living(zygote, project):
     """A process with a run of its own."""
     command = [sys.executable, "-c", LIVING, str(project)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = zygote.popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield process, process.stdout.readline().strip()
     finally:
@@ -57,9 +57,9 @@ def living(project):
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_ends_as_killed_at_once(finished, ending):
+def test_an_interrupted_run_ends_as_killed_at_once(finished, zygote, ending):
     project, _ = finished
-    with living(project) as (process, run_id):
+    with living(zygote, project) as (process, run_id):
         assert client(project).get_run(run_id).info.status == "RUNNING"
         process.send_signal(ending)
         code = process.wait()
@@ -67,9 +67,9 @@ def test_an_interrupted_run_ends_as_killed_at_once(finished, ending):
     assert code == (143 if ending == signal.SIGTERM else -signal.SIGINT)
 
 
-def test_a_killed_run_ends_as_killed_at_the_next_start_and_a_living_one_goes_on(finished):
+def test_a_killed_run_ends_as_killed_at_the_next_start_and_a_living_one_goes_on(finished, zygote):
     project, _ = finished
-    with living(project) as (killed, dead), living(project) as (_, alive):
+    with living(zygote, project) as (killed, dead), living(zygote, project) as (_, alive):
         killed.kill()
         killed.wait()
         assert client(project).get_run(dead).info.status == "RUNNING"
@@ -79,18 +79,18 @@ def test_a_killed_run_ends_as_killed_at_the_next_start_and_a_living_one_goes_on(
         assert len(list((project / FOLDER).iterdir())) == 1
 
 
-def test_the_next_run_of_the_project_ends_killed_ones(finished, part):
+def test_the_next_run_of_the_project_ends_killed_ones(finished, zygote, part):
     project, _ = finished
-    with living(project) as (process, run_id):
+    with living(zygote, project) as (process, run_id):
         process.kill()
         process.wait()
     start(project, part, "ingestion")
     assert client(project).get_run(run_id).info.status == "KILLED"
 
 
-def test_a_killed_run_is_found_after_its_project_has_moved(finished):
+def test_a_killed_run_is_found_after_its_project_has_moved(finished, zygote):
     project, _ = finished
-    with living(project) as (process, run_id):
+    with living(zygote, project) as (process, run_id):
         process.kill()
         process.wait()
     moved = Path(shutil.move(project, project.with_name("moved")))
@@ -222,20 +222,20 @@ def test_the_user_s_tracking_address_wins(finished, part, tmp_path, monkeypatch,
     assert f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/own.db" in capsys.readouterr().out
 
 
-def test_the_first_two_runs_may_start_together(tmp_path, part):
+def test_the_first_two_runs_may_start_together(tmp_path, part, zygote):
     project = make_project(tmp_path / "project", database=False)
     arguments = f"--params=dataset=folder,data_root={part},category=disc,image_size=96"
     command = [sys.executable, "-m", "kedro", "run", "--pipeline=ingestion", arguments]
-    both = [subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [zygote.popen(command, cwd=project, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [(process.communicate()[1], process.returncode)[1] for process in both] == [0, 0]
     assert sorted(run.info.status for run in runs(project)) == ["FINISHED", "FINISHED"]
 
 
-def test_a_run_that_is_terminated_in_training_says_so(finished, part):
+def test_a_run_that_is_terminated_in_training_says_so(finished, part, zygote):
     project, _ = finished
     arguments = f"--params=dataset=folder,data_root={part},category=disc,image_size=96,dfc.epochs=5000,dfc.device=cpu"
     silent = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-    process = subprocess.Popen([sys.executable, "-m", "kedro", "run", arguments], cwd=project, **silent)
+    process = zygote.popen([sys.executable, "-m", "kedro", "run", arguments], cwd=project, **silent)
     checkpoint = project / "data/06_models/folder/disc/dfc/checkpoint.pt"
     while not checkpoint.exists():
         assert process.poll() is None

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from tests.conftest import make_project
-from tests.faults.zygote import Zygote
+from tests.faults.held_run import Run
 
 STEPS = (
     "ingestion.split_samples",
@@ -22,13 +22,6 @@ STEPS = (
 COSTS = {"train_seconds", "images_per_second", "peak_memory_mib"}
 HERE = [(STEPS[4], None)]
 """Where the first waits, and where the second does; None: the second runs to its end meanwhile."""
-
-
-@pytest.fixture(scope="module")
-def zygote():
-    zygote = Zygote()
-    yield zygote
-    zygote.close()
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +59,7 @@ def alone(zygote, parameters, tmp_path_factory):
     """The results of each run alone; and a project in which nothing was run, but which MLflow knows."""
     project = make_project(tmp_path_factory.mktemp("alone") / "project")
     for given in parameters:
-        zygote.run(project, project / "log", **given).finish()
+        Run(zygote, project, project / "log", **given).finish()
     results = latest(project)
     found = [results[version] for version in sorted(results)]
     fresh = make_project(tmp_path_factory.mktemp("fresh") / "project")
@@ -87,8 +80,8 @@ def test_each_has_its_own_result(zygote, parameters, alone, tmp_path, first_step
     expected, fresh = alone
     project = shutil.copytree(fresh, tmp_path / "project")
     one, two = (parameters[i] for i in order)
-    first = zygote.run(project, tmp_path / "log1", hold=first_step, gate=tmp_path / "gate1", **one).until_held()
-    second = zygote.run(project, tmp_path / "log2", hold=second_step, gate=tmp_path / "gate2", **two)
+    first = Run(zygote, project, tmp_path / "log1", hold=first_step, gate=tmp_path / "gate1", **one).until_held()
+    second = Run(zygote, project, tmp_path / "log2", hold=second_step, gate=tmp_path / "gate2", **two)
     if second_step is None:
         second.finish()  # began later, ends first
         first.go_on().finish()

@@ -1,16 +1,17 @@
 """The method of `docs/extending.md`, installed as a package of its own, is a method like any other."""
 
 import json
-import os
 import re
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
 from discrepancy.methods.base import Method
 from discrepancy.methods.registry import BUILT_IN, METHODS
-from tests.conftest import PROJECT, make_project
+from tests.conftest import PROJECT, kedro, make_project
+from tests.zygote import Zygote
 
 pytestmark = pytest.mark.sessions
 
@@ -45,20 +46,9 @@ def run(tmp_path_factory, part):
     subprocess.run([*command, "--target", folder / "installed", source], check=True)
     project = make_project(folder / "project")
     (project / "conf/base/parameters_zscore.yml").write_text(block("yaml"))
-    path = os.pathsep.join([str(folder / "installed"), os.environ.get("PYTHONPATH", "")])
-
-    def kedro(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "kedro", *arguments],
-            cwd=project,
-            env={**os.environ, "PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    return kedro, project
+    zygote = Zygote(PYTHONPATH=str(folder / "installed"))
+    yield partial(kedro, project, start=zygote.popen), project
+    zygote.close()
 
 
 def newest(project, name):
@@ -67,22 +57,22 @@ def newest(project, name):
 
 
 def test_a_run_finds_the_defects_and_ends_with_the_report(run, part):
-    kedro, project = run
-    result = kedro("run", "--pipelines=zscore", f"--params={PART},data_root={part}")
+    command, project = run
+    result = command("run", "--pipelines=zscore", f"--params={PART},data_root={part}")
     assert result.returncode == 0, result.stderr
     assert "z-score on disc" in result.stdout
     metrics = json.loads(newest(project, "metrics.json").read_text())
     assert metrics["image_auroc"] == 1 and metrics["pixel_auroc"] > 0.9
     assert newest(project, "gallery.png").stat().st_size > 10_000
     assert not (project / "data/08_reporting/folder/disc/zscore/loss.png").exists()
-    wrong = kedro("run", "--pipelines=zscore", "--params=zscore.smothing=1")
+    wrong = command("run", "--pipelines=zscore", "--params=zscore.smothing=1")
     assert wrong.returncode == 1 and "did you mean 'smoothing'?" in wrong.stderr
 
 
 def test_it_is_compared_in_a_benchmark(run, part):
-    kedro, project = run
+    command, project = run
     options = ["--methods=zscore", "--categories=disc", "--name=b"]
-    result = kedro("benchmark", *options, f"--params=dataset=folder,image_size=96,data_root={part}")
+    result = command("benchmark", *options, f"--params=dataset=folder,image_size=96,data_root={part}")
     assert result.returncode == 0, result.stderr + result.stdout
     assert "z-score" in result.stdout
     (page,) = (project / "data/08_reporting/benchmark/b").glob("**/*.html")

@@ -18,10 +18,10 @@ json.dumps({"python": sys.executable, "score": score, "image": scores["image"][r
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, part):
+def finished(tmp_path_factory, part, zygote):
     project = make_project(tmp_path_factory.mktemp("run") / "project")
     given = f"dataset=folder,data_root={part},category=disc,image_size=96,device=cpu,dfc.epochs=1,dfc.width=24"
-    done = kedro(project, "run", "--pipelines=dfc", f"--params={given}")
+    done = kedro(project, "run", "--pipelines=dfc", f"--params={given}", start=zygote.popen)
     assert done.returncode == 0, done.stderr
     (project / "notebooks").mkdir()
     return project

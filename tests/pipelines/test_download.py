@@ -53,10 +53,11 @@ def from_server(url, archive):
     return f"accept_license=true,download.url={url('a__tar__xz')},download.checksum={checksum}"
 
 
-def test_a_download_then_ingestion(shared_project, archive):
+def test_a_download_then_ingestion(shared_project, archive, zygote):
     project = shared_project
     with serving(a__tar__xz=Served(archive)) as url:
-        result = kedro(project, "run", "--pipeline=download", f"--params=dataset=mvtec_ad,{from_server(url, archive)}")
+        params = f"--params=dataset=mvtec_ad,{from_server(url, archive)}"
+        result = kedro(project, "run", "--pipeline=download", params, start=zygote.popen)
     assert result.returncode == 0, result.stderr
     output = result.stdout + result.stderr
     assert "MVTec AD lies in data/01_raw/mvtec_ad, under CC BY-NC-SA 4.0" in output
