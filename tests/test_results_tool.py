@@ -61,12 +61,15 @@ def collected(tool):
 
 
 def test_the_latest_run_of_every_part_and_method(tool, project):
+    (project / "docs/pictures/dfc_cable.png").touch()  # a document shows it
     for version, auroc in (("2026-01-02", 0.5), ("2026-01-01", 0.25)):
         save(project, ("demo", "cable", "dfc"), version, auroc)
     save(project, ("folder", "disc", "dfr"), "2026-01-01", 0.75)
+    save(project, ("demo", "gear", "dfc"), "2026-01-01", 0.25)  # no document shows its gallery
     runs = collected(tool)
     assert {part: run["image_auroc"] for part, run in runs.items()} == {
         ("demo", "cable", "dfc"): 0.5,
+        ("demo", "gear", "dfc"): 0.25,
         ("folder", "disc", "dfr"): 0.75,
     }
     run = runs["demo", "cable", "dfc"]
@@ -80,7 +83,7 @@ def test_the_latest_run_of_every_part_and_method(tool, project):
 def test_a_benchmarks_first_seed_counts_as_a_run_and_its_tables_are_copied(tool, project):
     save(project, ("demo", "cable", "dfc"), "2026-01-01", 0.25)
     save(project, ("demo", "gear", "dfc"), "2026-01-03", 0.125)
-    store = TrialStore(project / "data/08_reporting/benchmark/b")
+    store = TrialStore(project / "data/08_reporting/benchmark/demo")
     for category in ("cable", "gear"):
         for seed, auroc in ((0, 0.5), (1, 1.0)):
             trial = Trial("demo", category, "dfc", seed)
@@ -89,10 +92,22 @@ def test_a_benchmarks_first_seed_counts_as_a_run_and_its_tables_are_copied(tool,
             index = {"dataset": "demo", "category": category, "method": "dfc", "seed": seed, "state": "done"}
             store.write(trial.folder, index | {"fingerprint": "f", "seconds": 1.0, "version": "2026-01-02"})
     with chdir(project):
-        catalog_of(project, None, {"benchmark": "b"}).save("benchmark_report.summary_table", TABLE)
+        for name in ("demo", "other"):
+            catalog_of(project, None, {"benchmark": name}).save("benchmark_report.summary_table", TABLE)
     runs = collected(tool)
     assert {part[1]: run["image_auroc"] for part, run in runs.items()} == {"cable": 0.5, "gear": 0.125}
-    assert (tool.RESULTS / "benchmark_b_summary.csv").read_text().startswith("defect,images")
+    for name in ("demo", "other"):
+        assert (tool.RESULTS / f"benchmark_{name}_summary.csv").read_text().startswith("defect,images")
+
+
+def test_a_benchmark_with_other_parameters_does_not_count_as_a_run(tool, project):
+    store = TrialStore(project / "data/08_reporting/benchmark/other")
+    trial = Trial("demo", "cable", "dfc", 0)
+    folder = store.work(trial.folder).relative_to(project).as_posix()
+    save(project, ("demo", "cable", "dfc"), "2026-01-02", 0.5, data_folder=folder)
+    index = {"dataset": "demo", "category": "cable", "method": "dfc", "seed": 0, "state": "done"}
+    store.write(trial.folder, index | {"fingerprint": "f", "seconds": 1.0, "version": "2026-01-02"})
+    assert collected(tool) == {}
 
 
 def test_what_was_collected_before_stays(tool, project):
