@@ -24,6 +24,8 @@ from discrepancy.locks import file_lock
 from discrepancy.methods.registry import METHODS
 from tests.conftest import kedro, make_project, write_part
 
+pytestmark = pytest.mark.usefixtures("forked_trials")
+
 FOLDER = "data/08_reporting/benchmark/b"
 
 
@@ -58,10 +60,10 @@ def runs(project):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, photographs):
+def finished(tmp_path_factory, photographs, zygote):
     """A benchmark with one good and one bad category, run in processes of its own."""
     project = make_project(tmp_path_factory.mktemp("benchmark") / "project")
-    return project, kedro(project, "benchmark", *command(photographs, categories="all"))
+    return project, kedro(project, "benchmark", *command(photographs, categories="all"), start=zygote.popen)
 
 
 def test_a_failed_trial_stays_in_the_table_and_the_exit_code_says_so(finished):
@@ -79,7 +81,7 @@ def test_a_failed_trial_stays_in_the_table_and_the_exit_code_says_so(finished):
     assert len(pd.read_csv(project / FOLDER / "report/results.csv")) == 2
 
 
-def test_mlflow_shows_one_group(finished):
+def test_mlflow_shows_one_group(finished, zygote):
     project, _ = finished
     (parent,), children = runs(project)
     assert parent.data.tags["mlflow.runName"] == "benchmark b" and parent.info.status == "FAILED"
@@ -95,16 +97,13 @@ def test_mlflow_shows_one_group(finished):
     pages = {artifact.path for artifact in client.list_artifacts(parent.info.run_id, "benchmark/page")}
     assert pages == {"benchmark/page/index.html", "benchmark/page/galleries"}
     load = "import mlflow; print(len(mlflow.MlflowClient().load_table('{}', 'summary.json', ['{}'])))"
-    shown = (
-        subprocess.run(  # MLflow knows it for a table; a process of its own, as it reads from one address per process
-            [sys.executable, "-c", load.format(parent.info.experiment_id, parent.info.run_id)],
-            env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{project / 'mlflow.db'}"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    )
-    assert int(shown.stdout) == len(pd.read_csv(project / FOLDER / "report/summary.csv"))
+    shown = zygote.popen(  # MLflow knows it for a table; a process of its own, as it reads from one address per process
+        [sys.executable, "-c", load.format(parent.info.experiment_id, parent.info.run_id)],
+        env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{project / 'mlflow.db'}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ).communicate(timeout=60)
+    assert int(shown[0]) == len(pd.read_csv(project / FOLDER / "report/summary.csv"))
 
 
 def test_started_again_only_what_is_missing_runs(finished, photographs, tmp_path):
@@ -306,16 +305,16 @@ def test_a_run_that_mlflow_does_not_know_is_opened_again_but_not_for_a_passing_f
     assert TrialStore(project / FOLDER).card()["run_id"] in {run.info.run_id for run in runs(project)[0]}
 
 
-def test_the_page_is_made_again_from_what_is_on_disk(finished, tmp_path):
+def test_the_page_is_made_again_from_what_is_on_disk(finished, tmp_path, zygote):
     project = tmp_path / "project"
     shutil.copytree(finished[0], project)
     first = (project / FOLDER / "page/index.html").read_bytes()
     shutil.rmtree(project / FOLDER / "page")
-    result = kedro(project, "run", "--pipeline=benchmark_report", "--params=benchmark=b")
+    result = kedro(project, "run", "--pipeline=benchmark_report", "--params=benchmark=b", start=zygote.popen)
     assert result.returncode == 0, result.stderr
     assert "benchmark b: 1 done, 1 failed" in result.stdout and "page/index.html" in result.stdout
     assert (project / FOLDER / "page/index.html").read_bytes() == first
-    other = kedro(project, "run", "--pipeline=benchmark_report", "--params=benchmark=c")
+    other = kedro(project, "run", "--pipeline=benchmark_report", "--params=benchmark=c", start=zygote.popen)
     assert other.returncode == 1 and "benchmarks there: b" in other.stderr and "Traceback" not in other.stderr
 
 
