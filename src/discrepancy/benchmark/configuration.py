@@ -11,8 +11,8 @@ from discrepancy.errors import InputError
 if TYPE_CHECKING:
     from kedro.io import DataCatalog
 
-_NOT_OF_RUNS: Final = ("category", "seed", "data_folder", "benchmark", "download", "accept_license")
-"""Parameters that differ from trial to trial, or that no trial reads."""
+_NOT_OF_RUNS: Final = ("category", "seed", "data_folder", "benchmark", "download", "accept_license", "register")
+"""Parameters that differ from trial to trial, or that decide no result."""
 
 
 def resolved(project: Path, env: str | None, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -69,9 +69,10 @@ def _library_network(name: str) -> nn.Module:
     return torchvision.models.get_model(name, weights=None)
 
 
-def _whole_names(name: str) -> list[str]:
+@cache
+def _whole_names(name: str) -> tuple[str, ...]:
     with torch.device("meta"):
-        return list(_library_network(name).state_dict())
+        return tuple(_library_network(name).state_dict())
 
 
 def _efficientnet_layers(name: str) -> tuple[Layer, ...]:
