@@ -26,7 +26,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 PROJECT = Path(__file__).parents[1]
 
 
-SESSIONS = ("benchmark", "faults", "notebooks", "pipelines")
+SESSIONS = ("benchmark", "faults", "notebooks", "pipelines", "tracking")
 """Folders whose tests start Kedro sessions or processes; `make test-fast` leaves them out."""
 
 
@@ -121,7 +121,7 @@ def run_method(method, project, part, *, env=None, stages=None, seed=0, reportin
     """A method's whole pipeline (or stages of it) on the part, in this process; returns the run's version."""
     bootstrap_project(project)
     given = {"dataset": "folder", "data_root": str(part), "category": "disc", "image_size": 96, "seed": seed}
-    for name in ("image_size", "crop", "weights", "preset"):
+    for name in ("image_size", "crop", "weights", "preset", "register"):
         if name in parameters:
             given[name] = parameters.pop(name)
     given |= {method: parameters, "reporting": reporting or {}, "scoring": scoring or {}}

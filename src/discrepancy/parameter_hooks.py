@@ -21,6 +21,7 @@ from discrepancy.parameters import known, suggestion
 SHARED = (
     "dataset", "data_root", "data_folder", "category", "benchmark", "image_size", "crop", "bit_depth", "accept_license",
     "seed", "device", "backbone", "weights", "method", "input", "output", "detector", "scheduler",
+    "register",
 )  # fmt: skip
 """Parameters at the top, because more than one step, or the catalog's paths, use them."""
 NOT_IN_GROUPS = ("dataset", "data_root", "category", "image_size", "crop", "bit_depth")
@@ -63,6 +64,8 @@ class ParameterHooks:
         _check_groups(given, parameters)
         _check_files(loader)
         _check_folders(parameters, context.project_path)
+        if not isinstance(register := parameters["register"], bool):
+            raise InputError(f"register: {register!r} given; expected true or false")
 
 
 def _check_groups(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:

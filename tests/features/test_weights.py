@@ -16,11 +16,12 @@ from safetensors.torch import save_file
 
 from discrepancy.errors import InputError
 from discrepancy.features import weights as module
-from discrepancy.features.backbones import build_backbone
+from discrepancy.features.backbones import build_backbone, weights_file
 from discrepancy.features.weights import PUBLISHED, Published, fit_tensors, read_weights, tensors_digest
 from tests.loopback import Served, serving
 
 LITE0 = "tf_efficientnet_lite0"
+WIDE = "wide_resnet50_2"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,16 @@ def test_the_digest_is_of_the_numbers_and_not_of_the_file(tensors, tmp_path):
     assert backbones[2].weights_source == f"file {tmp_path / 'same.safetensors'}"
     images = torch.rand(1, 3, 32, 32)
     assert all(torch.equal(each(images)["blocks.1"], backbones[0](images)["blocks.1"]) for each in backbones)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"), [(LITE0, "blocks.1"), ("tf_efficientnet_b6", "blocks.0"), ("vgg19", "relu2_1"), (WIDE, "layer1")]
+)
+def test_what_a_backbone_uses_is_a_weights_file_for_it(tmp_path, name, layer):
+    made = build_backbone(name, layers=[layer], weights="random:3")
+    save_file(weights_file(made), tmp_path / "used.safetensors")
+    again = build_backbone(name, layers=[layer], weights=str(tmp_path / "used.safetensors"))
+    assert again.digest == made.digest and again.identity == made.identity
 
 
 @pytest.mark.parametrize(("name", "changes"), [("blocks.1.0.bn2.running_var", True), ("blocks.2.0.bn1.bias", False)])

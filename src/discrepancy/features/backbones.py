@@ -19,7 +19,7 @@ from discrepancy.features.chain import Chain
 from discrepancy.features.vgg import PADDINGS
 from discrepancy.features.weights import fit_tensors, read_weights, tensors_digest
 
-__all__ = ["Backbone", "Layer", "build_backbone"]
+__all__ = ["Backbone", "Layer", "build_backbone", "weights_file"]
 
 
 class Backbone(nn.Module):
@@ -176,6 +176,16 @@ def build_backbone(
         tensors, source = read_weights(name, weights)
         _load(network, tensors, architecture.file_names(tensors), source)
     return Backbone(name, architecture, network, weights_source=source, options=options)
+
+
+def weights_file(backbone: Backbone) -> dict[str, Tensor]:
+    """Return the tensors that a backbone uses, on the CPU, by the names of a weights file.
+
+    Saved, they make a file from which `build_backbone` builds the same network: its digest is the same.
+    """
+    names = ARCHITECTURES[backbone.name].file_names({})
+    used = _used_tensors(backbone.network)
+    return {names[name]: value.detach().cpu().contiguous() for name, value in used.items()}
 
 
 def _check_images(images: Any) -> None:

@@ -50,6 +50,11 @@ class Registry(Mapping[str, "type[Method]"]):
             raise InputError(f"{self._places[name].value}: expected a subclass of Method whose name is {name!r}")
         return method
 
+    def package(self, name: str) -> str | None:
+        """Return the distribution that adds a method, such as `my-methods`; None for those of this package."""
+        distribution = self._places[name].dist
+        return None if distribution is None else distribution.name
+
     def __contains__(self, name: object) -> bool:
         return name in self._places
 

@@ -85,6 +85,22 @@ def database_uri(project: Path) -> str:
     return _sqlite_uri(project / "mlflow.db")
 
 
+def current_address() -> str | None:
+    """Return the address of MLflow's database or server for a process that may be outside of any run.
+
+    Returns:
+        That of this process, from a run, `mlflow.set_tracking_uri` or the user's `MLFLOW_TRACKING_URI`; else the
+        database of the project around the current folder; None if there is none.
+    """
+    import mlflow
+    from kedro.utils import find_kedro_project
+
+    if mlflow.tracking.is_tracking_uri_set():
+        return str(mlflow.get_tracking_uri())
+    project = find_kedro_project(Path.cwd())
+    return database_uri(project) if project and (project / "mlflow.db").is_file() else None
+
+
 def move_artifacts(database: Path, experiment: str, location: str) -> None:
     """Have a database that was moved or copied with its project refer to the files beside it.
 

@@ -18,7 +18,11 @@ from discrepancy.methods.registry import DEFAULT, METHODS
 from discrepancy.parameters import Parameters
 from discrepancy.tracking.address import configured, move_artifacts, note_export, use_project
 from discrepancy.tracking.live import LiveRun, end_killed
-from discrepancy.tracking.loggers import LOGGERS, log_detector, log_figure, tag_card
+from discrepancy.tracking.loggers import LOGGERS, log_data, log_detector, log_figure, tag_card
+from discrepancy.tracking.models import register_model
+from discrepancy.tracking.record import RunRecord
+from discrepancy.tracking.source import commit_tags
+from discrepancy.tracking.view import offer_view
 
 DATABASE = "mlflow.db"
 
@@ -32,8 +36,7 @@ class TrackingHooks:
         self._marked: dict[str, dict[str, str]] = {}
         self._parameters: dict[str, Any] = {}
         self._run: LiveRun | None = None
-        self._run_id: str | None = None
-        self._client: Any = None
+        self._record: RunRecord | None = None
         self._saved = False
 
     @hook_impl(wrapper=True)
@@ -60,7 +63,7 @@ class TrackingHooks:
         Raises:
             InputError: two methods at once.
         """
-        self._marked, self._run, self._run_id, self._saved = {}, None, None, False
+        self._marked, self._run, self._record, self._saved = {}, None, None, False
         self._catalog = catalog
         asked = run_params["pipeline_names"] or ["__default__"]
         names = [DEFAULT if name == "__default__" else name for name in asked]
@@ -73,36 +76,37 @@ class TrackingHooks:
         if configuration is None or set(names) <= set(configuration.tracking.disable_tracking.pipelines):
             _forget_run()
             return
-        self._begin("+".join(names), str(run_params["run_id"]), configuration)
-        self._log_parameters(pipeline, catalog)
+        self._record = self._begin("+".join(names), str(run_params["run_id"]), configuration)
+        self._log_parameters(self._record, pipeline, catalog)
 
-    def _begin(self, method: str, version: str, configuration: Any) -> None:
+    def _begin(self, method: str, version: str, configuration: Any) -> RunRecord:
         import mlflow
 
         client = mlflow.MlflowClient(configuration.server.mlflow_tracking_uri)
         tags = self._tags(method, version)
         given = mlflow.active_run()  # belongs to the code that started this process
-        self._run_id = given.info.run_id if given else configuration.tracking.run.id
-        if self._run_id is None:
-            experiment = configuration.tracking.experiment._experiment.experiment_id
+        run_id = given.info.run_id if given else configuration.tracking.run.id
+        if run_id is None:
+            experiment = configuration.tracking.experiment._experiment
+            offer_view(client, experiment)
             run = configuration.tracking.run
             run.name = run.name or tags["mlflow.runName"]
-            self._run = LiveRun(
-                Path(self._context.project_path), client, experiment, tags | {"mlflow.runName": run.name}
-            )
-            self._run_id = run.id = self._run.run_id
-        self._client = client
+            project = Path(self._context.project_path)
+            self._run = LiveRun(project, client, experiment.experiment_id, tags | {"mlflow.runName": run.name})
+            run_id = run.id = self._run.run_id
+        return RunRecord(client, run_id)
 
     def _tags(self, method: str, version: str) -> dict[str, str]:
         tags = {name: str(self._parameters.get(name, "")) for name in ("dataset", "category", "seed")}
         group = self._parameters.get(method, {})
         tags |= {"method": method, "backbone": str(group.get("backbone", "")) if isinstance(group, Mapping) else ""}
         tags |= {"kedro_run_id": version, "mlflow.runName": f"{method}/{tags['category']}"}
+        tags |= commit_tags(Path(self._context.project_path))
         if parent := os.environ.get("MLFLOW_PARENT_RUN_ID"):
             tags["mlflow.parentRunId"] = parent
         return tags
 
-    def _log_parameters(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+    def _log_parameters(self, record: RunRecord, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Log every value of the typed groups under its own name: kedro-mlflow flattens plain dicts only."""
         from mlflow.entities import Param
         from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
@@ -115,29 +119,40 @@ class TrackingHooks:
             for key, value in group.model_dump(mode="json").items()
         ]
         for start in range(0, len(values), 100):  # the most that one call takes
-            self._client.log_batch(self._run_id, params=values[start : start + 100])
+            record.client.log_batch(record.run_id, params=values[start : start + 100])
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        """Tag a run that starts in the middle with the data of its detector, too."""
-        if dataset_name.endswith(".card") and self._run_id is not None:
-            tag_card(self._client, self._run_id, data)
+        """Log the data, and tag a run that starts in the middle with what its detector was trained with."""
+        if self._record is None:
+            return
+        if dataset_name.endswith(".card"):
+            tag_card(self._record, data)
+        elif self._marked.get(dataset_name, {}).get("as") == "data":
+            self._log_data(self._record, data)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Log a marked dataset, by the run's id, as steps may be in threads of their own."""
         self._saved = True
-        if self._run_id is None or (how := self._marked.get(dataset_name)) is None:
+        if self._record is None or (how := self._marked.get(dataset_name)) is None:
             return
         dataset = self._catalog.get(dataset_name)
         if how["as"] == "figure":
             with dataset.local_copy() as path:
-                log_figure(self._client, self._run_id, path)
+                log_figure(self._record, path)
         elif how["as"] == "detector":
             with dataset.local_copy() as folder:
-                log_detector(self._client, self._run_id, folder, data.card)
+                log_detector(self._record, folder, data)
+        elif how["as"] == "data":
+            self._log_data(self._record, data)
         else:
-            LOGGERS[how["as"]](self._client, self._run_id, data, how.get("file", dataset_name))
+            LOGGERS[how["as"]](self._record, data, how.get("file", dataset_name))
+
+    def _log_data(self, record: RunRecord, samples: Any) -> None:
+        if record.test_data is None:
+            name = f"{self._parameters.get('dataset', '')}/{self._parameters.get('category', '')}"
+            log_data(record, samples, name=name, folder=str(self._parameters.get("data_root", "")))
 
     @hook_impl
     def after_node_run(self) -> None:
@@ -147,9 +162,12 @@ class TrackingHooks:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
-        """Keep the run, which kedro-mlflow has ended, if it has done anything."""
-        if self._run is not None and not self._saved:
-            self._client.delete_run(self._run.run_id)
+        """Keep the run, which kedro-mlflow has ended, if it has done anything; register its model if asked to."""
+        if self._record is not None:
+            if self._run is not None and not self._saved:
+                self._record.client.delete_run(self._record.run_id)
+            elif self._record.model_id is not None and self._parameters.get("register"):
+                register_model(self._record.client, self._record.model_id)
         self._end()
 
     @hook_impl(trylast=True)
@@ -167,13 +185,13 @@ class TrackingHooks:
     def _end(self) -> None:
         if self._run is not None:
             self._run.end()
-        self._run = self._run_id = None
+        self._run = self._record = None
 
     def _interrupted(self) -> None:
         """End a run of this process that was interrupted, as by Ctrl+C in a notebook."""
         if self._run is not None:
             self._run.kill()
-        self._run = self._run_id = None
+        self._run = self._record = None
 
 
 def _one_method(names: list[str]) -> None:

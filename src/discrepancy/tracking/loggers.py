@@ -2,80 +2,112 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
+from discrepancy.data.samples import data_digest
+from discrepancy.methods.base import Method
 from discrepancy.methods.card import Card
+from discrepancy.tracking.models import log_model
+from discrepancy.tracking.record import RunRecord, TestData
+
+TEST: Final = "test"
+"""Split of the sample table that the others do not see, and MLflow's context for it."""
 
 
-def log_metrics(client: Any, run_id: str, data: Mapping[str, float | None], file: str) -> None:
-    """Log numbers by name; undefined values are left out."""
-    from mlflow.entities import Metric
-
-    stamp = _now()
-    metrics = [Metric(name, float(value), stamp, 0) for name, value in data.items() if value is not None]
-    client.log_batch(run_id, metrics)
+def log_metrics(run: RunRecord, data: Mapping[str, float | None], file: str) -> None:
+    """Log numbers of the test set by name; undefined values are left out."""
+    run.log_metrics({name: value for name, value in data.items() if value is not None}, tested=True)
 
 
-def log_history(client: Any, run_id: str, data: pd.DataFrame, file: str) -> None:
+def log_history(run: RunRecord, data: pd.DataFrame, file: str) -> None:
     """Log the columns of a history by epoch."""
-    from mlflow.entities import Metric
-
-    stamp = _now()
     if "epoch" not in data:  # a method without epochs
         return
     values = data.drop(columns="epoch").rename(columns={"seconds": "epoch_seconds"}).to_dict("list")
-    metrics = [
-        Metric(f"training/{name}", float(value), stamp, int(epoch))
-        for name, column in values.items()
-        for epoch, value in zip(data["epoch"], column, strict=True)
-        if pd.notna(value)
-    ]
-    for start in range(0, len(metrics), 1000):  # the most that one call takes
-        client.log_batch(run_id, metrics[start : start + 1000])
+    run.log_epochs(
+        {
+            f"training/{name}": [
+                (int(epoch), float(value))
+                for epoch, value in zip(data["epoch"], column, strict=True)
+                if pd.notna(value)
+            ]
+            for name, column in values.items()
+        }
+    )
 
 
-def log_values(client: Any, run_id: str, data: Mapping[str, Any], file: str) -> None:
+def log_values(run: RunRecord, data: Mapping[str, Any], file: str) -> None:
     """Log numbers computed by a node, under the name of their dataset."""
-    numbers = {f"{file}/{name}": value for name, value in data.items() if isinstance(value, int | float)}
-    log_metrics(client, run_id, numbers, file)
+    run.log_metrics({f"{file}/{name}": value for name, value in data.items() if isinstance(value, int | float)})
 
 
-def log_table(client: Any, run_id: str, data: pd.DataFrame, file: str) -> None:
+def log_table(run: RunRecord, data: pd.DataFrame, file: str) -> None:
     """Log a table."""
-    client.log_table(run_id, data, file)
+    run.client.log_table(run.run_id, data, file)
 
 
-def log_text(client: Any, run_id: str, data: str, file: str) -> None:
+def log_text(run: RunRecord, data: str, file: str) -> None:
     """Log a text."""
-    client.log_text(run_id, data, file)
+    run.client.log_text(run.run_id, data, file)
 
 
-def log_figure(client: Any, run_id: str, path: Path) -> None:
+def log_figure(run: RunRecord, path: Path) -> None:
     """Log a figure as the saved file: drawing it once more takes long."""
-    client.log_artifact(run_id, str(path), "figures")
+    run.client.log_artifact(run.run_id, str(path), "figures")
 
 
-def log_detector(client: Any, run_id: str, folder: Path, card: Card) -> None:
-    """Log weights and card as they were saved, and the digest of the data as a tag."""
-    client.log_artifacts(run_id, str(folder), "detector")
-    tag_card(client, run_id, card)
+def log_detector(run: RunRecord, folder: Path, method: Method) -> None:
+    """Log a detector as a model, from the files that were saved, and what it was trained with as tags."""
+    run.link_model(log_model(run.client, run.run_id, folder, method))
+    tag_card(run, method.card)
 
 
-def tag_card(client: Any, run_id: str, card: Card) -> None:
-    """Tag a run with the data and the network of its detector."""
-    client.set_tag(run_id, "data_digest", card.data_digest)
-    client.set_tag(run_id, "backbone", card.backbone.backbone)
+def tag_card(run: RunRecord, card: Card) -> None:
+    """Tag a run with what its detector was trained with: data, network, device, precision, versions."""
+    gpu = "" if card.device == "cpu" else card.device
+    tags = {
+        "data_digest": card.data_digest,
+        "backbone": card.backbone.backbone,
+        "device": "gpu" if gpu else card.device,
+        "gpu": gpu,
+        "precision": card.precision,
+        **{f"version.{name}": version for name, version in card.versions.items() if name in ("discrepancy", "torch")},
+    }
+    run.set_tags({name: value for name, value in tags.items() if value})
 
 
-def _now() -> int:
-    return pd.Timestamp.now().value // 10**6
+def log_data(run: RunRecord, samples: pd.DataFrame, *, name: str, folder: str) -> None:
+    """Log the images of a sample table as inputs of a run: those that training sees, and those of the test.
+
+    Args:
+        run: the run.
+        samples: the sample table.
+        name: of the data, `<dataset>/<category>`.
+        folder: location of the photographs.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    inputs = []
+    tested = samples["split"] == TEST
+    for context, part in (("train", samples[~tested]), (TEST, samples[tested])):
+        if len(part) == 0:
+            continue
+        digest = data_digest(part)[:12]  # MLflow shows it in a narrow column, and takes at most 36 characters
+        counts = part["split"].value_counts().to_dict()
+        profile = {"num_rows": len(part), **counts, "anomalous": int(part["label"].sum())}
+        data = Dataset(name, digest, "local", json.dumps({"uri": folder}), profile=json.dumps(profile))
+        inputs.append(DatasetInput(data, [InputTag("mlflow.data.context", context)]))
+        if context == TEST:
+            run.test_data = TestData(name, digest)
+    run.client.log_inputs(run.run_id, inputs)
 
 
-LOGGERS: Final[Mapping[str, Callable[[Any, str, Any, str], None]]] = {
+LOGGERS: Final[Mapping[str, Callable[[RunRecord, Any, str], None]]] = {
     "metrics": log_metrics,
     "history": log_history,
     "values": log_values,
