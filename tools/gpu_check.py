@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from gpu_checks.determinism import determinism, strict
 from gpu_checks.equality import equality
 from gpu_checks.graph import graph
+from gpu_checks.kernels import kernels
 from gpu_checks.limits import devices, memory
 from gpu_checks.machine import machine
 from gpu_checks.options import Options
@@ -46,15 +47,16 @@ Section = Callable[[Options, dict[str, Any]], None]
 SECTIONS: dict[str, tuple[Section | None, float]] = {
     "machine": (machine, 30),
     "equality": (equality, 90),
-    "speed": (speed, 110),
+    "speed": (speed, 130),
     "projection": (None, 5),
     "training": (training, 45),
     "graph": (graph, 45),
+    "kernels": (kernels, 30),
     "determinism": (determinism, 90),
     "devices": (devices, 10),
     "memory": (memory, 40),
     "variants": (variants, 45),
-    "profile": (profile, 40),
+    "profile": (profile, 60),
     "compiled": (compiled, 240),
 }
 """In the order of their worth, with the seconds that each may take."""

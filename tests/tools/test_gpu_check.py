@@ -23,6 +23,7 @@ SECTIONS = [
     "devices",
     "memory",
     "graph",
+    "kernels",
     "variants",
 ]
 
@@ -99,6 +100,18 @@ def test_what_changes_the_padding_changes_no_number(sections):
 @pytest.fixture
 def tools(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
+
+
+def test_where_no_kernel_runs_pytorch_equals_itself(tools):
+    import torch
+    from gpu_checks.kernels import Shape, _line
+    from gpu_checks.tables import kernel_rows
+
+    line = _line(Shape(2, 2, (2, 3), 4), torch.device("cpu"))
+    assert line["equal"] and 0 < line["deviation"] == line["pytorch_deviation"] < 1e-5
+    assert all(line[name] > 0 for name in ("backward_ms", "scored_ms", "pytorch_backward_ms", "pytorch_scored_ms"))
+    (row,) = kernel_rows({"sections": {"kernels": {"result": {"lines": [line]}}}})
+    assert row["tokens"] == "2x3" and row["equal"] == "yes"
 
 
 def test_sections_that_are_not_run_are_taken_from_an_earlier_file(tmp_path):

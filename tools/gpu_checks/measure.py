@@ -15,6 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from gpu_checks.cases import Case
 
 MIB = 2**20
+SHOWN = 20
+"""Kernels and operations of a profile that are named."""
 TURNS = 5
 """A time is the median of so many turns."""
 
@@ -127,6 +129,6 @@ def profiled(call: Callable[[], object], device: torch.device, *, calls: int = 3
 
 
 def _shares(times: Counter[str]) -> list[dict[str, Any]]:
-    """The six largest, as shares of all."""
+    """The largest, as shares of all."""
     total = sum(times.values())
-    return [{"name": name, "share": spent / total} for name, spent in times.most_common(6)]
+    return [{"name": name, "share": spent / total} for name, spent in times.most_common(SHOWN)]

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from discrepancy.detection.scoring import LazyScores
 from discrepancy.devices import Precision
@@ -24,6 +26,9 @@ LATENT = 398
 
 MVTEC_TRAINING_IMAGES = 3448
 """Good training images of MVTec AD's 15 categories, those held out for thresholds taken off."""
+
+BATCHES = 8
+"""That are scored, at least."""
 
 TIMED_STEPS = 24
 """Of a whole training, at least; an epoch before them warms up."""
@@ -113,7 +118,9 @@ def _scoring(options: Options, case: Case, mode: Precision) -> list[dict[str, An
     case.change(precision=mode)
     case.detector.eval()
     for size in (1, 2) if options.tiny else (1, 32):
-        score = _scorer(case, size)
+        # Several batches, as a GPU computes one while the results of another are copied.
+        images = np.resize(case.images, (max(len(case.images), BATCHES * size), *case.images.shape[1:]))
+        score = _scorer(case, images, size)
         score()
         forget_peak(case.device)
         wait(case.device)
@@ -121,24 +128,27 @@ def _scoring(options: Options, case: Case, mode: Precision) -> list[dict[str, An
         score()
         seconds = time.perf_counter() - began
         line = {"method": case.method, "precision": mode, "batch_size": size}
-        lines.append(line | {"images_per_second": len(case.images) / seconds, **peak(case.device)})
+        lines.append(line | {"images_per_second": len(images) / seconds, **peak(case.device)})
     return lines
 
 
-def _scorer(case: Case, size: int) -> Callable[[], None]:
+def _scorer(case: Case, images: NDArray[np.uint8], size: int) -> Callable[[], None]:
     def score() -> None:
-        for _ in LazyScores(case.detector, case.images, case.device, size).pieces():
+        for _ in LazyScores(case.detector, images, case.device, size).pieces():
             pass
 
     return score
 
 
 def profile(options: Options, found: dict[str, Any]) -> None:
-    """Record what the device does in a step; after all that is timed, as a profiler slows launches until the end."""
+    """Record what the device does in a step, and in scoring a batch.
+
+    It comes after all that is timed, as a profiler slows launches until the end.
+    """
     if options.device.type != "cuda":
         found["skipped"] = "kernels are those of a GPU"
         return
-    found["lines"] = []
+    found |= {"lines": [], "scoring": []}
     for method in options.methods:
         case = speed_case(options, method)
         case.module.train()
@@ -146,6 +156,11 @@ def profile(options: Options, found: dict[str, Any]) -> None:
             with precision(mode) as autocast:
                 seen = profiled(training_step(case, case.optimiser(), case.batch(0), autocast), case.device)
             found["lines"].append({"method": method, "precision": mode, **seen})
+        case.detector.eval()
+        for mode in (mode for mode in options.precisions if mode != "bf16"):
+            case.change(precision=mode)
+            seen = profiled(_scorer(case, case.images[:32], 32), case.device)
+            found["scoring"].append({"method": method, "precision": mode, "images": len(case.images[:32]), **seen})
 
 
 def projection(options: Options, found: dict[str, Any], speeds: dict[str, Any]) -> None:

@@ -103,6 +103,26 @@ def graph_rows(report: Report) -> Rows:
     ]
 
 
+def kernel_rows(report: Report) -> Rows:
+    """FOD's kernels beside PyTorch's own operations."""
+    return [
+        {
+            "images": line["images"],
+            "heads": line["heads"],
+            "tokens": "x".join(map(str, line["grid"])),
+            "width": line["width"],
+            "backward_ms": line["backward_ms"],
+            "backward_ms, PyTorch": line["pytorch_backward_ms"],
+            "scored_ms": line["scored_ms"],
+            "scored_ms, PyTorch": line["pytorch_scored_ms"],
+            "deviation": _digits(line["deviation"]),
+            "deviation, PyTorch": _digits(line["pytorch_deviation"]),
+            "equal": _equal(line),
+        }
+        for line in _found(report, "kernels")
+    ]
+
+
 def scoring_rows(report: Report) -> Rows:
     """Images per second of scoring, by batch size."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
@@ -169,6 +189,7 @@ TABLES: dict[str, Callable[[Report], Rows]] = {
     "One training step at the papers' settings, 256x256:": training_rows,
     "Hours of training for the 15 categories of MVTec AD (3,448 images), from these:": projection_rows,
     "FOD's step in the training loop, plain and recorded as a CUDA graph:": graph_rows,
+    "One attention of FOD by its kernels, and by PyTorch's own operations:": kernel_rows,
     "Scoring:": scoring_rows,
     "DFC's step, changed in one thing at a time:": variant_rows,
     "Largest relative deviations from the CPU, which computes in float32:": equality_rows,

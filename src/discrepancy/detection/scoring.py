@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from discrepancy.detection.host_copies import from_device, to_device
 from discrepancy.device_memory import shrinking_batches
 from discrepancy.methods.base import Method
+
+T = TypeVar("T")
 
 
 class ScoredPiece(NamedTuple):
@@ -73,15 +76,18 @@ class LazyScores:
         self.detector.to(self.device).eval()
         what = f"{self.detector.name}: scoring {self.batch_size} images at a time (scoring.batch_size)"
         remedies = ["a smaller image_size", "scoring.device=cpu"]
-        yield from shrinking_batches(len(self.images), self.batch_size, self._piece, what=what, remedies=remedies)
-
-    def _piece(self, rows: slice) -> ScoredPiece:
+        started = shrinking_batches(len(self.images), self.batch_size, self._started, what=what, remedies=remedies)
         began = time.perf_counter()
-        batch = torch.from_numpy(np.array(self.images[rows])).to(self.device)
+        for finish in _one_ahead(started) if self.device.type == "cuda" else started:
+            maps, image_scores = finish()
+            yield ScoredPiece(maps, image_scores, time.perf_counter() - began)
+            began = time.perf_counter()
+
+    def _started(self, rows: slice) -> Callable[[], list[NDArray[np.float32]]]:
+        """Give a batch to the device; the call that is returned waits for its maps and scores."""
         with torch.inference_mode():
-            maps, scores = self.detector.score(batch)
-        arrays = maps.float().cpu().numpy(), scores.float().cpu().numpy()
-        return ScoredPiece(*arrays, time.perf_counter() - began)
+            found = self.detector.score(to_device(self.images[rows], self.device))
+            return from_device([part.float() for part in found])
 
     def computed(self) -> ScoredMaps:
         """Compute everything, in memory."""
@@ -91,3 +97,14 @@ class LazyScores:
             np.concatenate([piece.image_scores for piece in pieces]),
             sum(piece.seconds for piece in pieces),
         )
+
+
+def _one_ahead(values: Iterator[T]) -> Iterator[T]:
+    """Yield values in their order, each when the next one has been taken: a GPU works while the host waits for it."""
+    before = next(values, None)
+    for value in values:
+        assert before is not None
+        yield before
+        before = value
+    if before is not None:
+        yield before

@@ -12,8 +12,8 @@ from discrepancy.methods.fod.correlation import (
     adversarial_attention,
     attention_weights,
     attention_with_divergence,
-    gaussian_targets,
 )
+from discrepancy.methods.fod.targets import Gaussians, gaussian_targets
 from tests.methods.fod import naive_fod
 
 GRIDS = st.tuples(st.integers(1, 5), st.integers(1, 6))
@@ -84,7 +84,7 @@ def test_one_backward_pass_has_the_gradients_of_the_dense_objective(images, head
     queries, keys, values, sigma = inputs
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(correlation.BLOCK, "cpu", block)
-        found = adversarial_attention(queries, keys, values, gaussian_targets(sigma, grid), loss_weights, tally)
+        found = adversarial_attention(queries, keys, values, Gaussians(sigma, grid), loss_weights, tally)
         ours = gradients(found, inputs)
     expected = naive_objective(*inputs, grid, loss_weights)
     torch.testing.assert_close(found[0], expected[0])
@@ -103,9 +103,7 @@ def test_in_float32_the_gradients_are_those_of_float64():
     loss_weights = LossWeights(-0.5, 0.5, -0.5)
     queries, keys, values, sigma = single
     tally = torch.zeros(2)
-    ours = gradients(
-        adversarial_attention(queries, keys, values, gaussian_targets(sigma, grid), loss_weights, tally), single
-    )
+    ours = gradients(adversarial_attention(queries, keys, values, Gaussians(sigma, grid), loss_weights, tally), single)
     assert_close(ours, gradients(naive_objective(*inputs, grid, loss_weights), inputs), 1e-5)
 
 
@@ -116,9 +114,7 @@ def test_one_reference_for_many_images_gathers_their_gradients():
     inputs = [queries, keys, values, sigma]
     loss_weights, tally = LossWeights(0.5, -0.5, 0.5), torch.zeros(2, dtype=torch.float64)
     spread = [part.expand_as(queries) for part in (keys, values)]
-    ours = gradients(
-        adversarial_attention(queries, *spread, gaussian_targets(sigma, grid), loss_weights, tally), inputs
-    )
+    ours = gradients(adversarial_attention(queries, *spread, Gaussians(sigma, grid), loss_weights, tally), inputs)
     assert_close(ours, gradients(naive_objective(*inputs, grid, loss_weights), inputs), 1e-12)
 
 
@@ -127,8 +123,8 @@ def test_what_is_kept_for_the_backward_pass_does_not_grow_with_the_tokens_square
     for side in (8, 16):
         inputs, sizes = tensors(1, 2, (side, side), 4), []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, sizes=sizes: sizes.append(t.numel()) or t, lambda t: t):
-            targets = gaussian_targets(inputs[3], (side, side))
-            adversarial_attention(*inputs[:3], targets, LossWeights(1, 1, 1), torch.zeros(2, dtype=torch.float64))
+            gaussians = Gaussians(inputs[3], (side, side))
+            adversarial_attention(*inputs[:3], gaussians, LossWeights(1, 1, 1), torch.zeros(2, dtype=torch.float64))
         kept[side] = sum(sizes)
     tokens = 16 * 16
     assert kept[16] < tokens**2  # a single map of one of the two heads
@@ -140,7 +136,7 @@ def test_compared_attention_gives_output_and_divergence(block, monkeypatch):
     monkeypatch.setitem(correlation.BLOCK, "cpu", block)
     grid = (3, 5)
     queries, keys, values, sigma = tensors(2, 3, grid, 4)
-    output, divergence = attention_with_divergence(queries, keys, values, gaussian_targets(sigma, grid))
+    output, divergence = attention_with_divergence(queries, keys, values, Gaussians(sigma, grid))
     learnt = naive_fod.weights(queries, keys)
     torch.testing.assert_close(output, learnt @ values)
     torch.testing.assert_close(divergence, naive_fod.divergence(naive_fod.target(sigma, grid), learnt).mean(1))

@@ -194,8 +194,8 @@ def test_under_autocast_correlations_stay_in_float32():
     transformer = build().float()
     seen = []
 
-    def attention(branch, queries, keys, values, targets):
-        goal = targets()
+    def attention(branch, queries, keys, values, gaussians):
+        goal = gaussians().targets()
         seen.extend(t.dtype for t in (queries, keys, values, *goal, queries @ keys.transpose(-1, -2)))
         return values
 

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from discrepancy.methods.fod.correlation import (
     LossWeights,
-    Targets,
     adversarial_attention,
     attention,
     attention_weights,
     attention_with_divergence,
     divergence,
 )
+from discrepancy.methods.fod.targets import Gaussians, Targets
 
 
 class AdversarialAttention:
@@ -39,13 +39,13 @@ class AdversarialAttention:
         self.tallies: dict[str, Tensor] = {}
 
     def __call__(
-        self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
+        self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, gaussians: Callable[[], Gaussians]
     ) -> Tensor:
         """Compute the attention, see `AttentionFn`."""
         if branch not in self.tallies:
             self.tallies[branch] = queries.new_zeros(2)
         output, pull = adversarial_attention(
-            queries, keys, values, targets(), self.loss_weights[branch], self.tallies[branch]
+            queries, keys, values, gaussians(), self.loss_weights[branch], self.tallies[branch]
         )
         self.pull = self.pull + pull
         return output
@@ -63,12 +63,12 @@ class DivergenceRecorder:
         self.divergences: dict[str, list[Tensor]] = {branch: [] for branch in branches}
 
     def __call__(
-        self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
+        self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, gaussians: Callable[[], Gaussians]
     ) -> Tensor:
         """Compute the attention, see `AttentionFn`."""
         if branch not in self.branches:
             return attention(queries, keys, values)
-        output, divergences = attention_with_divergence(queries, keys, values, targets())
+        output, divergences = attention_with_divergence(queries, keys, values, gaussians())
         self.divergences[branch].append(divergences)
         return output
 
@@ -103,12 +103,12 @@ class AttentionMapRecorder:
         self.seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
 
     def __call__(
-        self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
+        self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, gaussians: Callable[[], Gaussians]
     ) -> Tensor:
         """Compute the attention, see `AttentionFn`."""
         chosen = queries[0].index_select(1, self.tokens)
         learnt = attention_weights(chosen, keys[0])
-        rows, columns = (part[0].index_select(1, self.tokens) for part in targets())
+        rows, columns = (part[0].index_select(1, self.tokens) for part in gaussians().targets())
         target = Targets(rows, columns).dense()
         entry = (learnt.mean(0), target.mean(0), divergence(learnt, target).mean(0))
         self.seen.setdefault(branch, []).append(entry)

@@ -1,4 +1,4 @@
-"""Learnt correlations, their Gaussian targets, and adversarial attention (Focus the Discrepancy, ICCV 2023).
+"""Learnt correlations, and adversarial attention between them and their targets (Focus the Discrepancy, ICCV 2023).
 
 A token's correlations are its attention weights S over all tokens of a grid. Its target T is a Gaussian on that grid,
 centred on the token, of learnt widths. Training moves S and T towards or away from each other by the symmetric
@@ -8,18 +8,26 @@ Kullback-Leibler divergence J. It also changes S by its entropy H; each of the t
 
 No tokens x tokens map outlives a block of rows here. The attention's output comes from a fused kernel, and S, T and
 all gradients are made block by block in the backward pass. What is kept for it grows with the tokens, not with their
-square.
+square. On a GPU with Triton each block takes one kernel for all that is no matrix product (`correlation_kernels.py`).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from discrepancy.methods.fod.targets import Gaussians, Targets
+
+logger = logging.getLogger(__name__)
 
 EPSILON = 1e-4
 """Added inside the logarithms."""
@@ -42,50 +50,13 @@ class LossWeights(NamedTuple):
     entropy: float
 
 
-class Targets(NamedTuple):
-    """Gaussian targets on the grid of tokens, as outer products: T_ij = rows_i,y(j) columns_i,x(j).
-
-    Attributes:
-        rows: [..., tokens, grid rows], each row sums to 1.
-        columns: [..., tokens, grid columns], likewise.
-    """
-
-    rows: Tensor
-    columns: Tensor
-
-    def dense(self) -> Tensor:
-        """Return the whole target, [..., tokens, tokens]."""
-        return (self.rows.unsqueeze(-1) * self.columns.unsqueeze(-2)).flatten(-2)
-
-
-def gaussian_targets(sigma: Tensor, grid: tuple[int, int]) -> Targets:
-    """Compute row-normalised Gaussians, each centred on its token.
-
-    T_ij is proportional to exp(-dy^2 / (2 sigma_y^2) - dx^2 / (2 sigma_x^2)), dy and dx between tokens i and j. It is
-    normalised along both axes by itself, which is the same, and the factor 1 / (2 pi sigma_y sigma_x) cancels.
-
-    Args:
-        sigma: widths along y and x in tokens, [..., tokens, 2], above 0.
-        grid: rows and columns of tokens.
-    """
-    return Targets(*(_normalised_gaussians(sigma[..., axis], grid, axis) for axis in (0, 1)))
-
-
-def _normalised_gaussians(sigma: Tensor, grid: tuple[int, int], axis: int) -> Tensor:
-    """Return one axis of the targets: sigma [..., tokens] -> [..., tokens, cells along the axis]."""
-    cells = torch.arange(grid[axis], device=sigma.device, dtype=sigma.dtype)
-    own = cells[:, None].expand(grid) if axis == 0 else cells.expand(grid)
-    squares = (own.reshape(-1, 1) - cells).square()
-    return torch.softmax(-squares / (2 * sigma.square()).unsqueeze(-1), -1)
-
-
 def attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Compute attention without its weights: queries, keys, values [N, heads, tokens, width] -> the same shape."""
     return F.scaled_dot_product_attention(queries, keys, values)
 
 
 def adversarial_attention(
-    queries: Tensor, keys: Tensor, values: Tensor, targets: Targets, loss_weights: LossWeights, tally: Tensor
+    queries: Tensor, keys: Tensor, values: Tensor, gaussians: Gaussians, loss_weights: LossWeights, tally: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Compute attention with the adversarial objective between its weights S and the targets T.
 
@@ -97,14 +68,19 @@ def adversarial_attention(
         queries: [N, heads, tokens, width], as are keys and values; float32 or float64, the computation's type.
         keys: the same shape.
         values: the same shape.
-        targets: of [N, heads, tokens, cells].
+        gaussians: the targets, of widths [N, heads, tokens, 2].
         loss_weights: weights of the adversarial objective.
         tally: [2], to which the backward pass adds the means of J and H over images, heads and tokens.
 
     Returns:
         The attention's output [N, heads, tokens, width], and the scalar.
     """
-    output: tuple[Tensor, Tensor] = _AdversarialAttention.apply(queries, keys, values, *targets, loss_weights, tally)
+    output: tuple[Tensor, Tensor]
+    if kernels_for(gaussians):
+        output = _FusedAdversarialAttention.apply(queries, keys, values, *gaussians, loss_weights, tally)
+    else:
+        targets = gaussians.targets()
+        output = _AdversarialAttention.apply(queries, keys, values, *targets, loss_weights, tally)
     return output
 
 
@@ -198,28 +174,117 @@ def _of_factors(of_target: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tenso
     return of_rows, of_columns
 
 
+class _FusedAdversarialAttention(torch.autograd.Function):
+    """The same by kernels, down to the gradients of the targets' widths."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        sigma: Tensor,
+        grid: tuple[int, int],
+        loss_weights: LossWeights,
+        tally: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(queries, keys, values, sigma)
+        ctx.grid, ctx.loss_weights, ctx.tally = grid, loss_weights, tally
+        return attention(queries, keys, values), queries.new_zeros(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_output: Tensor, of_objective: Tensor) -> tuple[Tensor | None, ...]:
+        kernels = kernels_for(Gaussians(ctx.saved_tensors[3], ctx.grid))
+        assert kernels is not None
+        queries, keys, values, sigma = (_joined(tensor) for tensor in ctx.saved_tensors)
+        sigma, of_output = sigma.contiguous(), _joined(of_output)
+        scale, count = queries.shape[-1] ** -0.5, queries.shape[:2].numel()
+        loss_weights = [weight / count for weight in ctx.loss_weights]  # of the mean over images, heads and tokens
+        of_queries, of_keys, of_values, of_sigma = map(torch.empty_like, (queries, keys, values, sigma))
+        for heads, tokens in _blocks(queries.shape[0], queries.shape[1], keys.shape[1], queries.device):
+            query, key, value, output = queries[heads, tokens], keys[heads], values[heads], of_output[heads, tokens]
+            learnt, of_logits = _logits(query, key), torch.bmm(output, value.transpose(1, 2))
+            of_sigma[heads, tokens], amounts = kernels.objective_gradients(
+                learnt,
+                of_logits,
+                sigma[heads, tokens],
+                ctx.grid,
+                loss_weights,
+                epsilon=EPSILON,
+                factor=of_objective,
+                first=tokens.start,
+            )
+            ctx.tally.add_(amounts.sum(1), alpha=1 / count)
+            _multiply_into(of_queries[heads, tokens], of_logits, key, alpha=scale)
+            added = tokens.start > 0  # to what the rows before gave
+            _multiply_into(of_keys[heads], of_logits.transpose(1, 2), query, alpha=scale, added=added)
+            _multiply_into(of_values[heads], learnt.transpose(1, 2), output, added=added)
+        gradients = (of_queries, of_keys, of_values, of_sigma)
+        shapes = [tensor.shape for tensor in ctx.saved_tensors]
+        return *(part.view(shape) for part, shape in zip(gradients, shapes, strict=True)), None, None, None
+
+
+def _multiply_into(target: Tensor, one: Tensor, other: Tensor, *, alpha: float = 1.0, added: bool = False) -> None:
+    """Set a target to a product, or add it there."""
+    torch.baddbmm(target, one, other, beta=float(added), alpha=alpha, out=target)
+
+
+def kernels_for(gaussians: Gaussians) -> ModuleType | None:
+    """Return the module of the kernels, where they run and a row of the grid is not too large for them; else None."""
+    if not (gaussians.sigma.is_cuda and gaussians.sigma.dtype == torch.float32):
+        return None
+    kernels = _kernels(gaussians.sigma.device)
+    return kernels if kernels and kernels.fits(gaussians.grid) else None
+
+
+@cache
+def _kernels(device: torch.device) -> ModuleType | None:
+    """Return the module of the kernels if they run on a device; Triton may be missing, or a compiler that it needs."""
+    try:
+        kernels = import_module("discrepancy.methods.fod.correlation_kernels")
+        kernels.divergences(
+            torch.zeros(1, 1, 1, device=device), torch.ones(1, 1, 2, device=device), (1, 1), epsilon=EPSILON, first=0
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever is missing, there is another way
+        logger.info("fod: Triton does not run on %s (%s); PyTorch's own operations are slower", device, error)
+        return None
+    return kernels
+
+
 @torch.no_grad()
-def attention_with_divergence(queries: Tensor, keys: Tensor, values: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+def attention_with_divergence(
+    queries: Tensor, keys: Tensor, values: Tensor, gaussians: Gaussians
+) -> tuple[Tensor, Tensor]:
     """Compute attention and the divergence of its weights from their targets; for scoring.
 
     Args:
         queries: [N, heads, tokens, width], as are keys and values; float32 or float64.
         keys: the same shape.
         values: the same shape.
-        targets: of [N, heads, tokens, cells].
+        gaussians: the targets, of widths [N, heads, tokens, 2].
 
     Returns:
         The attention's output [N, heads, tokens, width], and J_i, the mean over heads, [N, tokens].
     """
-    shape = queries.shape
-    queries, keys, values, rows, columns = (_joined(tensor) for tensor in (queries, keys, values, *targets))
+    shape, kernels = queries.shape, kernels_for(gaussians)
+    queries, keys, values = (_joined(tensor) for tensor in (queries, keys, values))
+    described = [_joined(gaussians.sigma).contiguous()] if kernels else list(map(_joined, gaussians.targets()))
     output = torch.empty_like(queries)
     divergences = queries.new_empty(queries.shape[:2])
     for heads, tokens in _blocks(queries.shape[0], queries.shape[1], keys.shape[1], queries.device):
-        learnt = attention_weights(queries[heads, tokens], keys[heads])
+        parts = [tensor[heads, tokens] for tensor in described]
+        if kernels:
+            learnt = _logits(queries[heads, tokens], keys[heads])
+            divergences[heads, tokens] = kernels.divergences(
+                learnt, *parts, gaussians.grid, epsilon=EPSILON, first=tokens.start
+            )
+        else:
+            learnt = attention_weights(queries[heads, tokens], keys[heads])
+            divergences[heads, tokens] = divergence(learnt, Targets(*parts).dense())
         output[heads, tokens] = torch.bmm(learnt, values[heads])
-        target = Targets(rows[heads, tokens], columns[heads, tokens]).dense()
-        divergences[heads, tokens] = divergence(learnt, target)
     return output.view(shape), divergences.view(shape[:3]).mean(1)
 
 
@@ -232,8 +297,12 @@ def divergence(learnt: Tensor, target: Tensor) -> Tensor:
 
 def attention_weights(queries: Tensor, keys: Tensor) -> Tensor:
     """Compute correlations S of some tokens with all: [n, rows, width], [n, tokens, width] -> [n, rows, tokens]."""
+    return torch.softmax(_logits(queries, keys), -1)
+
+
+def _logits(queries: Tensor, keys: Tensor) -> Tensor:
     empty, scale = queries.new_empty(()), queries.shape[-1] ** -0.5
-    return torch.softmax(torch.baddbmm(empty, queries, keys.transpose(1, 2), beta=0, alpha=scale), -1)
+    return torch.baddbmm(empty, queries, keys.transpose(1, 2), beta=0, alpha=scale)
 
 
 def _joined(tensor: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from discrepancy.errors import InputError
-from discrepancy.methods.fod.correlation import Targets, attention, gaussian_targets
+from discrepancy.methods.fod.correlation import attention
+from discrepancy.methods.fod.targets import Gaussians
 
 INTRA, INTER = "intra", "inter"
 
@@ -40,19 +41,19 @@ class AttentionFn(Protocol):
     """Attention function of a branch; implementations may record weights and targets, or add gradients."""
 
     def __call__(
-        self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
+        self, branch: str, queries: Tensor, keys: Tensor, values: Tensor, gaussians: Callable[[], Gaussians]
     ) -> Tensor:
         """Compute attention from queries, keys, values [N, heads, tokens, width] of a branch -> the same shape.
 
-        `targets` computes the Gaussians, of [N, heads, tokens, cells], if they are needed.
+        `gaussians` computes the targets' widths, [N, heads, tokens, 2], if they are needed.
         """
 
 
 def plain_attention(
-    branch: str, queries: Tensor, keys: Tensor, values: Tensor, targets: Callable[[], Targets]
+    branch: str, queries: Tensor, keys: Tensor, values: Tensor, gaussians: Callable[[], Gaussians]
 ) -> Tensor:
     """Compute attention and nothing else."""
-    del branch, targets
+    del branch, gaussians
     return attention(queries, keys, values)
 
 
@@ -81,13 +82,13 @@ class CorrelationAttention(nn.Module):
         keys, values = (self._by_head(part).expand_as(queries) for part in self.keys_values(others).chunk(2, -1))
         # The matrices tokens x tokens stay in float32: eps is 1e-4 and their entries are near 1 / tokens.
         with torch.autocast(tokens.device.type, enabled=False):
-            found = attention(self.branch, queries, keys, values, lambda: self.targets(tokens))
+            found = attention(self.branch, queries, keys, values, lambda: self.gaussians(tokens))
         return self.output(found.transpose(1, 2).flatten(2))
 
-    def targets(self, tokens: Tensor) -> Targets:
+    def gaussians(self, tokens: Tensor) -> Gaussians:
         """Return the Gaussians around tokens [N, tokens, width], in every head; sigma = 3^(sigmoid(5 s) + 1e-5) - 1."""
         spreads = self._by_head(self.spreads(tokens.to(self.spreads.weight.dtype)))  # [N, heads, tokens, 2]
-        return gaussian_targets(3 ** (torch.sigmoid(5 * spreads) + 1e-5) - 1, self.grid)
+        return Gaussians(3 ** (torch.sigmoid(5 * spreads) + 1e-5) - 1, self.grid)
 
     def _by_head(self, values: Tensor) -> Tensor:
         """Split heads: [N, tokens, heads x width] -> [N, heads, tokens, width], float32 at least."""
