@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from discrepancy.figures import style
+from discrepancy.figures.decisions import decisions
 from discrepancy.figures.overlays import boundary
 from tests.made_up_report import LINKS, LONG, NOTE, made_up_card, made_up_report, made_up_test_set
 
@@ -110,6 +111,16 @@ def test_each_decision_shows_photograph_outline_and_ground_truth(read):
     [truth] = pictures(read, f"Ground truth of {name}")
     blue = truth[..., 2].astype(int) - truth[..., 0]
     assert blue[masks[number]].mean() > 50 and np.abs(blue[~masks[number]]).mean() < 10
+
+
+def test_decisions_stay_within_their_bytes():
+    images, masks, scored, scores = made_up_test_set(3, 3, side=240)
+    most = 150_000
+    thresholds = {"pixel_threshold": 0.5, "image_threshold": 0.5}
+    free, fitting = (
+        decisions(images, masks, scored.maps, scores, [0, 4], **thresholds, most=limit) for limit in (10**9, most)
+    )
+    assert len(fitting) < most * 4 / 3 + 3000 < len(free)  # bytes in base64, and the words
 
 
 def test_parameters_that_differ_stand_first_and_all_are_in_a_closed_part(text, read):
