@@ -87,7 +87,7 @@ def started_cluster(tmp_path, start, *options, **environment):
 
 
 def end(worker):
-    """Kill a worker, its nanny, and nothing else: what it started has to notice by itself."""
+    """Kill a worker and all that it started."""
     if worker.poll() is None:
         os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
@@ -118,7 +118,7 @@ def test_a_worker_is_killed_in_the_middle(project, photographs, cluster, tmp_pat
     seed = next(part for part in wait_for_a_checkpoint(store, running).parts if part.startswith("seed_"))
     (victim,) = [worker for worker in workers if seed in {log.parent.name for log in trials_of(worker).values()}]
     trials = trials_of(victim)
-    end(victim)
+    victim.kill()  # and nothing else: its trial has to notice by itself
     output = running.communicate(timeout=400)[0]
     assert running.returncode == 0, output
     assert not any(_alive(pid) for pid in trials)
