@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -34,6 +35,14 @@ def test_pictures_come_back_under_their_names(dataset, tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(loaded["a.png"])), GREY)
     np.testing.assert_array_equal(np.asarray(Image.open(loaded["b/Größe 1.png"])), COLOURS)
     assert files(tmp_path / "out") == ["x", "x/v1", "x/v1/x", "x/v1/x/a.png", "x/v1/x/b", "x/v1/x/b/Größe 1.png"]
+
+
+def test_bytes_are_the_content_of_the_file(dataset, tmp_path):
+    dataset.save([("a.gif", b"GIF89a"), ("b.png", b"x")])
+    assert [Path(path).read_bytes() for path in dataset.load().values()] == [b"GIF89a", b"x"]
+    later = PicturesDataset(filepath=str(tmp_path / "out/x"), version=Version(None, "v2"))
+    with pytest.raises(DatasetError, match=r"c.gif: expected bytes, found uint8 \[3, 4\]"):
+        later.save([("c.gif", GREY)])
 
 
 def test_each_version_has_its_own_folder_and_the_latest_is_loaded(dataset, tmp_path):
@@ -72,7 +81,7 @@ def test_the_folder_has_its_name_only_when_it_is_whole(dataset, tmp_path):
 
 @pytest.mark.parametrize("name", ["../a.png", "b/../../a.png", "/tmp/a.png", "a.jpg", ""])
 def test_names_that_leave_the_folder_are_refused(dataset, tmp_path, name):
-    with pytest.raises(DatasetError, match=r"expected a \.png or \.tiff file name inside"):
+    with pytest.raises(DatasetError, match=r"expected a \.png, \.tiff or \.gif file name inside"):
         dataset.save([("fine.png", GREY), (name, GREY)])
     assert files(tmp_path) == ["out", "out/x"]
 

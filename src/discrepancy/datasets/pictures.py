@@ -79,7 +79,7 @@ def _inside(folder: Path, name: str) -> Path:
     """Return the path of a picture; names that are longer than the file system allows are shortened."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or path.suffix not in SUFFIXES:
-        kinds = " or ".join(SUFFIXES)
+        kinds = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
         raise InputError(f"Picture {name!r} cannot be saved: expected a {kinds} file name inside {folder.parent}")
     most = os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
     return folder.joinpath(*(shortened(part, most) for part in path.parts))
