@@ -101,7 +101,7 @@ def test_thresholds_come_from_validation_images_alone(finished):
     assert detector.card.thresholds.image.value == pytest.approx(
         float(detector.image_scores(torch.from_numpy(maps)).max())
     )
-    assert "too few" in detector.card.thresholds.image.note
+    assert "Too few" in detector.card.thresholds.image.note
 
 
 def test_the_card_tells_the_whole_story(finished, part):
