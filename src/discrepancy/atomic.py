@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,10 @@ UNFINISHED = ".unfinished-"
 REPLACED = "replaced"
 """In such a folder: what stood in the place of a folder that is being written."""
 TRIES = 10
+CLAIMING = ".claiming-"
+"""Begins the names of folders in the instant before they are locked."""
+LONG = 60.0
+"""Seconds that are longer than this instant."""
 LOCK = "lock"
 """A file in the folder of a living process."""
 
@@ -56,6 +61,9 @@ def replacing(target: Path) -> Iterator[Path]:
 
 def delete_leftovers(parent: Path) -> None:
     """Delete what killed processes had half written of the files and folders in a folder."""
+    for found in parent.glob(f"{CLAIMING}*"):
+        if _age(found) > LONG:  # killed in the instant before it had its name
+            shutil.rmtree(found, ignore_errors=True)
     for found in parent.glob(f"{UNFINISHED}*"):
         with abandoned(found) as folder:
             if folder is None:
@@ -101,23 +109,32 @@ def abandoned(folder: Path) -> Iterator[Path | None]:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Path]:
-    """Make a folder whose name begins like this, and hold it until the block, or this process, ends; then delete it."""
-    while True:
-        own = folder.with_name(f"{folder.name}{uuid.uuid4().hex[:8]}")
-        own.mkdir(parents=True)
-        lock = native_lock(own / LOCK)
-        try:
-            lock.acquire()
-        except (Timeout, FileNotFoundError):
-            continue  # another process took it for abandoned, just before the lock
-        except OSError as error:  # as on some network's file systems: then nobody takes it for abandoned either
-            logger.debug("%s: no lock can be had (%s)", own, error)
-        try:
-            yield own
-        finally:
-            shutil.rmtree(own, ignore_errors=True)
-            lock.release()
-        return
+    """Make a folder whose name begins like this, and hold it until the block, or this process, ends; then delete it.
+
+    It gets its name once its lock is held: whoever finds the name finds it locked.
+    """
+    name = uuid.uuid4().hex[:8]
+    own, first = folder.with_name(f"{folder.name}{name}"), folder.with_name(f"{CLAIMING}{name}")
+    first.mkdir(parents=True)
+    lock = native_lock(first / LOCK)
+    try:
+        lock.acquire()
+    except OSError as error:  # as on some network's file systems: then nobody takes it for abandoned either
+        logger.debug("%s: no lock can be had (%s)", own, error)
+    os.rename(first, own)
+    try:
+        yield own
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+        lock.release()
+
+
+def _age(path: Path) -> float:
+    """Return the seconds since a file or folder was changed; 0 if it has gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _sync(path: Path) -> None:

@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kedro.io import DatasetError, Version
 
-from discrepancy.atomic import delete_leftovers, replacing
+from discrepancy.atomic import UNFINISHED, delete_leftovers, replacing
 from discrepancy.datasets import PicturesDataset, TextDataset, ValuesDataset
 
 WRITER = """
@@ -130,3 +131,25 @@ def test_a_version_that_was_written_half_is_no_version(tmp_path, monkeypatch):
     with pytest.raises((KeyboardInterrupt, DatasetError, AttributeError)):
         later.save("half")
     assert TextDataset(filepath=str(tmp_path / "x"), version=Version(None, None)).load() == "whole"
+
+
+def test_many_threads_write_beside_each_other(tmp_path):
+    """Each deletes what killed processes left, and takes no other thread's folder for such."""
+
+    def write(number):
+        with replacing(tmp_path / f"{number}.txt") as path:
+            path.write_text(str(number))
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(write, range(600)))
+    assert sorted(int(path.read_text()) for path in tmp_path.glob("*.txt")) == list(range(600))
+    assert not list(tmp_path.glob(f"{UNFINISHED}*"))
+
+
+def test_a_folder_from_before_its_lock_is_deleted_when_it_is_old(tmp_path):
+    old, fresh = tmp_path / ".claiming-1", tmp_path / ".claiming-2"
+    old.mkdir()
+    fresh.mkdir()
+    os.utime(old, (0, 0))
+    delete_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".claiming-2"]

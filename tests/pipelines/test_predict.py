@@ -120,8 +120,8 @@ import os, signal, sys
 from discrepancy.pipelines.predict import nodes
 from discrepancy.prediction import output
 written = []
-def write(self, prediction, whole=output.PictureWriter.write):
-    whole(self, prediction)
+def write(self, prediction, *, scratch, whole=output.PictureWriter.write):
+    whole(self, prediction, scratch=scratch)
     written.append(prediction.name)
     if len(written) == 5:
         os.kill(os.getpid(), signal.SIGKILL)

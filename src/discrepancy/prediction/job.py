@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,11 +50,11 @@ def examine_files(
     """
     stamps = {file.name: file.stamp for file in files}
 
-    def finish(result: Prediction | Unreadable) -> Entry:
+    def finish(result: Prediction | Unreadable, write: Callable[[Prediction], None]) -> Entry:
         stamp = stamps[result.name]
         if isinstance(result, Prediction):
             try:
-                writer.write(result)
+                write(result)
             except InputError as error:  # the file has gone since it was read
                 result = Unreadable(result.name, str(error))
         if isinstance(result, Unreadable):
@@ -62,7 +63,8 @@ def examine_files(
         return Entry(result.name, stamp, result.line(), outline_path(result.mask, size), (size[1], size[0]))
 
     photographs = (of_file(file.path, file.name) for file in files)
-    yield from detector.examine(photographs, finish, batch_size=batch_size, workers=workers)
+    with writer.opened() as write:
+        yield from detector.examine(photographs, partial(finish, write=write), batch_size=batch_size, workers=workers)
 
 
 def outline_path(mask: NDArray[np.bool_], size: tuple[int, int]) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -14,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from discrepancy.atomic import replacing
+from discrepancy.atomic import UNFINISHED, claimed, delete_leftovers, replacing
 from discrepancy.data.images import ImageSize
 from discrepancy.figures.overlays import binary_picture
 from discrepancy.prediction.results import COLUMNS, Prediction
@@ -44,34 +48,42 @@ class PictureWriter:
     masks: bool = True
     thumbnails: bool = False
 
-    def write(self, prediction: Prediction) -> None:
-        """Write the pictures of one photograph, each whole or not at all.
+    @contextmanager
+    def opened(self) -> Iterator[Callable[[Prediction], None]]:
+        """Yield a function that writes the pictures of one photograph, each whole or not at all; threads may share it.
 
-        Raises:
-            InputError: the photograph's file has gone meanwhile.
-            OSError: a picture cannot be written.
+        The function raises `InputError` if the photograph's file has gone meanwhile, and `OSError` if a picture cannot
+        be written.
         """
-        if self.overlays or self.thumbnails:
-            self._write_seen(prediction)
-        if self.maps:
-            self._write("maps", prediction, ".tiff", _encoded(".tiff", prediction.map))
-        if self.masks:
-            self._write("masks", prediction, ".png", _encoded(".png", binary_picture(prediction.mask)))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        delete_leftovers(self.folder)
+        with claimed(self.folder / UNFINISHED) as scratch:
+            yield partial(self.write, scratch=scratch)
 
-    def _write_seen(self, prediction: Prediction) -> None:
-        """Write the pictures that show the photograph."""
-        photograph = prediction.read()
-        if self.overlays:
-            self._write("overlays", prediction, ".jpg", _jpeg(prediction.drawn_over(photograph)))
-        if self.thumbnails:
-            height, width = thumbnail_size(prediction.size)
-            small = photograph.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
-            self._write("thumbnails", prediction, ".jpg", _jpeg(small))
-
-    def _write(self, kind: str, prediction: Prediction, suffix: str, content: bytes) -> None:
-        target = self.folder / kind / f"{inner_path(prediction.name)}{suffix}"
-        with replacing(target) as path:
+    def write(self, prediction: Prediction, *, scratch: Path) -> None:
+        """Write the pictures of one photograph, first to a folder on the same file system; see `opened`."""
+        for place, content in self._contents(prediction):
+            path = scratch / uuid.uuid4().hex
             path.write_bytes(content)
+            target = self.folder / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+
+    def _contents(self, prediction: Prediction) -> Iterator[tuple[str, bytes]]:
+        """Yield the place of each picture, and its bytes."""
+        name = inner_path(prediction.name)
+        if self.overlays or self.thumbnails:
+            photograph = prediction.read()
+            if self.overlays:
+                yield f"overlays/{name}.jpg", _jpeg(prediction.drawn_over(photograph))
+            if self.thumbnails:
+                height, width = thumbnail_size(prediction.size)
+                small = photograph.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
+                yield f"thumbnails/{name}.jpg", _jpeg(small)
+        if self.maps:
+            yield f"maps/{name}.tiff", _encoded(".tiff", prediction.map)
+        if self.masks:
+            yield f"masks/{name}.png", _encoded(".png", binary_picture(prediction.mask))
 
 
 def thumbnail_size(size: ImageSize) -> ImageSize:

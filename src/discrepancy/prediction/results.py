@@ -209,6 +209,7 @@ class Predictions(Sequence[Prediction]):
         from discrepancy.prediction.output import PictureWriter, write_table
 
         writer = PictureWriter(Path(folder), overlays=overlays, maps=maps, masks=masks)
-        for item in self.items:
-            writer.write(item)
+        with writer.opened() as write:
+            for item in self.items:
+                write(item)
         write_table([item.line() for item in self.items], Path(folder) / "predictions.csv")
