@@ -206,8 +206,12 @@ def test_a_server_takes_base64_in_every_form_of_json(tracked, photographs, serve
     assert len(row["map"]) == len(row["map"][0]) == 96
 
 
-def test_a_server_reads_none_of_its_files_for_a_client(photographs, served):
+def test_text_is_never_the_path_of_a_file(place, photographs, served):
+    from mlflow.pyfunc import load_model
+
     path = str(next(iter(photographs.values())))
+    with pytest.raises(InputError, match=r"image in row 0: "):
+        load_model(str(place)).predict(pd.DataFrame({"image": [path]}))
     for body in ({"inputs": {"image": [path]}}, {"dataframe_records": [{"image": path}]}):
         with pytest.raises(Exception, match=r"(?i)error"):
             served(body)
