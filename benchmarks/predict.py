@@ -44,7 +44,7 @@ BATCH = 16
 WAYS: dict[str, tuple[str, ...]] = {
     "no pictures": (),
     "overlays": ("overlays",),
-    "overlays and page": ("overlays", "thumbnails"),
+    "page": ("overlays", "thumbnails"),
 }
 """Pictures that are written."""
 
@@ -99,11 +99,7 @@ def rates(count: int, rounds: int) -> list[dict[str, Any]]:
         for side in (256, 1024):
             files = write(images if side == 256 else stripes(24, side), folder / str(side), count)
             ways: dict[str, Callable[[], object]] = {"network alone": lambda: list(network.pieces())}
-            for way, written in (
-                ("no pictures", ()),
-                ("overlays", ("overlays",)),
-                ("page", ("overlays", "thumbnails")),
-            ):
+            for way, written in WAYS.items():
                 switches = {name: name in written for name in ("overlays", "maps", "masks", "thumbnails")}
                 writer = PictureWriter(folder / f"out{side}", **switches)
                 ways[way] = lambda writer=writer, files=files: list(examine_files(detector, files, writer))
