@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from kedro.io import DatasetError
 from PIL import Image
 
 from discrepancy.errors import InputError
@@ -45,11 +46,11 @@ def photos(tmp_path, part):
     return folder
 
 
-def predict(project, photos, **params):
+def predict(project, photos, *, versions=None, **params):
     given = {"dataset": "folder", "category": "disc", "image_size": 96, "method": "padim", "input": str(photos)}
     bootstrap_project(project)
     with chdir(project), KedroSession.create(project_path=project, runtime_params=given | params) as session:
-        session.run(pipeline_names=["predict"])
+        session.run(pipeline_names=["predict"], load_versions=versions)
 
 
 def table_of(folder):
@@ -155,6 +156,28 @@ def test_the_folder_follows_from_the_photographs(trained, photos):
     (table,) = project.glob("data/07_model_output/folder/disc/padim/predictions/good-*/predictions.csv")
     assert pd.read_csv(table)["file"].tolist() == ["000.png", "001.png", "002.png"]
     assert {path.name for path in table.parent.iterdir() if path.is_dir()} == set()
+
+
+def test_an_earlier_version_of_the_detector(trained, photos, tmp_path):
+    """The newest counts unless another is asked for: a later one, with other thresholds, changes nothing then."""
+    project, _ = trained
+    folder = project / "data/06_models/folder/disc/padim/detector"
+    (version,) = (path.name for path in folder.iterdir())
+    later = folder / "2999-01-01T00.00.00.000Z"
+    try:
+        shutil.copytree(folder / version, later)
+        card = later / "detector/card.json"
+        values = json.loads(card.read_text())
+        values["thresholds"]["image"]["value"] = 1e9
+        card.write_text(json.dumps(values))
+        predict(project, photos / "scratch", output=str(tmp_path / "newest"))
+        predict(project, photos / "scratch", output=str(tmp_path / "old"), versions={"predict.detector": version})
+        with pytest.raises(DatasetError, match=rf"no version 2020; the latest there are 2999.*, {version}"):
+            predict(project, photos / "scratch", versions={"predict.detector": "2020"})
+    finally:
+        shutil.rmtree(later)
+    assert set(table_of(tmp_path / "newest")["threshold"]) == {1e9}
+    assert 1e9 not in set(table_of(tmp_path / "old")["threshold"])
 
 
 def test_a_detector_from_elsewhere(trained, photos, tmp_path):

@@ -56,14 +56,16 @@ class TrainedDetectorDataset(OwnDataset[NoReturn, Detector]):
         if self._place:
             return load_detector(self._place, weights=self._weights, device="cpu")
         try:
-            return super().load()
+            path = self._get_load_path()
         except DatasetError as error:
-            if isinstance(error.__cause__, InputError):
-                raise
             raise InputError(
                 f"{self._filepath}: no detector; expected a training of this part before, kedro run "
                 "--pipelines=<method> --params=category=..., or detector=... of another place"
             ) from error
+        if not self._is_whole(str(path)):
+            there = ", ".join(self.list_versions(full_path=False)[:3]) or "none"
+            raise InputError(f"{self._filepath}: no version {path.parent.name}; the latest there are {there}")
+        return super().load()
 
     def _is_whole(self, path: str) -> bool:
         return all(self._files.exists(f"{path}/{name}") for name in (CARD, WEIGHTS))
