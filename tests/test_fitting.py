@@ -10,6 +10,8 @@ from discrepancy import fit_detector, load_detector
 from discrepancy.errors import InputError
 from tests.conftest import run_method
 
+pytestmark = pytest.mark.sessions
+
 
 @pytest.mark.parametrize(
     ("method", "parameters"), [("padim", {"channels": 8}), ("dfr", {"epochs": 2, "latent_dim": 4})]

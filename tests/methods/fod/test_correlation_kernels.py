@@ -18,6 +18,7 @@ POINTERS = ("logits", "of_weights", "sigma", "of_sigma", "amounts", "factor", "f
 WHOLE = ("first", "height", "count")
 
 
+@pytest.mark.sessions
 def test_the_kernels_are_the_dense_matrices():
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     command = [sys.executable, "-m", "tests.methods.fod.interpreted_kernels"]
