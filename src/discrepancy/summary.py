@@ -28,7 +28,7 @@ _PLACES = (
     ("detector", "detector"),
     ("photographs", "contact_figure"),
 )
-"""What the end of a run names: a label, and the dataset."""
+"""Labels of the results that a run ends with, and their datasets."""
 
 
 class SummaryHooks:

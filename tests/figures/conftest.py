@@ -45,6 +45,15 @@ def show(browser, page, *, width=1200, dark=False, script=True, media=""):
     browser.get(page)
 
 
+@pytest.fixture
+def opened(browser, page):
+    """A browser that shows the module's page afresh, 1200 x 900, light; whatever it complains of fails the test."""
+    browser.get_log("browser")
+    show(browser, page)
+    yield browser
+    assert browser.get_log("browser") == []
+
+
 def find(browser, selector):
     return browser.find_elements("css selector", selector)
 

@@ -32,15 +32,6 @@ def page(tmp_path_factory):
     return (folder / "index.html").as_uri()
 
 
-@pytest.fixture
-def opened(browser, page):
-    """A browser that shows the page afresh, 1200 x 900, light; whatever it complains of fails the test."""
-    browser.get_log("browser")
-    show(browser, page)
-    yield browser
-    assert browser.get_log("browser") == []
-
-
 def head(browser, words):
     return next(h for h in find(browser, ".results thead th") if h.text.split("\n")[0].strip() == words)
 

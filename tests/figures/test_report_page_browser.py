@@ -19,15 +19,6 @@ def page(tmp_path_factory):
     return (folder / "report.html").as_uri()
 
 
-@pytest.fixture
-def opened(browser, page):
-    """A browser; whatever it complains of fails the test."""
-    browser.get_log("browser")
-    show(browser, page)
-    yield browser
-    assert browser.get_log("browser") == []
-
-
 def across(browser):
     return browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
 

@@ -16,6 +16,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.io import DatasetError
 from PIL import Image
 
+from discrepancy.detection.storage import load_method
 from discrepancy.errors import InputError
 from discrepancy.pipelines.predict.nodes import UnreadableError
 from tests.conftest import make_project, run_method
@@ -99,6 +100,19 @@ def test_a_second_call_examines_what_is_new_or_changed(trained, photos, tmp_path
     after = {path: path.stat().st_mtime_ns for path in (out / "overlays").rglob("*.jpg")}
     assert {path.name for path in after if after[path] != before.get(path)} == {"new.png.jpg", "000.png.jpg"}
     assert after[out / "overlays/good/000.png.jpg"] == before[out / "overlays/good/000.png.jpg"]
+
+
+def test_the_detector_is_read_once(trained, photos, tmp_path, monkeypatch):
+    project, _ = trained
+    read = []
+
+    def counted(path, **given):
+        read.append(path)
+        return load_method(path, **given)
+
+    monkeypatch.setattr("discrepancy.datasets.prediction.load_method", counted)
+    predict(project, photos / "good", output=str(tmp_path / "out"))
+    assert len(read) == 1
 
 
 def test_what_could_not_be_read_is_tried_again(trained, photos, tmp_path, monkeypatch):

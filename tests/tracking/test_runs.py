@@ -6,9 +6,9 @@ import subprocess
 import pandas as pd
 from mlflow.entities import Metric
 
+from discrepancy.tracking.git_commit import commit_tags
 from discrepancy.tracking.record import RunRecord
-from discrepancy.tracking.source import commit_tags
-from discrepancy.tracking.view import VIEW
+from discrepancy.tracking.run_list import VIEW
 
 
 def test_the_data_column_names_training_and_test_data(tracked):

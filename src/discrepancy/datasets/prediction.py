@@ -46,9 +46,20 @@ class TrainedDetectorDataset(OwnDataset[NoReturn, Detector]):
         )
         self._place = place
         self._weights = weights
+        self._held: Detector | None = None
 
     def load(self) -> Detector:
-        """Read the detector.
+        """Read the detector once for all steps of a run.
+
+        Raises:
+            InputError: nothing was trained yet, or a file is damaged.
+        """
+        if self._held is None:
+            self._held = self._find()
+        return self._held
+
+    def _find(self) -> Detector:
+        """Return the detector from where the parameters say.
 
         Raises:
             InputError: nothing was trained yet, or a file is damaged.
@@ -72,6 +83,10 @@ class TrainedDetectorDataset(OwnDataset[NoReturn, Detector]):
 
     def _read(self, path: Path) -> Detector:
         return Detector(load_method(path, weights=self._weights), device="cpu", weights=self._weights)
+
+    def _release(self) -> None:
+        super()._release()
+        self._held = None
 
     def _write(self, data: NoReturn, path: Path) -> None:
         raise DatasetError("Detectors are written by trainings")

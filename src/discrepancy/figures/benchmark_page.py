@@ -20,8 +20,8 @@ DEMO = "demo"
 SYNTHETIC = "synthetic images"
 NOT_COMPARABLE = (
     "Published numbers are not strictly comparable: PRO areas are sums over 5,000 thresholds, and some numbers are of "
-    "the best epoch on the test images. Ours are exact (but for the papers' approximation of AUPRO, if it was asked "
-    "for), of the last epoch, and by default of a smaller backbone."
+    "the best epoch on the test images. Ours are exact, of the last epoch, and by default of a smaller backbone. The "
+    "column of AUPRO as published, if it was asked for, approximates as the papers do."
 )
 
 

@@ -17,12 +17,12 @@ from discrepancy.locks import file_lock
 from discrepancy.methods.registry import DEFAULT, METHODS
 from discrepancy.parameters import Parameters
 from discrepancy.tracking.address import configured, move_artifacts, note_export, use_project
+from discrepancy.tracking.git_commit import commit_tags
 from discrepancy.tracking.live import LiveRun, end_killed
 from discrepancy.tracking.loggers import LOGGERS, log_data, log_detector, log_figure, tag_card
 from discrepancy.tracking.models import register_model
 from discrepancy.tracking.record import RunRecord
-from discrepancy.tracking.source import commit_tags
-from discrepancy.tracking.view import offer_view
+from discrepancy.tracking.run_list import offer_view
 
 DATABASE = "mlflow.db"
 
