@@ -102,7 +102,7 @@ def arguments(photographs, *more, epochs):
 
 def trials_of(worker):
     """Process ids of the trials of a worker, and where each writes what it says."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout
     parents = dict(map(int, line.split()) for line in listed.splitlines()[1:])
     found = {worker.pid}
     for _ in range(4):

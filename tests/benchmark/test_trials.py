@@ -97,7 +97,7 @@ def running(spec, marker):
 
 
 def children():
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
     return {int(pid): int(parent) for pid, parent, command in rows if "discrepancy.benchmark.trial" in command}
 
