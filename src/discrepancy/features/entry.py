@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from discrepancy.data.rows import Rows
 from discrepancy.errors import InputError
 from discrepancy.features.recipe import CONTENTS, LazyFeatures, Shape, fingerprint_of
 from discrepancy.features.statistics import ChannelStatistics
@@ -79,6 +80,10 @@ class Features(Mapping[str, np.ndarray]):
             part = self.tensors(list(rows[start : start + size]))
             yield {layer: values.to(device) for layer, values in part.items()}
 
+    def rows(self, order: Sequence[int] | np.ndarray) -> FeatureRows:
+        """Return a view of the features of some images, in the given order."""
+        return FeatureRows(self, np.asarray(order, dtype=np.intp))
+
     def channel_statistics(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return mean [C] and standard deviation [C] (population) per layer over all images and positions, float64.
 
@@ -86,6 +91,28 @@ class Features(Mapping[str, np.ndarray]):
         """
         table = self.card["statistics"]
         return {layer: (np.array(table[layer]["mean"]), np.array(table[layer]["std"])) for layer in self._arrays}
+
+
+class FeatureRows(Features):
+    """The features of some images of an entry, in an order of their own; nothing is copied.
+
+    The statistics stay those of the whole entry.
+
+    Attributes:
+        whole: the entry.
+        order: its rows, [n].
+    """
+
+    def __init__(self, whole: Features, order: np.ndarray) -> None:
+        arrays: dict[str, Any] = {layer: Rows(array, order) for layer, array in whole.items()}
+        super().__init__(whole.path, whole.card, arrays)
+        self.whole = whole
+        self.order = order
+        self.fingerprint = fingerprint_of({"features": whole.fingerprint, "rows": order.tolist()})
+
+    def tensors(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
+        """Return the features of some images, as those of the whole entry are returned."""
+        return self.whole.tensors(self.order[np.asarray(rows, dtype=np.intp)])
 
 
 class _Crc32:

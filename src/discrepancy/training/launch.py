@@ -31,6 +31,7 @@ import torch.distributed as dist
 from discrepancy.devices import check_processes, resolve_device
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache, Features
+from discrepancy.features.entry import FeatureRows
 from discrepancy.training.loop import DivergedError
 from discrepancy.training.process_group import LostError, ProcessGroup, join_group
 
@@ -102,9 +103,11 @@ class _Task:
 class _FeaturesAt:
     root: Path
     fingerprint: str
+    order: np.ndarray | None = None
 
     def open(self) -> Features:
-        return FeatureCache(self.root).open(self.fingerprint)
+        features = FeatureCache(self.root).open(self.fingerprint)
+        return features if self.order is None else features.rows(self.order)
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ class _ArrayAt:
 
 def _as_path(argument: Any) -> Any:
     """Replace large objects on disk by their paths, also inside dataclasses and mappings."""
+    if isinstance(argument, FeatureRows):
+        return _FeaturesAt(argument.path.parent.resolve(), argument.whole.fingerprint, argument.order)
     if isinstance(argument, Features):
         return _FeaturesAt(argument.path.parent.resolve(), argument.fingerprint)
     if isinstance(argument, np.memmap) and (whole := _mapped(argument)) is not None:

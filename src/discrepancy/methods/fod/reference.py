@@ -48,5 +48,5 @@ def _mean(array: np.ndarray) -> np.ndarray:
     """Return the mean over images of a memory-mapped [N, C, h, w], a few at a time: float64 [C, h, w]."""
     total = np.zeros(array.shape[1:])
     for start in range(0, len(array), READ_AT_ONCE):
-        total += array[start : start + READ_AT_ONCE].sum(0, dtype=np.float64)
+        total += np.asarray(array[start : start + READ_AT_ONCE]).sum(0, dtype=np.float64)
     return total / len(array)

@@ -1,0 +1,131 @@
+"""Cross-fitting: every good image is scored by a detector that was trained without it.
+
+The images are dealt to k folds. For each fold a detector learns from the other folds and scores this one. So all good
+images give held-out scores, and all of them can train the detector that goes to work (Chernozhukov et al., 2018, use the
+word so).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from discrepancy.data.rows import Rows
+from discrepancy.detection.scoring import LazyScores, ScoredPiece
+from discrepancy.devices import computing_in
+from discrepancy.errors import InputError
+from discrepancy.features.cache import FeatureCache
+from discrepancy.features.recipe import LazyFeatures
+from discrepancy.methods.base import Method, TrainingData
+
+logger = logging.getLogger(__name__)
+
+
+def deal_folds(digests: Sequence[str], folds: int, *, seed: int) -> list[NDArray[np.intp]]:
+    """Deal images to folds of nearly the same size; copies of one image stay together.
+
+    Args:
+        digests: of the images [N], the same for copies.
+        folds: number of folds, 2 or more.
+        seed: of the draw, which depends on the digests and not on the images' order.
+
+    Returns:
+        for each fold its rows, ascending.
+
+    Raises:
+        InputError: there are fewer different images than folds, or less than 2 folds.
+    """
+    different = sorted(set(digests))
+    if not 2 <= folds <= len(different):
+        raise InputError(
+            f"folds is {folds}; expected 2 to {len(different)}, the number of different good training images"
+        )
+    drawn = np.random.default_rng(seed).permutation(len(different))
+    fold_of = {different[image]: place % folds for place, image in enumerate(drawn)}
+    found = np.array([fold_of[digest] for digest in digests])
+    return [np.flatnonzero(found == fold) for fold in range(folds)]
+
+
+def fit_without(trained: Method, data: TrainingData, held_out: NDArray[np.intp], checkpoint: Path | None) -> Method:
+    """Fit a detector like a given one, but without some of its images.
+
+    Args:
+        trained: gives method, parameters and frozen network.
+        data: the good images, all of which may be trained on but those held out.
+        held_out: rows of the images that take no part.
+        checkpoint: file of the state during training; None keeps none.
+    """
+    learnt = np.setdiff1d(np.arange(len(data.images)), held_out)
+    order = np.concatenate([learnt, held_out])
+    images: Any = Rows(data.images, order)
+    features = None if data.features is None else data.features.rows(order)
+    part = TrainingData(images, features, len(learnt))
+    used = trained.parameters_used
+    with computing_in(used.precision):
+        prepared = {step.name: _kept(step.compute(trained.backbone, part, used), part) for step in trained.preparations}
+        card = trained.card.with_entries(
+            images={"train": len(learnt), "validation": len(held_out)}, **trained.card_entries(used, prepared)
+        )
+        detector = type(trained)(trained.backbone, used, card)
+        detector.fit(replace(part, prepared=prepared), checkpoint)
+    return detector
+
+
+def _kept(value: Any, data: TrainingData) -> Any:
+    """Return a preparation as `fit` expects it: features that are only planned are computed, into the cache."""
+    return FeatureCache(data.cached.path.parent).get(value) if isinstance(value, LazyFeatures) else value
+
+
+@dataclass(frozen=True)
+class CrossFittedScores:
+    """Maps and scores of all good images, each by a detector that was trained without it; computed when saved.
+
+    The images come fold by fold: `order` says which.
+
+    Attributes:
+        trained: the detector that was trained on all of them; gives method, parameters and frozen network.
+        data: the good images.
+        folds: rows of each fold.
+        checkpoint: file of the final training, beside which each fold has its own; None keeps none.
+        device: where to compute.
+        batch_size: images per forward pass.
+    """
+
+    trained: Method = field(repr=False)
+    data: TrainingData = field(repr=False)
+    folds: Sequence[NDArray[np.intp]]
+    checkpoint: Path | None
+    device: torch.device
+    batch_size: int = 16
+
+    @property
+    def order(self) -> NDArray[np.intp]:
+        """Rows of the images in the order in which they are scored."""
+        return np.concatenate(self.folds)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, H, W) of the maps."""
+        return len(self.data.images), *self.trained.image_size
+
+    def pieces(self) -> Iterator[ScoredPiece]:
+        """Train without each fold in turn and score it; a killed run goes on from the last checkpoint.
+
+        Raises:
+            InputError: a GPU's memory is too small for one image.
+        """
+        for number, rows in enumerate(self.folds, start=1):
+            logger.info("%s: cross-fitting, fold %d of %d", self.trained.name, number, len(self.folds))
+            place = None
+            if self.checkpoint is not None:
+                place = self.checkpoint.with_name(f"{self.checkpoint.stem}.fold{number}{self.checkpoint.suffix}")
+            detector = fit_without(self.trained, self.data, rows, place)
+            images: Any = Rows(self.data.images, rows)
+            yield from LazyScores(detector, images, self.device, self.batch_size).pieces()
