@@ -88,7 +88,7 @@ def _collect(part: str, name: str, samples: Any, images: np.ndarray, masks: np.n
         template = method(backbone, parameters, card)
         for number in missing:
             began = time.perf_counter()
-            detector = fit_without(template, data, dealt[number], None)
+            detector = fit_without(template, data, dealt[number], None, parameters)
             seconds = time.perf_counter() - began
             held_out = LazyScores(detector, images[dealt[number]], torch.device("cpu")).computed()
             test = LazyScores(detector, images[good:], torch.device("cpu")).computed()

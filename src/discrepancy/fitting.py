@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.data.photographs import Photographs
@@ -14,14 +14,14 @@ from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache
 from discrepancy.methods.registry import DEFAULT, METHODS
 from discrepancy.pipelines.ingestion.nodes import decode_images, split_samples
-from discrepancy.pipelines.scoring.nodes import score_validation, set_thresholds
+from discrepancy.pipelines.scoring.nodes import score_held_out, set_thresholds
 from discrepancy.pipelines.scoring.parameters import ScoringParameters
 from discrepancy.pipelines.training.nodes import plan_features, prepare, train
 from discrepancy.prediction.detector import Detector
 from discrepancy.prediction.sources import common_folder, files_in
 
 
-def fit_detector(
+def fit_detector(  # noqa: PLR0913 (a run's parameters, each by its name)
     good: Path | str,
     *,
     method: str = DEFAULT,
@@ -29,6 +29,7 @@ def fit_detector(
     crop: int | str | tuple[int, int] | None = None,
     bit_depth: int | None = None,
     false_positive_rate: float = 0.01,
+    calibration: Literal["holdout", "cross"] = "holdout",
     seed: int = 0,
     cache: Path | str | None = None,
     **parameters: Any,
@@ -43,7 +44,9 @@ def fit_detector(
         image_size: height and width that photographs are resized to, px; one number for a square, or `"640x256"`.
         crop: height and width cut out of the centre after resizing, px.
         bit_depth: bits that 16-bit photographs use; None: as the files say.
-        false_positive_rate: target of both thresholds, in [0, 1).
+        false_positive_rate: target of the thresholds, in [0, 1).
+        calibration: thresholds from a fifth of the photographs, or from all of them by cross-fitting: five trainings
+            more.
         seed: draws the held-out photographs, and starts the training.
         cache: folder that keeps the frozen network's features for the next call; by default they are not kept.
         parameters: of the method, such as `epochs=20` or `device="cpu"`.
@@ -69,6 +72,7 @@ def fit_detector(
             "image_size": image_size,
             "crop": crop,
             "bit_depth": bit_depth,
+            "calibration": calibration,
             "seed": seed,
         }
     )
@@ -87,7 +91,8 @@ def fit_detector(
             ]
             trained, _ = train(kind, images, samples, features, None, chosen, ingestion, *results)
         else:
+            features = None
             trained, _ = train(kind, images, samples, None, None, chosen, ingestion)
-    held_out = score_validation(trained, images, samples, scoring).computed()
-    fitted, _ = set_thresholds(trained, held_out, scoring)
+        held_out = score_held_out(trained, images, samples, scoring, ingestion, chosen, features).computed()
+    fitted, _ = set_thresholds(trained, held_out, samples, scoring, ingestion)
     return Detector(fitted, device=chosen.device)

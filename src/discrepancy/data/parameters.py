@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,9 +22,13 @@ class IngestionParameters(Parameters):
     bit_depth: int | None = Field(
         None, ge=8, le=16, description="bits that photographs of 16 bits per channel use; null: as the files say"
     )
-    validation_fraction: float = Field(0.05, ge=0, lt=1, description="share of good training images held out")
-    validation_minimum: int = Field(2, ge=1, description="... but at least so many")
-    seed: int = Field(0, ge=0, description="draws the validation images")
+    calibration: Literal["holdout", "cross"] = Field(
+        "holdout", description="thresholds from images that are held out, or from all by cross-fitting"
+    )
+    validation_fraction: float = Field(0.2, ge=0, lt=1, description="share of good training images held out")
+    validation_minimum: int = Field(10, ge=1, description="... but at least so many, and never more than half")
+    folds: int = Field(5, ge=2, description="of cross-fitting: a detector is trained without each in turn")
+    seed: int = Field(0, ge=0, description="draws the validation images, or the folds")
 
     @field_validator("image_size", mode="before")
     @classmethod

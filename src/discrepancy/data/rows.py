@@ -52,7 +52,7 @@ class Rows:
             return Rows(self.array, self.order[rows])
         return np.asarray(self.array[self.order[np.asarray(rows, dtype=np.intp)]])
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the values, which are always a copy."""
         del copy
         return np.asarray(self.array[self.order], dtype=dtype)

@@ -1,8 +1,8 @@
 """Cross-fitting: every good image is scored by a detector that was trained without it.
 
 The images are dealt to k folds. For each fold a detector learns from the other folds and scores this one. So all good
-images give held-out scores, and all of them can train the detector that goes to work (Chernozhukov et al., 2018, use the
-word so).
+images give held-out scores, and all of them can train the detector that goes to work. The word is that of Chernozhukov
+et al., Econometrics Journal 2018.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from discrepancy.data.rows import Rows
-from discrepancy.detection.scoring import LazyScores, ScoredPiece
+from discrepancy.detection.scoring import LazyScores, ScoredMaps, ScoredPiece, joined
 from discrepancy.devices import computing_in
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import LazyFeatures
 from discrepancy.methods.base import Method, TrainingData
+from discrepancy.methods.parameters import MethodParameters
 
 logger = logging.getLogger(__name__)
 
@@ -53,27 +54,35 @@ def deal_folds(digests: Sequence[str], folds: int, *, seed: int) -> list[NDArray
     return [np.flatnonzero(found == fold) for fold in range(folds)]
 
 
-def fit_without(trained: Method, data: TrainingData, held_out: NDArray[np.intp], checkpoint: Path | None) -> Method:
+def fit_without(
+    trained: Method,
+    data: TrainingData,
+    held_out: NDArray[np.intp],
+    checkpoint: Path | None,
+    parameters: MethodParameters,
+) -> Method:
     """Fit a detector like a given one, but without some of its images.
 
     Args:
-        trained: gives method, parameters and frozen network.
+        trained: gives method and frozen network.
         data: the good images, all of which may be trained on but those held out.
         held_out: rows of the images that take no part.
         checkpoint: file of the state during training; None keeps none.
+        parameters: of the method.
     """
     learnt = np.setdiff1d(np.arange(len(data.images)), held_out)
     order = np.concatenate([learnt, held_out])
     images: Any = Rows(data.images, order)
     features = None if data.features is None else data.features.rows(order)
     part = TrainingData(images, features, len(learnt))
-    used = trained.parameters_used
-    with computing_in(used.precision):
-        prepared = {step.name: _kept(step.compute(trained.backbone, part, used), part) for step in trained.preparations}
+    with computing_in(parameters.precision):
+        prepared = {
+            step.name: _kept(step.compute(trained.backbone, part, parameters), part) for step in trained.preparations
+        }
         card = trained.card.with_entries(
-            images={"train": len(learnt), "validation": len(held_out)}, **trained.card_entries(used, prepared)
+            images={"train": len(learnt), "validation": len(held_out)}, **trained.card_entries(parameters, prepared)
         )
-        detector = type(trained)(trained.backbone, used, card)
+        detector = type(trained)(trained.backbone, parameters, card)
         detector.fit(replace(part, prepared=prepared), checkpoint)
     return detector
 
@@ -90,8 +99,9 @@ class CrossFittedScores:
     The images come fold by fold: `order` says which.
 
     Attributes:
-        trained: the detector that was trained on all of them; gives method, parameters and frozen network.
+        trained: the detector that was trained on all of them; gives method and frozen network.
         data: the good images.
+        parameters: of the method.
         folds: rows of each fold.
         checkpoint: file of the final training, beside which each fold has its own; None keeps none.
         device: where to compute.
@@ -100,6 +110,7 @@ class CrossFittedScores:
 
     trained: Method = field(repr=False)
     data: TrainingData = field(repr=False)
+    parameters: MethodParameters
     folds: Sequence[NDArray[np.intp]]
     checkpoint: Path | None
     device: torch.device
@@ -126,6 +137,10 @@ class CrossFittedScores:
             place = None
             if self.checkpoint is not None:
                 place = self.checkpoint.with_name(f"{self.checkpoint.stem}.fold{number}{self.checkpoint.suffix}")
-            detector = fit_without(self.trained, self.data, rows, place)
+            detector = fit_without(self.trained, self.data, rows, place, self.parameters)
             images: Any = Rows(self.data.images, rows)
             yield from LazyScores(detector, images, self.device, self.batch_size).pieces()
+
+    def computed(self) -> ScoredMaps:
+        """Compute everything, in memory."""
+        return joined(self.pieces())

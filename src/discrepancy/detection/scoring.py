@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -91,12 +91,17 @@ class LazyScores:
 
     def computed(self) -> ScoredMaps:
         """Compute everything, in memory."""
-        pieces = list(self.pieces())
-        return ScoredMaps(
-            np.concatenate([piece.maps for piece in pieces]),
-            np.concatenate([piece.image_scores for piece in pieces]),
-            sum(piece.seconds for piece in pieces),
-        )
+        return joined(self.pieces())
+
+
+def joined(pieces: Iterable[ScoredPiece]) -> ScoredMaps:
+    """Return maps and scores of all pieces together."""
+    kept = list(pieces)
+    return ScoredMaps(
+        np.concatenate([piece.maps for piece in kept]),
+        np.concatenate([piece.image_scores for piece in kept]),
+        sum(piece.seconds for piece in kept),
+    )
 
 
 def _one_ahead(values: Iterator[T]) -> Iterator[T]:

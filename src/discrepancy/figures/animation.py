@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any, Final, NamedTuple
@@ -47,8 +48,9 @@ def animation(
     images: NDArray[np.uint8],
     maps: NDArray[np.floating],
     samples: pd.DataFrame,
+    found: Sequence[NDArray[np.bool_]],
     *,
-    pixel_threshold: float,
+    level: float,
     image_threshold: float,
     title: str,
     most: int = MOST,
@@ -61,7 +63,8 @@ def animation(
         images: test images, uint8 [N, 3, H, W], N > 0; may be memory-mapped.
         maps: raw anomaly maps, float [N, H, W], higher = more anomalous.
         samples: one row per image: `image` (path), `label` (0 good, 1 anomalous), `defect` (kind), `score`.
-        pixel_threshold: pixels above it are outlined.
+        found: pixels to be outlined, for each image bool [H, W].
+        level: anomaly at which outlines are drawn, for the colour scale.
         image_threshold: images above it are called anomalous.
         title: stands above each image.
         most: bytes of the file; a single small frame may take more.
@@ -69,11 +72,10 @@ def animation(
     Returns:
         The GIF file. It shows at most 40 images, evenly chosen in their order, and starts again at its end.
     """
-    scale = map_scale(maps, threshold=pixel_threshold)
+    scale = map_scale(maps, threshold=level)
 
     def frame(i: int, side: int) -> Image.Image:
-        found = maps[i] > pixel_threshold
-        views = [outline(np.asarray(images[i]), found, thickness=2), score_picture(maps[i], scale=scale)]
+        views = [outline(np.asarray(images[i]), found[i], thickness=2), score_picture(maps[i], scale=scale)]
         return _frame([within(view, side) for view in views], _words(samples.iloc[i], image_threshold), title)
 
     size = _Size(_SIDES[0], _COLOURS[0], min(len(maps), FRAMES))

@@ -23,14 +23,15 @@ _STEPS = 8
 """Colours that stand for the scale."""
 
 
-def decisions(
+def decisions(  # noqa: PLR0913 (all that is known about a test set comes together here)
     images: NDArray[np.uint8],
     masks: NDArray[np.bool_],
     maps: NDArray[np.floating],
     samples: pd.DataFrame,
     cases: Sequence[int],
     *,
-    pixel_threshold: float,
+    found: Sequence[NDArray[np.bool_]],
+    level: float,
     image_threshold: float,
     most: int = 2_400_000,
 ) -> Markup:
@@ -44,30 +45,29 @@ def decisions(
         maps: raw anomaly maps, float [N, H, W], higher = more anomalous.
         samples: one row per image: `image` (path), `label` (0 good, 1 anomalous), `defect` (kind), `score`.
         cases: positions of the decisions in the arrays, in the order of the list.
-        pixel_threshold: pixels above it are outlined.
+        found: pixels to be outlined, for each image bool [H, W].
+        level: anomaly at which outlines are drawn, marked on the scale of colours.
         image_threshold: images above it are called anomalous.
         most: bytes of all pictures together; they are made smaller until they fit.
     """
-    scale = map_scale(maps, threshold=pixel_threshold)
+    scale = map_scale(maps, threshold=level)
     views = [
-        within(view, _SIDE)
-        for i in cases
-        for view in _views(np.asarray(images[i]), masks[i], maps[i], pixel_threshold, scale)
+        within(view, _SIDE) for i in cases for view in _views(np.asarray(images[i]), masks[i], maps[i], found[i], scale)
     ]
     files = jpegs(views, most=most)
     rows = []
     for row, i in enumerate(cases):
         line = samples.iloc[i]
         label, score = int(line["label"]), float(line["score"])
-        found = score > image_threshold
+        anomalous = score > image_threshold
         names = ("Photograph, detected outline", "Anomaly map", _truth(label, bool(masks[i].any())))
         rows.append(
             {
                 "file": str(line["image"]),
                 "kind": str(line["defect"]),
                 "score": style.number(score),
-                "verdict": verdict(label, found),
-                "right": found == bool(label),
+                "verdict": verdict(label, anomalous),
+                "right": anomalous == bool(label),
                 "views": [
                     (name, html_file(content, f"{name} of {line['image']}"))
                     for name, content in zip(names, files[3 * row : 3 * row + 3], strict=True)
@@ -79,8 +79,8 @@ def decisions(
         rows=rows,
         low=style.number(scale[0]),
         high=style.number(scale[1]),
-        threshold=style.number(pixel_threshold),
-        place=round(100 * (pixel_threshold - scale[0]) / (scale[1] - scale[0])),
+        level=style.number(level),
+        place=round(100 * (level - scale[0]) / (scale[1] - scale[0])),
         colours=", ".join(_colour(step / (_STEPS - 1)) for step in range(_STEPS)),
     )
 
@@ -89,12 +89,12 @@ def _views(
     image: NDArray[np.uint8],
     mask: NDArray[np.bool_],
     anomaly_map: NDArray[np.floating],
-    threshold: float,
+    found: NDArray[np.bool_],
     scale: Scale,
 ) -> tuple[Picture, Picture, Picture]:
     thickness = 2 + max(image.shape) // _LINE // 2
-    found = outline(image, anomaly_map > threshold, thickness=thickness)
-    return found, score_picture(anomaly_map, scale=scale), truth_picture(image, mask)
+    outlined = outline(image, found, thickness=thickness)
+    return outlined, score_picture(anomaly_map, scale=scale), truth_picture(image, mask)
 
 
 def _truth(label: int, marked: bool) -> str:

@@ -35,7 +35,8 @@ def gallery(  # noqa: PLR0913 (all that is known about a test set comes together
     maps: NDArray[np.floating],
     samples: pd.DataFrame,
     *,
-    pixel_threshold: float,
+    found: Sequence[NDArray[np.bool_]],
+    level: float,
     image_threshold: float,
     sections: Sequence[Section] | None = None,
     scale: Scale | None = None,
@@ -52,10 +53,11 @@ def gallery(  # noqa: PLR0913 (all that is known about a test set comes together
         maps: raw anomaly maps, float [N, h, w], higher = more anomalous, of the images' size or another.
         samples: one row per image in the arrays' order, with columns `image` (path), `label` (0 good, 1 anomalous),
             `defect` (kind) and `score` (of the image). The index does not matter.
-        pixel_threshold: pixels above it are outlined.
+        found: pixels to be outlined, for each image bool [h, w].
+        level: anomaly at which outlines are drawn, marked on the scale of colours.
         image_threshold: images above it are called anomalous.
         sections: the cases to show; those of `choose_cases` unless given.
-        scale: (low, high) of the colours; `map_scale` of all maps and the pixel threshold unless given.
+        scale: (low, high) of the colours; `map_scale` of all maps and `level` unless given.
         title: heading of the page.
 
     Returns:
@@ -67,23 +69,23 @@ def gallery(  # noqa: PLR0913 (all that is known about a test set comes together
     """
     _check(images, masks, maps, samples)
     labels, scores = samples["label"].to_numpy(), samples["score"].to_numpy(dtype=np.float64)
-    found = found_anomalous(scores, image_threshold)
+    anomalous = found_anomalous(scores, image_threshold)
     if sections is None:
         sections = choose_cases(scores, labels, threshold=image_threshold)
     columns = [column for column in _COLUMNS if column != "truth" or masks is not None]
 
     counts = [(len(section.cases), bool(section.heading)) for section in sections]
     grid = layout.plan(counts, len(columns), images.shape[2] / images.shape[3])
-    scale = scale or map_scale(maps, threshold=pixel_threshold)
-    sheet = _Sheet(layout.Page(grid.height), grid, columns, scale, pixel_threshold)
-    sheet.head(title, f"{summary(labels, found)} Defective means a score above {style.number(image_threshold)}.")
+    scale = scale or map_scale(maps, threshold=level)
+    sheet = _Sheet(layout.Page(grid.height), grid, columns, scale, level)
+    sheet.head(title, f"{summary(labels, anomalous)} Defective means a score above {style.number(image_threshold)}.")
     for section, top, corners in zip(sections, grid.headings, grid.corners, strict=True):
         sheet.heading(section.heading, top)
         for i, corner in zip(section.cases, corners, strict=True):
             name, kind = PurePosixPath(str(samples["image"].iloc[i])).name, str(samples["defect"].iloc[i])
-            case = _Case(i, corner, name, kind, int(labels[i]), float(scores[i]), bool(found[i]))
+            case = _Case(i, corner, name, kind, int(labels[i]), float(scores[i]), bool(anomalous[i]))
             sheet.label(case)
-            sheet.pictures(case, images[i], None if masks is None else masks[i], maps[i])
+            sheet.pictures(case, images[i], None if masks is None else masks[i], maps[i], found[i])
     return sheet.page.figure
 
 
@@ -108,7 +110,7 @@ class _Sheet:
     grid: layout.Grid
     columns: list[str]
     scale: Scale
-    pixel_threshold: float
+    level: float
 
     def head(self, title: str, subtitle: str) -> None:
         """Write title and summary, explain the outlines, draw the colour bar and name the columns."""
@@ -117,7 +119,7 @@ class _Sheet:
             left, 34, style.fit(title, right - left, style.LARGE, bold=True), **style.text(style.LARGE, bold=True)
         )
         page.write(left, 60, subtitle, **style.text())
-        keys = [(style.FOUND, f"found: anomaly score above {style.number(self.pixel_threshold)}")]
+        keys = [(style.FOUND, f"detected region, outlined at {style.number(self.level)}")]
         if "truth" in self.columns:
             keys.insert(0, (style.TRUTH, "ground truth"))
         x: float = left
@@ -135,9 +137,9 @@ class _Sheet:
         bar.outline.set_visible(False)
         cax.set_gid("scale")
         cax.tick_params(labelsize=style.SMALL, labelfontfamily=style.FAMILY, length=2, pad=1)
-        if self.scale[0] < self.pixel_threshold < self.scale[1]:
-            cax.axvline(self.pixel_threshold, color="white", linewidth=3.5)
-            cax.axvline(self.pixel_threshold, color=style.FOUND, linewidth=2)
+        if self.scale[0] < self.level < self.scale[1]:
+            cax.axvline(self.level, color="white", linewidth=3.5)
+            cax.axvline(self.level, color=style.FOUND, linewidth=2)
 
         names = _SHORT_COLUMNS if self.grid.narrow else _COLUMNS
         for place in range(self.grid.places):
@@ -176,6 +178,7 @@ class _Sheet:
         image: NDArray[np.uint8],
         mask: NDArray[np.bool_] | None,
         anomaly_map: NDArray[np.floating],
+        found: NDArray[np.bool_],
     ) -> None:
         """Draw a case's pictures beside each other."""
         size = image.shape[1:]
@@ -195,7 +198,7 @@ class _Sheet:
             else:
                 self._show(axes, photograph, size)
                 if column == "found":
-                    _draw_outline(axes, anomaly_map > self.pixel_threshold, size, style.FOUND)
+                    _draw_outline(axes, found, size, style.FOUND)
 
     def _shrink(self, picture: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return a picture or map made smaller where it has over twice as many pixels across as the page shows."""

@@ -64,6 +64,8 @@ def _data(rows: Sequence[PageRow]) -> Markup:
             "address": quote(str(row.line["file"]), errors="surrogateescape"),
             "decision": row.line["decision"],
             "score": row.line.get("score"),
+            "ratio": row.line.get("relative_score"),
+            "likely": row.line.get("false_alarm_probability"),
             "regions": row.line.get("regions"),
             "largest": row.line.get("largest_region"),
             "reason": row.line.get("reason") or "",

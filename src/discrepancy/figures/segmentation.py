@@ -21,14 +21,15 @@ class Segmentations:
     Iterating yields three pictures per test image; the stems are those of `picture_stems`:
 
     - `<stem>_score.png`: uint8 [H, W, 3], one colour scale for the whole category.
-    - `<stem>_binary.png`: uint8 [H, W], 255 where the map is above the threshold, else 0.
+    - `<stem>_binary.png`: uint8 [H, W], 255 in detected regions, else 0.
     - `<stem>_outline.png`: uint8 [H, W, 3], the outline of the binary map over the photograph.
 
     Attributes:
         images: uint8 [N, 3, H, W], the test images last; may be memory-mapped.
         maps: anomaly maps [N_test, H, W], raw, higher = more anomalous; may be memory-mapped.
         names: paths of the test images, relative to the data root, in the order of the maps.
-        threshold: the pixel threshold, in units of the score.
+        found: pixels of detected regions, for each test image bool [H, W].
+        level: anomaly at which outlines are drawn, for the colour scale.
 
     Raises:
         ValueError: the shapes do not fit together, or (when drawing) a map that is not finite.
@@ -37,7 +38,8 @@ class Segmentations:
     images: NDArray[np.uint8]
     maps: NDArray[np.floating]
     names: Sequence[str]
-    threshold: float
+    found: Sequence[NDArray[np.bool_]]
+    level: float
 
     def __post_init__(self) -> None:
         images, maps = list(self.images.shape), list(self.maps.shape)
@@ -55,11 +57,11 @@ class Segmentations:
     def __iter__(self) -> Iterator[tuple[str, Picture]]:
         if not len(self):
             return
-        scale = map_scale(self.maps, threshold=self.threshold)
+        scale = map_scale(self.maps, threshold=self.level)
         first = len(self.images) - len(self.maps)
         for row, stem in enumerate(picture_stems(self.names)):
             anomaly_map = self.maps[row]
-            found = anomaly_map > self.threshold
+            found = self.found[row]
             yield f"{stem}_score.png", score_picture(anomaly_map, scale=scale)
             yield f"{stem}_binary.png", binary_picture(found)
             yield f"{stem}_outline.png", outline(self.images[first + row], found, thickness=2)

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
+from discrepancy.decisions.calibration import Calibration, Rule
+from discrepancy.decisions.segmentation import SegmentationRule
 from discrepancy.errors import InputError
 from discrepancy.parameters import shortened
 
-FORMAT = 1
-"""Version of cards, raised when earlier programs would misread new ones; cards without one have version 1."""
+FORMAT = 2
+"""Version of cards, raised when earlier programs would misread new ones; cards without one have version 1.
+
+Version 2: outlines follow the smoothed map, and parts that pass have none.
+"""
 
 LARGEST = 1 << 14
 """Longest side of the images, px."""
@@ -56,18 +62,64 @@ class ImageScoreEntry(CardEntry):
 
 
 class ThresholdEntry(CardEntry):
-    """A threshold: scores above it are anomalous. Set at a target false-positive rate on held-out good images."""
+    """A threshold: scores above it are anomalous. Set at a target false-alarm rate on held-out good images.
+
+    Attributes:
+        value: the threshold.
+        target_fpr: target false-alarm rate.
+        images: number of held-out good images.
+        note: how it was set, in words.
+        rule: from scores to the threshold.
+        expected_fpr: false-alarm rate that is expected; None on older cards.
+        interval: its 95 % confidence interval.
+        scores: of the held-out good images; empty on older cards.
+        outliers: names of those whose scores did not count.
+    """
 
     value: float
     target_fpr: float | None = Field(None, validation_alias=AliasChoices("target_fpr", "wished_false_positive_rate"))
     images: int | None = None
     note: str = ""
+    rule: Rule = "quantile"
+    expected_fpr: float | None = None
+    interval: list[float] | None = Field(None, min_length=2, max_length=2)
+    scores: list[float] = []
+    outliers: list[str] = []
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The scores and the rule behind the threshold; None on older cards."""
+        if not self.scores:
+            return None
+        return Calibration(np.array(self.scores), self.target_fpr or 0.0, self.rule)
+
+
+class PixelEntry(ThresholdEntry):
+    """The thresholds of outlined regions: `value` is that of a region's peak.
+
+    Attributes:
+        of: the target is a share of good images, or, as in the papers, of good pixels.
+        low: threshold of a region's pixels; None: `value`.
+        sigma: of the Gaussian that smooths maps, px.
+        smallest: number of pixels of the smallest region, at the detector's size.
+    """
+
+    of: Literal["images", "pixels"] = "pixels"
+    low: float | None = None
+    sigma: float = Field(0.0, ge=0, le=LARGEST_SIGMA)
+    smallest: int = Field(1, ge=1)
+
+    @property
+    def segmentation(self) -> SegmentationRule:
+        """The rule from maps to outlines."""
+        low = self.value if self.low is None else self.low
+        return SegmentationRule(self.value, low, self.sigma, self.smallest, gated=self.of == "images")
 
 
 class ThresholdsEntry(CardEntry):
     """The thresholds of pixels and of images."""
 
-    pixel: ThresholdEntry
+    pixel: PixelEntry
     image: ThresholdEntry
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import save as safetensors
 from torch import Tensor
 
 from discrepancy.data.images import ImageSize, ResizeCrop
+from discrepancy.decisions.segmentation import SegmentationRule
 from discrepancy.detection.storage import save_method
 from discrepancy.devices import resolve_device
 from discrepancy.errors import InputError
@@ -67,9 +68,9 @@ class Detector:
         return self.card.decision.image.value
 
     @property
-    def pixel_threshold(self) -> float:
-        """Pixel threshold: pixels with a higher anomaly are outlined."""
-        return self.card.decision.pixel.value
+    def segmentation(self) -> SegmentationRule:
+        """Rule of the outlines."""
+        return self.card.decision.pixel.segmentation
 
     @property
     def image_size(self) -> ImageSize:

@@ -38,7 +38,7 @@ class PictureWriter:
         folder: of all pictures.
         overlays: write `overlays/<name>.jpg`, the outline over the photograph.
         maps: write `maps/<name>.tiff`, the raw map, float32.
-        masks: write `masks/<name>.png`, 255 above the pixel threshold.
+        masks: write `masks/<name>.png`, 255 in outlined regions.
         thumbnails: write `thumbnails/<name>.jpg`, the photograph made small.
     """
 

@@ -1,4 +1,4 @@
-"""Regions of an anomaly map above the threshold: connected pixels, with a box around each."""
+"""Regions of an anomaly map that are outlined: connected pixels, with a box around each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Region:
-    """Connected pixels, also across corners, whose anomaly is above the threshold; px from the upper left corner.
+    """Connected outlined pixels, also across corners; px from the upper left corner.
 
     Attributes:
         left: first column of the bounding box.
@@ -34,10 +34,11 @@ class Region:
     peak_y: int
 
 
-def find_regions(anomaly_map: NDArray[np.float32], threshold: float) -> tuple[Region, ...]:
-    """Return the regions of a map [h, w] above the threshold, the highest peak first."""
-    above = (anomaly_map > threshold).astype(np.uint8)
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+def find_regions(anomaly_map: NDArray[np.float32], mask: NDArray[np.bool_]) -> tuple[Region, ...]:
+    """Return the regions of a mask [h, w] with their anomaly in a map [h, w], the highest peak first."""
+    if not mask.any():
+        return ()
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     regions = []
     for label in range(1, count):
         left, top, width, height, area = (int(value) for value in boxes[label])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from PIL import Image
 
 from discrepancy.data.images import ImageSize, ResizeCrop
 from discrepancy.data.native_resolution import at_original_size
+from discrepancy.decisions.segmentation import SegmentationRule
 from discrepancy.prediction.regions import Region, find_regions
 from discrepancy.prediction.sources import Photograph
 
@@ -24,9 +26,21 @@ if TYPE_CHECKING:
 ANOMALOUS: Final = "anomalous"
 GOOD: Final = "good"
 UNREADABLE: Final = "unreadable"
-_KEPT: Final = "_kept_map"
-COLUMNS: Final = ("file", "score", "threshold", "decision", "regions", "largest_region", "seconds", "reason")
-"""Columns of the table: `largest_region` is an area in px, `reason` says why a file could not be read."""
+_KEPT: Final = "_kept_pixels"
+COLUMNS: Final = (
+    "file",
+    "score",
+    "threshold",
+    "relative_score",
+    "false_alarm_probability",
+    "decision",
+    "regions",
+    "largest_region",
+    "seconds",
+    "reason",
+)
+"""Columns of the table: `relative_score` is score / threshold, `largest_region` is an area in px, and `reason` says why
+a file could not be read."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,9 @@ class Prediction:
         threshold: of the decision.
         size: (height, width) of the photograph, px.
         seconds: that the network took for it, its share of a batch.
-        pixel_threshold: of the outline.
+        false_alarm_probability: share of good parts that are expected to score at least so high; NaN if an older
+            detector does not say.
+        segmentation: rule of the outlines.
         small_map: anomaly map of the detector's size, float32 [H, W].
         resize_crop: geometry of the detector's input.
         photograph: from which the overlay is drawn.
@@ -51,7 +67,8 @@ class Prediction:
     threshold: float
     size: ImageSize
     seconds: float
-    pixel_threshold: float
+    false_alarm_probability: float
+    segmentation: SegmentationRule
     small_map: NDArray[np.float32] = field(repr=False)
     resize_crop: ResizeCrop = field(repr=False)
     photograph: Photograph = field(repr=False)
@@ -63,6 +80,11 @@ class Prediction:
         return self.score > self.threshold
 
     @property
+    def relative_score(self) -> float:
+        """The score as a multiple of the threshold: above 1 is anomalous, if the threshold is positive."""
+        return self.score / self.threshold if self.threshold else math.nan
+
+    @property
     def decision(self) -> str:
         """`anomalous` or `good`."""
         return ANOMALOUS if self.anomalous else GOOD
@@ -70,27 +92,41 @@ class Prediction:
     @property
     def map(self) -> NDArray[np.float32]:
         """Anomaly map of the photograph's size, float32 [h, w], computed anew at each access."""
-        kept: NDArray[np.float32] | None = self.__dict__.get(_KEPT)
-        return at_original_size(self.small_map, self.resize_crop, self.size) if kept is None else kept
+        return self._kept("map", lambda: at_original_size(self.small_map, self.resize_crop, self.size))
 
     @contextmanager
-    def map_kept(self) -> Iterator[None]:
-        """Compute the map once for all that is done in the block."""
-        self.__dict__[_KEPT] = self.map
+    def pixels_kept(self) -> Iterator[None]:
+        """Compute map and mask at most once for all that is done in the block."""
+        self.__dict__[_KEPT] = {}
         try:
             yield
         finally:
             del self.__dict__[_KEPT]
 
+    def _kept(self, name: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        kept: dict[str, NDArray[Any]] | None = self.__dict__.get(_KEPT)
+        if kept is None:
+            return compute()
+        if name not in kept:
+            kept[name] = compute()
+        return kept[name]
+
     @cached_property
     def regions(self) -> tuple[Region, ...]:
         """Outlined regions, in pixels of the photograph, the highest peak first."""
-        return find_regions(self.map, self.pixel_threshold)
+        mask = self.mask
+        return find_regions(self.map, mask) if mask.any() else ()
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """Pixels above the pixel threshold, bool [h, w]."""
-        return self.map > self.pixel_threshold
+        """Outlined pixels, bool [h, w]; a photograph that passes has none."""
+        return self._kept("mask", self._outlined)
+
+    def _outlined(self) -> NDArray[np.bool_]:
+        if self.segmentation.gated and not self.anomalous:
+            return np.zeros(self.size, dtype=bool)
+        level = self.segmentation.level(self.small_map, anomalous=self.anomalous)
+        return at_original_size(level, self.resize_crop, self.size) > self.segmentation.low
 
     def overlay(self) -> Image.Image:
         """Draw the outline of the regions over the photograph, which is read once more.
@@ -118,8 +154,24 @@ class Prediction:
     def line(self) -> dict[str, str | float | int]:
         """Return the line of the table, by column."""
         largest = max((region.area for region in self.regions), default=0)
-        values = (self.score, self.threshold, self.decision, len(self.regions), largest, round(self.seconds, 4), "")
-        return dict(zip(COLUMNS, (self.name, *values), strict=True))
+        known: dict[str, str | float | int] = {
+            "file": self.name,
+            "score": self.score,
+            "threshold": self.threshold,
+            "relative_score": _rounded(self.relative_score),
+            "false_alarm_probability": _rounded(self.false_alarm_probability),
+            "decision": self.decision,
+            "regions": len(self.regions),
+            "largest_region": largest,
+            "seconds": round(self.seconds, 4),
+            "reason": "",
+        }
+        return {name: value for name, value in known.items() if value == value}  # noqa: PLR0124 (leaves out NaN)
+
+
+def _rounded(value: float) -> float:
+    """Round to four digits, which is more than is known."""
+    return float(f"{value:.4g}")
 
 
 @dataclass(frozen=True)
@@ -204,7 +256,7 @@ class Predictions(Sequence[Prediction]):
             folder: made if it does not exist; files of the same names are replaced.
             overlays: JPEG files in `overlays/`.
             maps: raw anomaly maps in `maps/`, TIFF of float32.
-            masks: in `masks/`, PNG, 255 above the pixel threshold.
+            masks: of the outlined pixels in `masks/`, PNG, 255 in them.
         """
         from discrepancy.prediction.output import PictureWriter, write_table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,6 +60,10 @@ def examine(
         InputError: a GPU's memory is too small for one image.
     """
 
+    entry = method.card.decision.image
+    threshold, calibration = entry.value, entry.calibration
+    segmentation = method.card.decision.pixel.segmentation
+
     def decode(photograph: Photograph) -> _Decoded | Unreadable:
         try:
             image = photograph.read(bits)
@@ -67,20 +72,21 @@ def examine(
         return _Decoded(photograph, fit_image(image, resize_crop), (image.height, image.width))
 
     def complete(decoded: _Decoded, small_map: NDArray[np.float32], score: float, seconds: float) -> Finished:
-        thresholds = method.card.decision
+        likely = calibration.false_alarm_probability([score])[0] if calibration else math.nan
         prediction = Prediction(
             decoded.photograph.name,
             score,
-            thresholds.image.value,
+            threshold,
             decoded.size,
             seconds,
-            thresholds.pixel.value,
+            float(likely),
+            segmentation,
             small_map,
             resize_crop,
             decoded.photograph,
             bits,
         )
-        with prediction.map_kept():
+        with prediction.pixels_kept():
             _ = prediction.regions  # here, in a thread
             return finish(prediction)
 

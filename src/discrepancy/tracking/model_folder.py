@@ -92,6 +92,8 @@ def _signature() -> Any:
         ColSpec(DataType.double, "score"),
         ColSpec(DataType.string, "decision"),
         ColSpec(DataType.double, "threshold"),
+        ColSpec(DataType.double, "relative_score"),
+        ColSpec(DataType.double, "false_alarm_probability"),
         ColSpec(Array(Array(DataType.float)), "map", required=False),
     ]
     return ModelSignature(

@@ -30,7 +30,10 @@ class ServedDetector(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Return a row for each photograph: `score`, `decision`, `threshold`, and `map` if asked for.
+        """Return a row for each photograph: `score`, `decision`, `threshold` and more; `map` if asked for.
+
+        `relative_score` is score / threshold. `false_alarm_probability` is the share of good parts that are expected
+        to score at least so high.
 
         Args:
             context: of MLflow.
@@ -45,8 +48,11 @@ class ServedDetector(PythonModel):
         maps = bool((params or {}).get("maps"))
         results = list(self._detector.examine(images, _itself))
         rows = [_row(result, row, maps) for row, result in zip(model_input.index, results, strict=True)]
-        columns = ["score", "decision", "threshold", *(["map"] if maps else [])]
+        columns = [*COLUMNS, *(["map"] if maps else [])]
         return pd.DataFrame(rows, columns=columns, index=model_input.index)
+
+
+COLUMNS = ("score", "decision", "threshold", "relative_score", "false_alarm_probability")
 
 
 def _image(value: Any, row: Any) -> bytes | np.ndarray:
@@ -82,7 +88,7 @@ def _of_numbers(pixels: np.ndarray) -> np.ndarray:
 def _row(result: Prediction | Unreadable, row: Any, maps: bool) -> list[Any]:
     if isinstance(result, Unreadable):
         raise InputError(f"image in row {row}: {result.reason}")
-    values: list[Any] = [result.score, result.decision, result.threshold]
+    values: list[Any] = [getattr(result, name) for name in COLUMNS]
     return [*values, result.map] if maps else values
 
 

@@ -38,6 +38,16 @@
     return `${value.toLocaleString()} ${value === 1 ? one : many}`;
   }
 
+  function readable(row) {
+    const ratio = row.ratio === null ? "" : `, ${row.ratio.toPrecision(2)} times the threshold`;
+    if (row.likely === null) return ratio;
+    return `${ratio}; ${share(row.likely)} of good parts score so high`;
+  }
+
+  function share(part) {
+    return part < 1e-4 ? "under 0.01 %" : `${(100 * part).toPrecision(2)} %`;
+  }
+
   function item(row) {
     const words = element("div", { className: "words" }, element("span", { className: "name" }, row.file));
     if (row.size.length) {
@@ -45,6 +55,7 @@
       words.append(
         element("span", { className: row.decision }, row.decision),
         element("span", { className: "score" }, ` ${row.score.toPrecision(4)}`),
+        element("span", { className: "quiet" }, readable(row)),
         element("span", { className: "quiet" }, regions),
       );
       return element("li", {}, picture(row), words);

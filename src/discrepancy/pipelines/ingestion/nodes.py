@@ -25,12 +25,15 @@ def split_samples(photographs: Photographs, parameters: IngestionParameters) -> 
 
     The order makes every split a contiguous piece of the image array, so that no step copies it.
     """
-    table = split_validation(
-        photographs.samples,
-        fraction=parameters.validation_fraction,
-        minimum=parameters.validation_minimum,
-        seed=parameters.seed,
-    )
+    if parameters.calibration == "cross":  # the folds of the training images are held out, one after the other
+        table = photographs.samples.assign(split=photographs.samples["split"].replace("validation", "train"))
+    else:
+        table = split_validation(
+            photographs.samples,
+            fraction=parameters.validation_fraction,
+            minimum=parameters.validation_minimum,
+            seed=parameters.seed,
+        )
     order = table["split"].map(SPLITS.index)
     table = table.assign(_order=order).sort_values(["_order", "image"], kind="stable").drop(columns="_order")
     counts = ", ".join(f"{count} {split}" for split in SPLITS if (count := int((table["split"] == split).sum())))

@@ -14,7 +14,7 @@ class PredictParameters(Parameters):
     input: str = Field("", description="a photograph, a folder with all below it, or a pattern")
     overlays: bool = Field(True, description="the outline over each photograph, as JPEG files")
     maps: bool = Field(False, description="raw anomaly maps at each photograph's size, as TIFF files of float32")
-    masks: bool = Field(False, description="pixels above the pixel threshold, at each photograph's size, as PNG files")
+    masks: bool = Field(False, description="outlined regions at each photograph's size, as PNG files")
     page: bool = Field(True, description="predictions.html, with a thumbnail of each photograph")
     batch_size: int = Field(16, ge=1, description="photographs per forward pass")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")

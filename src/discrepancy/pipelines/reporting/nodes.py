@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from discrepancy.data.native_resolution import NativeResolutionMaps
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.detection.scoring import ScoredMaps
+from discrepancy.detection.thresholds import outlines
 from discrepancy.figures.animation import animation
 from discrepancy.figures.curves import Roc, loss_figure, pro_figure, roc_figure
 from discrepancy.figures.gallery import choose_cases, gallery
@@ -92,7 +93,8 @@ def draw_gallery(
         masks,
         maps,
         scores,
-        pixel_threshold=thresholds.pixel.value,
+        found=outlines(scored, card),
+        level=thresholds.pixel.segmentation.low,
         image_threshold=thresholds.image.value,
         sections=sections,
         title=title(card),
@@ -113,7 +115,8 @@ def draw_segmentations(
     """
     if not parameters.segmentations:
         return ()
-    return Segmentations(images, scored.maps, list(scores["image"]), card.decision.pixel.value)
+    level = card.decision.pixel.segmentation.low
+    return Segmentations(images, scored.maps, list(scores["image"]), outlines(scored, card), level)
 
 
 def resize_maps(
@@ -200,7 +203,8 @@ def animate(
         images[len(images) - len(maps) :],
         maps,
         scores,
-        pixel_threshold=thresholds.pixel.value,
+        outlines(scored, card),
+        level=thresholds.pixel.segmentation.low,
         image_threshold=thresholds.image.value,
         title=title(card),
     )

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.detection.scoring import ScoredMaps
+from discrepancy.detection.thresholds import outlines
 from discrepancy.figures.cases import choose_cases
 from discrepancy.figures.decisions import decisions
 from discrepancy.figures.html import html_table
@@ -120,6 +121,7 @@ def _worst(
         maps,
         scores,
         chosen[0].cases,
-        pixel_threshold=thresholds.pixel.value,
+        found=outlines(scored, card),
+        level=thresholds.pixel.segmentation.low,
         image_threshold=thresholds.image.value,
     )

@@ -6,55 +6,102 @@ import copy
 import logging
 import math
 import resource
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
+from discrepancy.data.parameters import IngestionParameters
+from discrepancy.data.samples import join_first
+from discrepancy.detection.cross_fitting import CrossFittedScores, deal_folds
 from discrepancy.detection.scoring import LazyScores, ScoredMaps
+from discrepancy.detection.thresholds import calibrated
 from discrepancy.devices import resolve_device
-from discrepancy.methods.base import Method
+from discrepancy.features.cache import Features
+from discrepancy.methods.base import Method, TrainingData
 from discrepancy.methods.card import Card
-from discrepancy.metrics import aupro_as_published, best_iou, evaluate, threshold_at_fpr
+from discrepancy.methods.parameters import MethodParameters
+from discrepancy.metrics import aupro_as_published, best_iou, evaluate
 from discrepancy.pipelines.scoring.parameters import ScoringParameters
 
 logger = logging.getLogger(__name__)
 
 
-def score_validation(
-    trained: Method, images: np.ndarray, samples: pd.DataFrame, parameters: ScoringParameters
-) -> LazyScores:
-    """Score the held-out good images; computed when it is saved."""
-    return _scores(trained, images, samples, "validation", parameters)
+def score_held_out(
+    trained: Method,
+    images: np.ndarray,
+    samples: pd.DataFrame,
+    parameters: ScoringParameters,
+    ingestion: IngestionParameters,
+    training: MethodParameters,
+    features: Features | None = None,
+    checkpoint: Path | None = None,
+) -> LazyScores | CrossFittedScores:
+    """Score good images that no training saw; computed when it is saved.
+
+    Args:
+        trained: the detector.
+        images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
+        samples: the sample table.
+        parameters: device and batch size.
+        ingestion: whether images are held out, or folds of them; see `cross_fitting`.
+        training: parameters of the method, for the folds' detectors.
+        features: cached features of the good images, for the folds' detectors.
+        checkpoint: file of the state during training; each fold has its own beside it.
+    """
+    if ingestion.calibration == "holdout":
+        return _scores(trained, images, samples, "validation", parameters)
+    good = samples["split"] == "train"
+    data = TrainingData(images[: int(good.sum())], features, int(good.sum()))
+    folds = deal_folds(list(samples["sha256"][good]), ingestion.folds, seed=ingestion.seed)
+    device = resolve_device(parameters.device)
+    return CrossFittedScores(trained, data, training, folds, checkpoint, device, parameters.batch_size)
 
 
-def set_thresholds(trained: Method, validation_maps: ScoredMaps, parameters: ScoringParameters) -> tuple[Method, Card]:
-    """Set the thresholds of pixels and images from held-out good images only; also return the card by itself.
+def set_thresholds(
+    trained: Method,
+    validation_maps: ScoredMaps,
+    samples: pd.DataFrame,
+    parameters: ScoringParameters,
+    ingestion: IngestionParameters,
+) -> tuple[Method, Card]:
+    """Set the thresholds of images and of outlines from held-out good images only; also return the card by itself.
 
     Args:
         trained: the detector.
         validation_maps: of the held-out good images.
-        parameters: the target false-positive rate.
+        samples: the sample table.
+        parameters: target false-alarm rate and rule.
+        ingestion: whether images are held out, or folds of them.
     """
-    rate, maps = parameters.false_positive_rate, validation_maps.maps
-    thresholds = {
-        "pixel": threshold_at_fpr(maps, fpr=rate, images=len(maps)),
-        "image": threshold_at_fpr(validation_maps.image_scores, fpr=rate),
-    }
     detector = copy.copy(trained)
-    detector.card = trained.card.with_entries(
-        thresholds={
-            kind: {
-                "value": threshold.value,
-                "target_fpr": threshold.fpr,
-                "images": threshold.images,
-                "note": threshold.describe(),
-            }
-            for kind, threshold in thresholds.items()
-        }
+    detector.card = calibrated(
+        trained.card,
+        validation_maps,
+        _held_out_names(samples, ingestion),
+        target=parameters.false_positive_rate,
+        rule=parameters.rule,
+        segmentation=parameters.segmentation,
     )
-    logger.info("image %s", thresholds["image"].describe())
+    threshold = detector.card.decision.image
+    logger.info("image %s", threshold.note)
+    if threshold.outliers:
+        logger.warning(
+            "%s: check %s among the good images; scored too far from the others to count for the threshold",
+            trained.name,
+            join_first(threshold.outliers),
+        )
     return detector, detector.card
+
+
+def _held_out_names(samples: pd.DataFrame, ingestion: IngestionParameters) -> list[str]:
+    """Return the names of the held-out images, in the order in which they are scored."""
+    if ingestion.calibration == "holdout":
+        return list(samples["image"][samples["split"] == "validation"])
+    good = samples[samples["split"] == "train"]
+    folds = deal_folds(list(good["sha256"]), ingestion.folds, seed=ingestion.seed)
+    return list(good["image"].iloc[np.concatenate(folds)])
 
 
 def score_test(
@@ -83,12 +130,13 @@ def evaluate_test(
         parameters: whether to compute the AUPRO as the papers' programs do, too.
 
     Returns:
-        The contract's flat dict (None where a metric is not defined), and the table: image, defect, label, score,
-        decision.
+        The contract's flat dict (None where a metric is not defined), and the table: image, defect, label, score, its
+        ratio to the threshold, share of good parts expected to score so high, decision.
     """
     test = samples[samples["split"] == "test"].reset_index(drop=True)
     labels = test["label"].to_numpy()
     anomalous = scored.image_scores > card.decision.image.value
+    calibration = card.decision.image.calibration
     values = evaluate(scored.maps, masks, labels, scored.image_scores)
     values["best_iou"] = best_iou(scored.maps, masks) if masks.any() else math.nan
     if parameters.papers_pro:
@@ -102,7 +150,10 @@ def evaluate_test(
     if torch.cuda.is_available():
         values["peak_gpu_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
     table = test[["image", "defect", "label"]].assign(
-        score=scored.image_scores.astype(float), decision=np.where(anomalous, "anomalous", "good")
+        score=scored.image_scores.astype(float),
+        relative_score=scored.image_scores / card.decision.image.value if card.decision.image.value else math.nan,
+        false_alarm_probability=calibration.false_alarm_probability(scored.image_scores) if calibration else math.nan,
+        decision=np.where(anomalous, "anomalous", "good"),
     )
     return {name: float(value) if math.isfinite(value) else None for name, value in values.items()}, table
 

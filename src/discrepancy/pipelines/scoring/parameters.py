@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
+from discrepancy.decisions.calibration import DEFAULT_RULE, Rule
 from discrepancy.devices import resolve_device
 from discrepancy.parameters import Parameters
 
 
 class ScoringParameters(Parameters):
-    """Batch size of scoring, target false-positive rate of the thresholds, and the optional metric."""
+    """Batch size of scoring, target false-alarm rate and rule of the thresholds, and the optional metric."""
 
     RUNTIME_FIELDS = frozenset({"device", "batch_size"})
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     batch_size: int = Field(16, ge=1, description="images per forward pass")
-    false_positive_rate: float = Field(0.01, ge=0, lt=1, description="target, for pixels and for images")
-
+    false_positive_rate: float = Field(0.01, ge=0, lt=1, description="target: share of good images called anomalous")
+    rule: Rule = Field(DEFAULT_RULE, description="distribution of good scores, or quantile: their order alone")
+    segmentation: Literal["images", "pixels"] = Field(
+        "images", description="outlines keep the target as a share of good images, or of good pixels as in the papers"
+    )
     papers_pro: bool = Field(False, description="also the AUPRO as the papers' programs approximate it")
 
     @field_validator("device")

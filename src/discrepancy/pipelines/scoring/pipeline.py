@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from discrepancy.pipelines.scoring.nodes import evaluate_test, score_test, score_validation, set_thresholds
+from discrepancy.methods.base import Method
+from discrepancy.pipelines.annotated import annotated
+from discrepancy.pipelines.scoring.nodes import evaluate_test, score_held_out, score_test, set_thresholds
 
 
-def create_pipeline(method: str) -> Pipeline:
-    """Wire a trained detector -> thresholds -> anomaly maps -> metrics.
-
-    Args:
-        method: its name, the namespace.
-    """
+def create_pipeline(method: type[Method]) -> Pipeline:
+    """Wire a trained detector -> thresholds -> anomaly maps -> metrics."""
     scored = ["images", "samples", "params:scoring"]
+    training = f"params:{method.name}"
+    # For cross-fitting, which trains anew:
+    learnt_from = ["features", "checkpoint"] if method.uses_cache else []
     return Pipeline(
         [
-            Node(score_validation, ["trained", *scored], "validation_maps", name="score_validation"),
+            Node(
+                annotated(score_held_out, training=method.Parameters),
+                ["trained", *scored, "params:ingestion", training, *learnt_from],
+                "validation_maps",
+                name="score_held_out",
+            ),
             Node(
                 set_thresholds,
-                ["trained", "validation_maps", "params:scoring"],
+                ["trained", "validation_maps", "samples", "params:scoring", "params:ingestion"],
                 ["detector", "card"],
                 name="set_thresholds",
             ),
@@ -31,8 +37,8 @@ def create_pipeline(method: str) -> Pipeline:
                 name="evaluate",
             ),
         ],
-        namespace=method,
+        namespace=method.name,
         inputs={"images", "samples", "masks"},
-        parameters={"params:scoring"},
+        parameters={"params:scoring", "params:ingestion", training},
         tags=["scoring"],
     )

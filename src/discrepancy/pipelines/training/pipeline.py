@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, update_wrapper
-from typing import Any, get_type_hints
+from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
 from discrepancy.methods.base import Method
+from discrepancy.pipelines.annotated import annotated
 from discrepancy.pipelines.training.nodes import plan_features, prepare, train, train_uncached
 
 
@@ -50,9 +50,5 @@ def create_pipeline(method: type[Method]) -> Pipeline:
 
 
 def _bound(function: Callable[..., Any], method: type[Method], *more: Any) -> Callable[..., Any]:
-    """Fix the method of a step, and annotate its parameters with the method's own: Kedro validates by annotations."""
-    bound = partial(function, method, *more)
-    update_wrapper(bound, function)
-    vars(bound).pop("__wrapped__")  # it has the arguments that are fixed here
-    bound.__annotations__ = {**get_type_hints(function), "parameters": method.Parameters}
-    return bound
+    """Return the step of a method, which takes the method's own parameters."""
+    return annotated(function, method, *more, parameters=method.Parameters)
