@@ -111,7 +111,7 @@ def sample_table(scan: FolderScan, *, root: Path, workers: int | None = None) ->
 def count_splits(samples: pd.DataFrame) -> tuple[int, int]:
     """Return the numbers of training images and of held-out good images in a sample table."""
     splits = samples["split"].value_counts()
-    return int(splits["train"]), int(splits["validation"])
+    return int(splits.get("train", 0)), int(splits.get("validation", 0))
 
 
 def data_digest(samples: pd.DataFrame, *, columns: Sequence[str] = _DIGEST_COLUMNS) -> str:
