@@ -14,27 +14,39 @@ their scores, and the test images are scored by one of the folds' detectors.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
+from design_study import paint
+from discrepancy.metrics.rates import oracle_detection_at_target
+from scipy.stats import beta, binom
 
 from discrepancy.atomic import replacing
 from discrepancy.data.images import ResizeCrop, image_array, mask_array
 from discrepancy.data.photographs import open_photographs
-from discrepancy.detection.cross_fitting import deal_folds, fit_without
+from discrepancy.decisions.tails import FAMILIES, Tail
+from discrepancy.detection.cross_fitting import deal_folds, fit_without, prepare
 from discrepancy.detection.scoring import LazyScores
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import lazy_features
-from discrepancy.methods.base import TrainingData, new_card
+from discrepancy.methods.base import Method, TrainingData, new_card
 from discrepancy.methods.registry import METHODS
+from discrepancy.metrics.thresholds import threshold_at_fpr
 
 ROOT = Path(__file__).parents[1]
+REPORT = ROOT / "benchmarks/results/decision_study.json"
 STORE = ROOT / "data/08_reporting/decision_study"
 DEMO = ("cable", "gear", "weave")
 REAL = {"kolektorsdd": (640, 256), "cookies": (256, 256)}
@@ -42,9 +54,13 @@ SHORTER: dict[str, dict[str, dict[str, Any]]] = {
     "kolektorsdd": {"dfc": {"epochs": 15}, "dfr": {"epochs": 50}, "fod": {"epochs": 3}}
 }
 """Epochs as in the benchmark: the same number of steps as with fewer images."""
-FOLDS = 5
-FEWER_FOLDS = {"kolektorsdd": 2}
-"""Where one training takes minutes; PaDiM, which takes a second, keeps the usual number."""
+FOLDS = {"padim": 5, "patchcore": 5, "dfc": 5, "dfr": 2, "fod": 2}
+"""Fewer where training is long."""
+FEWEST_FOLDS = 2
+PAINTINGS = 3
+"""Copies of each held-out image with a painted defect."""
+LARGE = ("kolektorsdd",)
+"""Parts on which a training takes minutes: two folds, but for PaDiM."""
 
 logger = logging.getLogger("decision_study")
 
@@ -69,7 +85,7 @@ def _read(root: Path, part: str) -> tuple[Any, np.ndarray, np.ndarray]:
 
 def _collect(part: str, name: str, samples: Any, images: np.ndarray, masks: np.ndarray) -> None:
     method, good = METHODS[name], int((samples["split"] == "train").sum())
-    folds = FOLDS if name == "padim" else FEWER_FOLDS.get(part, FOLDS)
+    folds = FEWEST_FOLDS if part in LARGE and name != "padim" else FOLDS[name]
     digests = list(samples["sha256"][:good])
     dealt = deal_folds(digests, folds, seed=0)
     parameters = method.Parameters.model_validate(SHORTER.get(part, {}).get(name, {}))
@@ -83,7 +99,10 @@ def _collect(part: str, name: str, samples: Any, images: np.ndarray, masks: np.n
         return
     with tempfile.TemporaryDirectory() as cache:
         data = TrainingData(images[:good], FeatureCache(Path(cache)).get(lazy), good)
-        named = {"images": {"train": good}, **({"latent": 1} if name == "dfr" else {})}
+        named = {
+            "images": {"train": good},
+            **method.card_entries(parameters, prepare(method, backbone, data, parameters)),
+        }
         card = new_card(method, parameters, backbone, image_size=size, data_digest="", **named)
         template = method(backbone, parameters, card)
         for number in missing:
@@ -92,23 +111,157 @@ def _collect(part: str, name: str, samples: Any, images: np.ndarray, masks: np.n
             seconds = time.perf_counter() - began
             held_out = LazyScores(detector, images[dealt[number]], torch.device("cpu")).computed()
             test = LazyScores(detector, images[good:], torch.device("cpu")).computed()
+            kept = {
+                "rows": dealt[number],
+                "scores": held_out.image_scores,
+                "maps": held_out.maps,
+                "test_scores": test.image_scores,
+                "test_labels": samples["label"][good:].to_numpy(),
+                "test_maps": test.maps,
+                "test_masks": masks,
+                "sigma": np.float64(detector.card.image_score.sigma),
+            }
+            if number == 0:
+                kept |= _painted(detector, images[dealt[number]])
             with replacing(_file(part, name, number)) as path, path.open("wb") as file:
-                np.savez(
-                    file,
-                    rows=dealt[number],
-                    scores=held_out.image_scores,
-                    maps=held_out.maps.astype(np.float16),
-                    test_scores=test.image_scores,
-                    test_labels=samples["label"][good:].to_numpy(),
-                    test_maps=test.maps.astype(np.float16),
-                    test_masks=masks,
-                    sigma=detector.card.image_score.sigma,
-                )
+                np.savez(file, **kept)
             logger.info("%s, %s: fold %d of %d in %.0f s", part, name, number + 1, folds, seconds)
+
+
+def _painted(detector: Method, held_out: np.ndarray) -> dict[str, np.ndarray]:
+    """Return scores, maps and masks of held-out good images with painted defects: what choices may look at."""
+    rng = np.random.default_rng(5)
+    painted, masks = zip(*(paint(image, rng) for _ in range(PAINTINGS) for image in held_out), strict=True)
+    scored = LazyScores(detector, np.stack(painted), torch.device("cpu")).computed()
+    return {"painted_scores": scored.image_scores, "painted_maps": scored.maps, "painted_masks": np.stack(masks)}
 
 
 def _file(part: str, name: str, fold: int) -> Path:
     return STORE / part / name / f"fold{fold}.npz"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Scores of a method on a part.
+
+    Attributes:
+        good: of the good training images, each by a detector that was trained without it, [n].
+        test: of the test images by each fold's detector, [folds, N].
+        labels: of the test images, [N].
+        painted: of held-out good images with painted defects, by the first fold's detector.
+    """
+
+    good: np.ndarray
+    test: np.ndarray
+    labels: np.ndarray
+    painted: np.ndarray
+
+
+def _cell(part: str, name: str) -> Cell | None:
+    folds = [np.load(path) for path in sorted((STORE / part / name).glob("fold*.npz"))]
+    if not folds:
+        return None
+    rows = np.concatenate([fold["rows"] for fold in folds])
+    good = np.empty(len(rows), np.float64)
+    good[rows] = np.concatenate([fold["scores"] for fold in folds])
+    test = np.stack([fold["test_scores"] for fold in folds]).astype(np.float64)
+    return Cell(good, test, folds[0]["test_labels"], folds[0]["painted_scores"].astype(np.float64))
+
+
+class Decided(NamedTuple):
+    """A threshold, and possible true false-alarm rates [S]: what the rule says is uncertain."""
+
+    threshold: float
+    rates: np.ndarray
+
+
+def _quantile(scores: np.ndarray, target: float) -> Decided:
+    found = threshold_at_fpr(scores, fpr=target)
+    shares = (np.arange(2000) + 0.5) / 2000
+    return Decided(found.value, beta.ppf(shares, found.above + 1, len(scores) - found.above))
+
+
+def _fitted(scores: np.ndarray, target: float, *, family: str, robust: bool) -> Decided:
+    tail = Tail(family, scores, robust=robust)
+    threshold = tail.threshold(target)
+    return Decided(threshold, tail.unknown.rates(tail.unknown.place(target))[0, ::10])
+
+
+def _pareto(scores: np.ndarray, target: float) -> Decided:
+    """Generalised Pareto distribution above the median, by probability-weighted moments (Hosking and Wallis, 1987)."""
+    ordered = np.sort(scores)
+    count, above = len(ordered), max(5, len(ordered) // 2)
+    base = ordered[count - above - 1]
+    excess = ordered[count - above :] - base
+    mean = excess.mean()
+    weighted = np.mean((1 - (np.arange(1, above + 1) - 0.35) / above) * excess)
+    shape, scale = 2 - mean / (mean - 2 * weighted), 2 * mean * weighted / (mean - 2 * weighted)
+    share = min(1.0, target * count / above)
+    step = -scale * np.log(share) if abs(shape) < 1e-6 else scale / shape * (share**-shape - 1)
+    return Decided(float(base + step), np.full(1, np.nan))
+
+
+Rule = Callable[[np.ndarray, float], Decided]
+RULES: dict[str, Rule] = {"quantile": _quantile}
+for _family in FAMILIES:
+    RULES[_family] = partial(_fitted, family=_family, robust=True)
+for _family in FAMILIES:
+    RULES[f"{_family}, with outliers"] = partial(_fitted, family=_family, robust=False)
+RULES["generalised Pareto"] = _pareto
+EARLIER = "quantile, of 5 % of the images"
+TARGETS = (0.10, 0.05, 0.01)
+SPLITS = 20
+
+
+def compare() -> None:
+    """Set thresholds by every rule on many splits of the kept scores; write what they kept and found."""
+    rows = []
+    for path in sorted(STORE.glob("*/*")):
+        if (cell := _cell(path.parent.name, path.name)) is not None:
+            rows += [{"part": path.parent.name, "method": path.name, **line} for line in _compared(cell)]
+    if not rows:
+        raise SystemExit(f"{STORE}: no scores; expected those of `collect`")
+    table = pd.DataFrame(rows)
+    REPORT.write_text(json.dumps({"splits": SPLITS, "rows": table.to_dict("records")}, indent=1) + "\n", "utf-8")
+    means = table.groupby(["rule", "target"], sort=False)[MEASURES].mean()
+    print(means.round(3).to_string())  # noqa: T201 (a command)
+
+
+MEASURES = ["others", "observed", "detection", "oracle", "painted", "within", "within_interval"]
+
+
+def _compared(cell: Cell) -> Iterator[dict[str, Any]]:
+    count = len(cell.good)
+    held_out = min(max(10, round(count / 5)), count // 2)
+    for (name, rule), target in product([(EARLIER, _quantile), *RULES.items()], TARGETS):
+        size = max(2, round(0.05 * count)) if name == EARLIER else held_out
+        splits = [_split(cell, rule, target, size, seed) for seed in range(SPLITS)]
+        yield {"rule": name, "target": target, "held_out": size, **pd.DataFrame(splits).mean().to_dict()}
+
+
+def _split(cell: Cell, rule: Rule, target: float, size: int, seed: int) -> dict[str, float]:
+    order = np.random.default_rng(seed).permutation(len(cell.good))
+    decided = rule(cell.good[order[:size]], target)
+    test = cell.test[seed % len(cell.test)]
+    good, defective = test[cell.labels == 0], test[cell.labels == 1]
+    alarms = int((good > decided.threshold).sum())
+    low, high = np.quantile(decided.rates, [0.025, 0.975])
+    return {
+        "others": float((cell.good[order[size:]] > decided.threshold).mean()),
+        "observed": alarms / len(good),
+        "detection": float((defective > decided.threshold).mean()),
+        "oracle": oracle_detection_at_target(test, cell.labels, target),
+        "painted": float((cell.painted > decided.threshold).mean()),
+        "within": float(_expected(alarms, len(good), decided.rates)),
+        "within_interval": float(low <= alarms / len(good) <= high),
+    }
+
+
+def _expected(alarms: int, count: int, rates: np.ndarray) -> bool:
+    """True if so many alarms of so many images are among the central 95 % of what the possible rates lead us to."""
+    at_most = binom.cdf(alarms, count, rates).mean()
+    at_least = binom.sf(alarms - 1, count, rates).mean()
+    return bool(at_most > 0.025 and at_least > 0.025)
 
 
 def main() -> None:
@@ -121,6 +274,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.step == "collect":
         collect(options.data, options.parts, options.methods)
+    else:
+        compare()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from discrepancy.names import GLOB
 from discrepancy.parameters import known, suggestion
 from discrepancy.params_option import TEXTS
 
-PATHS: Final = ("data_root", "data_folder", "weights", "blend_folder", "input", "output", "detector")
+PATHS: Final = ("data_root", "data_folder", "weights", "blend_folder", "input", "output", "detector", "good", "defects")
 """Parameters, at the top or in a group, in which `~` and `$HOME` are expanded as in a shell."""
 _SUFFIXES: Final = (".yml", ".yaml", ".json")
 _NOTHING: Final = object()

@@ -14,7 +14,7 @@ from discrepancy.errors import InputError
 
 TEXTS: Final = (
     "category", "dataset", "data_root", "data_folder", "weights", "backbone", "benchmark", "blend_folder", "pictured",
-    "preset", "url", "method", "input", "output", "detector", "scheduler",
+    "preset", "url", "method", "input", "output", "detector", "scheduler", "good", "defects",
 )  # fmt: skip
 """Parameters that stay text, at the top or in a group: read as a value, `category=01` would be the number 1."""
 

@@ -6,7 +6,17 @@ from kedro.pipeline import Pipeline
 
 from discrepancy.methods.base import Method
 from discrepancy.methods.registry import DEFAULT, METHODS
-from discrepancy.pipelines import benchmark_report, download, ingestion, inspect, predict, reporting, scoring, training
+from discrepancy.pipelines import (
+    benchmark_report,
+    calibrate,
+    download,
+    ingestion,
+    inspect,
+    predict,
+    reporting,
+    scoring,
+    training,
+)
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -18,6 +28,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     others = {
         "ingestion": _stage("ingestion", ingestion.create_pipeline()),
         "predict": predict.create_pipeline(),
+        "calibrate": calibrate.create_pipeline(),
         "inspect": inspect.create_pipeline(),
         "download": download.create_pipeline(),
         "benchmark_report": benchmark_report.create_pipeline(),

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _NOT_OF_RUNS: Final = (
     "category", "seed", "data_folder", "benchmark", "download", "accept_license", "predict", "method", "input",
-    "output", "detector", "scheduler", "register",
+    "output", "detector", "scheduler", "register", "calibrate", "good", "defects", "cost_miss", "cost_alarm",
+    "defect_share",
 )  # fmt: skip
 """Parameters that differ from trial to trial, or that decide no result."""
 

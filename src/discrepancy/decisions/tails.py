@@ -23,7 +23,7 @@ from scipy import special
 Floats = NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
-SIGNIFICANCE: Final = 0.05
+SIGNIFICANCE: Final = 0.01
 """Share of samples without outliers in which one is found."""
 
 MOST_OUTLIERS: Final = 0.1

@@ -21,6 +21,7 @@ from discrepancy.data.rows import Rows
 from discrepancy.detection.scoring import LazyScores, ScoredMaps, ScoredPiece, joined
 from discrepancy.devices import computing_in
 from discrepancy.errors import InputError
+from discrepancy.features.backbones import Backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import LazyFeatures
 from discrepancy.methods.base import Method, TrainingData
@@ -76,9 +77,7 @@ def fit_without(
     features = None if data.features is None else data.features.rows(order)
     part = TrainingData(images, features, len(learnt))
     with computing_in(parameters.precision):
-        prepared = {
-            step.name: _kept(step.compute(trained.backbone, part, parameters), part) for step in trained.preparations
-        }
+        prepared = prepare(type(trained), trained.backbone, part, parameters)
         card = trained.card.with_entries(
             images={"train": len(learnt), "validation": len(held_out)}, **trained.card_entries(parameters, prepared)
         )
@@ -87,9 +86,15 @@ def fit_without(
     return detector
 
 
-def _kept(value: Any, data: TrainingData) -> Any:
-    """Return a preparation as `fit` expects it: features that are only planned are computed, into the cache."""
-    return FeatureCache(data.cached.path.parent).get(value) if isinstance(value, LazyFeatures) else value
+def prepare(
+    method: type[Method], backbone: Backbone, data: TrainingData, parameters: MethodParameters
+) -> dict[str, Any]:
+    """Return the results of a method's preparations; planned features are computed, into the cache of the others."""
+    found = {step.name: step.compute(backbone, data, parameters) for step in method.preparations}
+    return {
+        name: FeatureCache(data.cached.path.parent).get(value) if isinstance(value, LazyFeatures) else value
+        for name, value in found.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,30 @@ def outlines(scored: ScoredMaps, card: Card) -> Outlines:
     return Outlines(scored.maps, scored.image_scores > thresholds.image.value, thresholds.pixel.segmentation)
 
 
+def with_threshold(card: Card, value: float, note: str) -> Card:
+    """Return a calibrated card with another image threshold, whose false-alarm rate the same scores tell.
+
+    Args:
+        card: calibrated.
+        value: the threshold.
+        note: says where it comes from.
+    """
+    thresholds = card.to_json()["thresholds"]
+    calibration = card.decision.image.calibration
+    if calibration is None:
+        raise InputError("the card does not hold the scores of its calibration; expected one that is just calibrated")
+    thresholds["image"] |= {
+        "value": value,
+        "expected_fpr": float(calibration.false_alarm_probability([value])[0]),
+        "interval": list(calibration.model.interval(value)),
+        "note": note,
+    }
+    pixel = card.decision.pixel
+    if pixel.of == "images" and pixel.value > value:  # what is called anomalous now shall have an outline
+        thresholds["pixel"] |= {"value": value, "low": min(value, pixel.segmentation.low)}
+    return card.with_entries(thresholds=thresholds)
+
+
 def image_entry(calibration: Calibration, names: Sequence[str]) -> dict[str, Any]:
     """Return the entry of the image threshold, JSON values.
 
