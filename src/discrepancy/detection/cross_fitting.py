@@ -139,12 +139,19 @@ class CrossFittedScores:
         """
         for number, rows in enumerate(self.folds, start=1):
             logger.info("%s: cross-fitting, fold %d of %d", self.trained.name, number, len(self.folds))
-            place = None
-            if self.checkpoint is not None:
-                place = self.checkpoint.with_name(f"{self.checkpoint.stem}.fold{number}{self.checkpoint.suffix}")
+            place = self._checkpoint(number)
             detector = fit_without(self.trained, self.data, rows, place, self.parameters)
             images: Any = Rows(self.data.images, rows)
             yield from LazyScores(detector, images, self.device, self.batch_size).pieces()
+        for number in range(1, len(self.folds) + 1):
+            if (place := self._checkpoint(number)) is not None:
+                place.unlink(missing_ok=True)
+
+    def _checkpoint(self, number: int) -> Path | None:
+        """Return the file of a fold's training."""
+        if self.checkpoint is None:
+            return None
+        return self.checkpoint.with_name(f"{self.checkpoint.stem}.fold{number}{self.checkpoint.suffix}")
 
     def computed(self) -> ScoredMaps:
         """Compute everything, in memory."""
