@@ -28,9 +28,10 @@ Examples:
   kedro run --pipelines={DEFAULT} --params=dataset=folder,data_root=~/photos,category=01
   kedro run --params='data_root="/photos, new",category=bolt' --params=dataset=folder
   kedro run --pipelines=predict --params=method={DEFAULT},category=cable,input=/photos
+  kedro run --pipelines=calibrate --params=method={DEFAULT},category=cable,good=/photos/good
   kedro run --params='data_root=/photos\\, new,category=bolt,dataset=folder'
 
-Methods: {", ".join(METHODS)}. Other pipelines: predict, ingestion, inspect, download,
+Methods: {", ".join(METHODS)}. Other pipelines: predict, calibrate, ingestion, inspect, download,
 benchmark_report.
 Parameters and their defaults: conf/base."""
 

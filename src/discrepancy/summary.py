@@ -26,6 +26,10 @@ _PLACES = (
     ("table", "table"),
     ("predictions", "predictions"),
     ("detector", "detector"),
+    ("detector", "calibrated"),
+    ("drift", "drift_figure"),
+    ("roc", "roc_figure"),
+    ("scores", "scores"),
     ("photographs", "contact_figure"),
 )
 """Labels of the results that a run ends with, and their datasets."""

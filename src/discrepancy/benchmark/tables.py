@@ -28,6 +28,10 @@ METRICS: Final = (
     "best_iou",
     "detection_rate",
     "false_alarm_rate",
+    "oracle_detection_at_target",
+    "region_recall",
+    "false_regions_per_good_image",
+    "outlined_good_share",
 )
 COSTS: Final = ("train_seconds", "images_per_second", "peak_memory_mib", "peak_gpu_memory_mib")
 SHOWN: Final = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_0.30", "aupro_as_published", "best_iou")

@@ -17,13 +17,28 @@ LABELS = {
     "best_iou": "best IoU",
     "detection_rate": "detection rate",
     "false_alarm_rate": "false alarms",
+    "detection_rate_low": "detection rate, from",
+    "detection_rate_high": "detection rate, to",
+    "false_alarm_rate_low": "false alarms, from",
+    "false_alarm_rate_high": "false alarms, to",
+    "oracle_detection_at_target": "detection at the target, oracle",
+    "region_recall": "marked regions found",
+    "false_regions_per_good_image": "false regions per good image",
+    "outlined_good_share": "good images with an outline",
     "train_seconds": "training, s",
     "images_per_second": "images/s",
     "peak_memory_mib": "memory, MiB",
     "peak_gpu_memory_mib": "GPU memory, MiB",
 }
 COSTS = ("train_seconds", "images_per_second", "peak_memory_mib", "peak_gpu_memory_mib")
-LOWER_IS_BETTER = ("false_alarm_rate", "train_seconds", "peak_memory_mib", "peak_gpu_memory_mib")
+LOWER_IS_BETTER = (
+    "false_alarm_rate",
+    "false_regions_per_good_image",
+    "outlined_good_share",
+    "train_seconds",
+    "peak_memory_mib",
+    "peak_gpu_memory_mib",
+)
 
 
 def label(name: str) -> str:

@@ -34,6 +34,15 @@ _MEANINGS = {
     "best_iou": "overlap of detected and marked area at the best threshold",
     "detection_rate": "share of the defective images that score above the threshold",
     "false_alarm_rate": "share of the good images that score above the threshold",
+    "oracle_detection_at_target": "the same at the target's false-alarm rate on the test images: what the ranking allows",
+    "region_recall": "share of the marked regions that an outline touches",
+    "false_regions_per_good_image": "outlined regions on good images, a mean",
+    "outlined_good_share": "share of the good images with an outline",
+    **{
+        f"{rate}_{end}": f"{word} end of its 95 % confidence interval, by Wilson"
+        for rate in ("detection_rate", "false_alarm_rate")
+        for end, word in (("low", "lower"), ("high", "upper"))
+    },
 }
 
 
@@ -91,6 +100,11 @@ def metrics_table(metrics: Metrics, scores: pd.DataFrame, masks: np.ndarray) -> 
         "detection_rate": _count(defective, "defective image"),
         "false_alarm_rate": _count(good, "good image"),
         "best_iou": f"defects marked {marked}",
+        **{f"detection_rate_{end}": _count(defective, "defective image") for end in ("low", "high")},
+        **{f"false_alarm_rate_{end}": _count(good, "good image") for end in ("low", "high")},
+        **dict.fromkeys(("false_regions_per_good_image", "outlined_good_share"), _count(good, "good image")),
+        "oracle_detection_at_target": both,
+        "region_recall": f"{_count(sum(regions), 'marked region')} {marked}",
         **dict.fromkeys(("image_auroc", "image_ap", "image_f1max"), both),
         **dict.fromkeys(("pixel_auroc", "pixel_ap", "pixel_f1max"), pixels),
         **dict.fromkeys(
@@ -116,8 +130,11 @@ def defects_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def threshold_lines(card: Card) -> list[str]:
     """Return where each threshold comes from, and how uncertain its false-positive rate is."""
-    entries = {"Images": card.decision.image, "Pixels": card.decision.pixel}
-    return [f"{name}: {entry.note or f'threshold {entry.value:.6g}'}" for name, entry in entries.items()]
+    entries = {"Images": card.decision.image, "Outlines": card.decision.pixel}
+    lines = [f"{name}: {entry.note or f'threshold {entry.value:.6g}'}" for name, entry in entries.items()]
+    if outliers := card.decision.image.outliers:
+        lines.append(f"Check among the good images: {', '.join(outliers)}, too far from the others to count.")
+    return lines
 
 
 def parameters(card: Card, groups: Mapping[str, Parameters]) -> list[tuple[str, Setting]]:

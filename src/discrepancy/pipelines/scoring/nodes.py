@@ -16,13 +16,20 @@ from discrepancy.data.parameters import IngestionParameters
 from discrepancy.data.samples import join_first
 from discrepancy.detection.cross_fitting import CrossFittedScores, deal_folds
 from discrepancy.detection.scoring import LazyScores, ScoredMaps
-from discrepancy.detection.thresholds import calibrated
+from discrepancy.detection.thresholds import calibrated, outlines
 from discrepancy.devices import resolve_device
 from discrepancy.features.cache import Features
 from discrepancy.methods.base import Method, TrainingData
 from discrepancy.methods.card import Card
 from discrepancy.methods.parameters import MethodParameters
-from discrepancy.metrics import aupro_as_published, best_iou, evaluate
+from discrepancy.metrics import (
+    aupro_as_published,
+    best_iou,
+    evaluate,
+    oracle_detection_at_target,
+    rate_metrics,
+    region_metrics,
+)
 from discrepancy.pipelines.scoring.parameters import ScoringParameters
 
 logger = logging.getLogger(__name__)
@@ -142,8 +149,11 @@ def evaluate_test(
     if parameters.papers_pro:
         defined = masks.any() and not masks.all()
         values["aupro_as_published"] = aupro_as_published(scored.maps, masks) if defined else math.nan
-    values["false_alarm_rate"] = _share(anomalous[labels == 0])
-    values["detection_rate"] = _share(anomalous[labels == 1])
+    values |= rate_metrics(anomalous, labels)
+    target = card.decision.image.target_fpr
+    if target is not None:
+        values["oracle_detection_at_target"] = oracle_detection_at_target(scored.image_scores, labels, target)
+    values |= region_metrics(outlines(scored, card), masks, labels)
     values["train_seconds"] = float(history["seconds"].sum())
     values["images_per_second"] = scored.images_per_second
     values["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -164,7 +174,3 @@ def _scores(
     rows = np.flatnonzero(samples["split"] == split)
     part = images[rows[0] : rows[-1] + 1]  # splits are contiguous: a view
     return LazyScores(detector, part, resolve_device(parameters.device), parameters.batch_size)
-
-
-def _share(decisions: np.ndarray) -> float:
-    return float(decisions.mean()) if len(decisions) else math.nan
