@@ -8,7 +8,9 @@
 it scores that fold and the test images. The scores are kept in data/, fold by fold, so that a killed run goes on.
 
 `compare` draws many splits of these scores. Each holds out some good training images; a rule sets the threshold from
-their scores, and the test images are scored by one of the folds' detectors.
+their scores, and the test images are scored by one of the folds' detectors. Rules are chosen by the columns `others`
+(false alarms among the good training images that are not held out) and `painted` (detected copies of held-out good
+images with painted defects), which look at no test image. Outlines are judged on painted defects, too.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -30,11 +32,14 @@ import pandas as pd
 import torch
 from design_study import paint
 from discrepancy.metrics.rates import oracle_detection_at_target
+from discrepancy.metrics.regions import region_metrics
 from scipy.stats import beta, binom
 
 from discrepancy.atomic import replacing
 from discrepancy.data.images import ResizeCrop, image_array, mask_array
 from discrepancy.data.photographs import open_photographs
+from discrepancy.decisions.calibration import DEFAULT_RULE, Calibration
+from discrepancy.decisions.segmentation import Outlines, SegmentationRule, segmentation_rule, smooth
 from discrepancy.decisions.tails import FAMILIES, Tail
 from discrepancy.detection.cross_fitting import deal_folds, fit_without, prepare
 from discrepancy.detection.scoring import LazyScores
@@ -94,8 +99,9 @@ def _collect(part: str, name: str, samples: Any, images: np.ndarray, masks: np.n
     lazy = lazy_features(
         backbone, images[:good], digests, reduction=method.reduction(backbone, parameters, size), dtype="float32"
     )
-    missing = [number for number in range(folds) if not _file(part, name, number).is_file()]
-    if not missing:
+    missing = [number for number in range(folds) if not _file(part, name, f"fold{number}").is_file()]
+    final = _has_final(part, name) and not _file(part, name, "final").is_file()
+    if not missing and not final:
         return
     with tempfile.TemporaryDirectory() as cache:
         data = TrainingData(images[:good], FeatureCache(Path(cache)).get(lazy), good)
@@ -123,9 +129,15 @@ def _collect(part: str, name: str, samples: Any, images: np.ndarray, masks: np.n
             }
             if number == 0:
                 kept |= _painted(detector, images[dealt[number]])
-            with replacing(_file(part, name, number)) as path, path.open("wb") as file:
+            with replacing(_file(part, name, f"fold{number}")) as path, path.open("wb") as file:
                 np.savez(file, **kept)
             logger.info("%s, %s: fold %d of %d in %.0f s", part, name, number + 1, folds, seconds)
+        if final:  # trained on all, for thresholds from all cross-fitted scores
+            detector = fit_without(template, data, np.empty(0, np.intp), None, parameters)
+            scores = LazyScores(detector, images[good:], torch.device("cpu")).computed().image_scores
+            with replacing(_file(part, name, "final")) as path, path.open("wb") as file:
+                np.savez(file, test_scores=scores)
+            logger.info("%s, %s: trained on all", part, name)
 
 
 def _painted(detector: Method, held_out: np.ndarray) -> dict[str, np.ndarray]:
@@ -136,8 +148,13 @@ def _painted(detector: Method, held_out: np.ndarray) -> dict[str, np.ndarray]:
     return {"painted_scores": scored.image_scores, "painted_maps": scored.maps, "painted_masks": np.stack(masks)}
 
 
-def _file(part: str, name: str, fold: int) -> Path:
-    return STORE / part / name / f"fold{fold}.npz"
+def _file(part: str, name: str, which: str) -> Path:
+    return STORE / part / name / f"{which}.npz"
+
+
+def _has_final(part: str, name: str) -> bool:
+    """True where one more training is short."""
+    return name in {"padim", "patchcore"} or (name == "dfc" and part in DEMO)
 
 
 @dataclass(frozen=True)
@@ -149,12 +166,14 @@ class Cell:
         test: of the test images by each fold's detector, [folds, N].
         labels: of the test images, [N].
         painted: of held-out good images with painted defects, by the first fold's detector.
+        final: of the test images by a detector that was trained on all good images, [N].
     """
 
     good: np.ndarray
     test: np.ndarray
     labels: np.ndarray
     painted: np.ndarray
+    final: np.ndarray | None
 
 
 def _cell(part: str, name: str) -> Cell | None:
@@ -165,7 +184,9 @@ def _cell(part: str, name: str) -> Cell | None:
     good = np.empty(len(rows), np.float64)
     good[rows] = np.concatenate([fold["scores"] for fold in folds])
     test = np.stack([fold["test_scores"] for fold in folds]).astype(np.float64)
-    return Cell(good, test, folds[0]["test_labels"], folds[0]["painted_scores"].astype(np.float64))
+    path = _file(part, name, "final")
+    final = np.load(path)["test_scores"].astype(np.float64) if path.is_file() else None
+    return Cell(good, test, folds[0]["test_labels"], folds[0]["painted_scores"].astype(np.float64), final)
 
 
 class Decided(NamedTuple):
@@ -215,16 +236,32 @@ SPLITS = 20
 
 def compare() -> None:
     """Set thresholds by every rule on many splits of the kept scores; write what they kept and found."""
-    rows = []
+    rows, crossed, outlined = [], [], []
     for path in sorted(STORE.glob("*/*")):
-        if (cell := _cell(path.parent.name, path.name)) is not None:
-            rows += [{"part": path.parent.name, "method": path.name, **line} for line in _compared(cell)]
+        cell_of = {"part": path.parent.name, "method": path.name}
+        if (cell := _cell(*cell_of.values())) is not None:
+            rows += [cell_of | line for line in _compared(cell)]
+            crossed += [cell_of | line for line in _cross_fitted(cell)]
+            outlined += [cell_of | line for line in _outlined(*cell_of.values())]
     if not rows:
         raise SystemExit(f"{STORE}: no scores; expected those of `collect`")
-    table = pd.DataFrame(rows)
-    REPORT.write_text(json.dumps({"splits": SPLITS, "rows": table.to_dict("records")}, indent=1) + "\n", "utf-8")
-    means = table.groupby(["rule", "target"], sort=False)[MEASURES].mean()
-    print(means.round(3).to_string())  # noqa: T201 (a command)
+    report = {"splits": SPLITS, "rows": rows, "cross": crossed, "outlines": outlined}
+    REPORT.write_text(json.dumps(_rounded(report), indent=1) + "\n", encoding="utf-8")
+    means = pd.DataFrame(rows).groupby(["rule", "target"], sort=False)[MEASURES].mean()
+    outlines = pd.DataFrame(outlined).groupby("low", sort=False).mean(numeric_only=True)
+    for table in (means, pd.DataFrame(crossed), outlines):
+        print(table.round(3).to_string(), end="\n\n")  # noqa: T201 (a command)
+
+
+def _rounded(value: Any) -> Any:
+    """Return JSON values with numbers of four digits; None for NaN."""
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    if isinstance(value, float):
+        return float(f"{value:.4g}") if np.isfinite(value) else None
+    return value
 
 
 MEASURES = ["others", "observed", "detection", "oracle", "painted", "within", "within_interval"]
@@ -257,8 +294,67 @@ def _split(cell: Cell, rule: Rule, target: float, size: int, seed: int) -> dict[
     }
 
 
+def _cross_fitted(cell: Cell) -> Iterator[dict[str, Any]]:
+    """Yield what thresholds from all cross-fitted scores do on a detector that was trained on all good images."""
+    if cell.final is None:
+        return
+    good, defective = cell.final[cell.labels == 0], cell.final[cell.labels == 1]
+    for target in TARGETS:
+        decided = RULES[DEFAULT_RULE](cell.good, target)
+        yield {
+            "target": target,
+            "held_out": len(cell.good),
+            "observed": float((good > decided.threshold).mean()),
+            "detection": float((defective > decided.threshold).mean()),
+            "oracle": oracle_detection_at_target(cell.final, cell.labels, target),
+            "within": float(_expected(int((good > decided.threshold).sum()), len(good), decided.rates)),
+        }
+
+
+LOWS = ("half-way", "median peak", "high", "share of pixels")
+
+
+def _outlined(part: str, name: str) -> Iterator[dict[str, Any]]:
+    """Yield how outlines fit painted defects, and what they mark on test images, by the lower threshold of regions.
+
+    `share of pixels` is the earlier rule: all pixels above the threshold of pixels, on maps that are not smoothed.
+    """
+    fold = np.load(_file(part, name, "fold0"))
+    maps = fold["maps"].astype(np.float32)
+    target, sigma = 0.05, float(fold["sigma"])
+    base = segmentation_rule(maps, target=target, rule=DEFAULT_RULE, sigma=sigma)
+    threshold = Calibration(fold["scores"].astype(np.float64), target).threshold
+    peaks = [float(smooth(anomaly_map, sigma).max()) for anomaly_map in maps]
+    pixels = threshold_at_fpr(maps, fpr=target, images=len(maps)).value
+    rules = {
+        "half-way": base,
+        "median peak": replace(base, low=min(float(np.median(peaks)), base.high)),
+        "high": replace(base, low=base.high),
+        "share of pixels": SegmentationRule(pixels, pixels, gated=False),
+    }
+    for low, rule in rules.items():
+        painted = Outlines(fold["painted_maps"].astype(np.float32), fold["painted_scores"] > threshold, rule)
+        truth = fold["painted_masks"]
+        fits = [_iou(mask, truth[row]) for row, mask in enumerate(painted) if painted.anomalous[row]]
+        test = Outlines(fold["test_maps"].astype(np.float32), fold["test_scores"] > threshold, rule)
+        labels = fold["test_labels"]
+        passed = [bool(mask.any()) for row, mask in enumerate(test) if labels[row] == 0 and not test.anomalous[row]]
+        yield {
+            "low": low,
+            "painted_iou": float(np.mean(fits)) if fits else float("nan"),
+            "outlined_though_passed": float(np.mean(passed)) if passed else float("nan"),
+            **region_metrics(test, fold["test_masks"], labels),
+        }
+
+
+def _iou(found: np.ndarray, truth: np.ndarray) -> float:
+    return float((found & truth).sum() / (found | truth).sum())
+
+
 def _expected(alarms: int, count: int, rates: np.ndarray) -> bool:
     """True if so many alarms of so many images are among the central 95 % of what the possible rates lead us to."""
+    if np.isnan(rates).any():
+        return False
     at_most = binom.cdf(alarms, count, rates).mean()
     at_least = binom.sf(alarms - 1, count, rates).mean()
     return bool(at_most > 0.025 and at_least > 0.025)
