@@ -57,6 +57,7 @@ PLACES: Final = {
     "tracking": Place(2, 4, 6, "MLflow: runs, metrics, detectors"),
     "prediction": Place(3, 0, 0.8, "new photographs"),
     "detection": Place(3, 0.8, 1.6, "saved, scored"),
+    "decisions": Place(4, 4, 5.5, "thresholds, outlines, drift, costs"),
     "methods": Place(3, 1.6, 6, "one contract, one folder per method"),
     "training": Place(4, 2.5, 4, "the one loop, checkpoints, processes"),
     "demo": Place(5, 0, 1, "rendered parts"),

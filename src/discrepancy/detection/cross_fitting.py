@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from discrepancy.data.rows import Rows
 from discrepancy.detection.scoring import LazyScores, ScoredMaps, ScoredPiece, joined
 from discrepancy.devices import computing_in
 from discrepancy.errors import InputError
@@ -26,6 +25,7 @@ from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import LazyFeatures
 from discrepancy.methods.base import Method, TrainingData
 from discrepancy.methods.parameters import MethodParameters
+from discrepancy.rows import Rows
 
 logger = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from discrepancy.data.rows import Rows
 from discrepancy.errors import InputError
 from discrepancy.features.recipe import CONTENTS, LazyFeatures, Shape, fingerprint_of
 from discrepancy.features.statistics import ChannelStatistics
 from discrepancy.json_files import read_object
 from discrepancy.npy import NpyWriter
+from discrepancy.rows import Rows
 
 CARD = "card.json"
 _PIECE = 1 << 22  # bytes

@@ -24,6 +24,7 @@ from discrepancy.figures.drift import comparison_figure
 from discrepancy.figures.roc_band import roc_band_figure
 from discrepancy.methods.base import Method
 from discrepancy.methods.card import Card
+from discrepancy.methods.registry import METHODS
 from discrepancy.metrics.rates import share_interval
 from discrepancy.pipelines.calibrate.parameters import CalibrateParameters
 from discrepancy.prediction.detector import Detector
@@ -228,7 +229,7 @@ def _comparison(detector: Detector, good: np.ndarray) -> Comparison | None:
 
 def _title(card: Card) -> str:
     synthetic = " (synthetic images)" if card.dataset == DEMO else ""
-    return f"{card.method} on {card.category or 'a part'}{synthetic}"
+    return f"{METHODS[card.method].title} on {card.category or 'a part'}{synthetic}"
 
 
 def _or_nan(value: float | None) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
+from discrepancy.annotated import annotated
 from discrepancy.methods.base import Method
-from discrepancy.pipelines.annotated import annotated
 from discrepancy.pipelines.scoring.nodes import evaluate_test, score_held_out, score_test, set_thresholds
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
+from discrepancy.annotated import annotated
 from discrepancy.methods.base import Method
-from discrepancy.pipelines.annotated import annotated
 from discrepancy.pipelines.training.nodes import plan_features, prepare, train, train_uncached
 
 
