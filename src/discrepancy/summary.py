@@ -28,8 +28,6 @@ _PLACES = (
     ("detector", "detector"),
     ("detector", "calibrated"),
     ("drift", "drift_figure"),
-    ("roc", "roc_figure"),
-    ("scores", "scores"),
     ("photographs", "contact_figure"),
 )
 """Labels of the results that a run ends with, and their datasets."""

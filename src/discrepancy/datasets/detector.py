@@ -116,9 +116,10 @@ class CheckpointDataset(AbstractDataset[NoReturn, Path]):
         raise DatasetError("Checkpoints are written by the training loop")
 
     def finish(self) -> None:
-        """Remember the state with which this run's training has ended, if it has written or taken up any."""
+        """Remember the state with which this run's training has ended, if a step has written or taken up any."""
         stamp = self._stamp()
-        self._finished = None if stamp == self._found else stamp
+        if stamp != self._found:
+            self._finished = stamp
 
     def clear(self) -> None:
         """Remove the file if it holds that state still: what it guarded is saved. Another run's state is kept."""

@@ -20,12 +20,13 @@ from discrepancy.decisions.costs import LeastCost, threshold_of_least_cost
 from discrepancy.detection.scoring import ScoredMaps
 from discrepancy.detection.thresholds import calibrated, with_threshold
 from discrepancy.errors import InputError
+from discrepancy.figures.curves import Roc, roc_figure
 from discrepancy.figures.drift import comparison_figure
-from discrepancy.figures.roc_band import roc_band_figure
+from discrepancy.figures.roc_band import Band, roc_band_figure
 from discrepancy.methods.base import Method
 from discrepancy.methods.card import Card
 from discrepancy.methods.registry import METHODS
-from discrepancy.metrics.rates import share_interval
+from discrepancy.metrics import auroc, rate_metrics, roc_band, roc_curve, share_interval
 from discrepancy.pipelines.calibrate.parameters import CalibrateParameters
 from discrepancy.prediction.detector import Detector
 from discrepancy.prediction.sources import common_folder, files_in
@@ -189,9 +190,13 @@ def draw_drift(detector: Detector, photographs: ScoredPhotographs, card: Card) -
 
 
 def draw_roc(photographs: ScoredPhotographs, card: Card) -> Figure:
-    """Draw the ROC curve with its confidence band; an empty one without defective photographs."""
-    scores = photographs.scored.image_scores.astype(float)
-    return roc_band_figure(scores, photographs.labels, threshold=card.decision.image.value, title=_title(card))
+    """Draw the ROC curve with its confidence band and the threshold; an empty one without defective photographs."""
+    scores, labels = photographs.scored.image_scores.astype(float), photographs.labels
+    if not (labels == DEFECTIVE).any():
+        return roc_figure(None, None)
+    curve = Roc(*roc_curve(scores, labels), auroc(scores, labels))
+    rates = rate_metrics(scores > card.decision.image.value, labels)
+    return roc_band_figure(curve, Band(*roc_band(scores, labels)), rates)
 
 
 def summarise(detector: Detector, photographs: ScoredPhotographs, card: Card, values: dict[str, float | None]) -> str:
