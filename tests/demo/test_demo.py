@@ -75,7 +75,7 @@ def test_default_counts() -> None:
 def test_files_hold_the_pictures_and_their_masks(tmp_path: Path) -> None:
     folder = render_category(tmp_path, "cable", seed=2, **SMALL, test_defective=9)
     for path, kind in [("train/good/001", None), ("test/bent_strand/001", "bent_strand")]:
-        picture = take(CABLE, dataset._seeds(2, f"cable/{path}"), 64, kind)
+        picture = take(CABLE, dataset.seeds_of(2, f"cable/{path}"), 64, kind)
         np.testing.assert_array_equal(pixels(folder / f"{path}.png"), picture.image)
         if kind is not None:
             truth = pixels(folder / f"{path.replace('test', 'ground_truth')}_mask.png")
@@ -136,7 +136,7 @@ def test_another_renderers_pictures_are_rendered_anew(tmp_path: Path, stamp: str
 
 
 def failing_after(count: int) -> Callable[..., None]:
-    save, calls = dataset._save, iter(range(count))
+    save, calls = dataset.save, iter(range(count))
 
     def broken(*args: Any) -> None:
         if next(calls, None) is None:
@@ -148,7 +148,7 @@ def failing_after(count: int) -> Callable[..., None]:
 
 def test_a_crash_leaves_nothing_and_the_next_run_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
-        patch.setattr(dataset, "_save", failing_after(3))
+        patch.setattr(dataset, "save", failing_after(3))
         render_category(tmp_path, "cable", **TINY)
     assert os.listdir(tmp_path) == []
     assert len(contents(render_category(tmp_path, "cable", **TINY))) == 7
@@ -157,7 +157,7 @@ def test_a_crash_leaves_nothing_and_the_next_run_works(tmp_path: Path, monkeypat
 def test_a_crash_while_replacing_keeps_the_old_category(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = render_category(tmp_path, "cable", **TINY)
     before = contents(folder)
-    monkeypatch.setattr(dataset, "_save", failing_after(3))
+    monkeypatch.setattr(dataset, "save", failing_after(3))
     with pytest.raises(OSError, match="disk full"):
         render_category(tmp_path, "cable", **{**TINY, "seed": 9})
     assert contents(folder) == before

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from discrepancy.atomic import UNFINISHED, claimed, delete_leftovers
 from discrepancy.data.layouts.files import visible
@@ -28,7 +29,8 @@ VERSION = 1
 STAMP = ".rendered.json"
 PARTS: dict[str, Part[Any]] = {"cable": CABLE, "gear": GEAR, "weave": WEAVE}
 CATEGORIES: tuple[str, ...] = tuple(PARTS)
-SMALLEST = 32
+LEAST = {"seed": 0, "size": 32, "train": 1, "test_good": 0, "test_defective": 0, "count": 1}
+"""The least value of each number that a user gives."""
 YOUR_OWN = "For photographs of your own: dataset=folder, or the name of the public data set."
 
 logger = logging.getLogger(__name__)
@@ -57,10 +59,7 @@ def render_category(
     Raises:
         InputError: the category does not exist, a number is out of range, or `root` holds other files.
     """
-    if category not in PARTS:
-        raise InputError(
-            f"There is no demo category {category!r}; the ones that exist are {', '.join(CATEGORIES)}. {YOUR_OWN}"
-        )
+    part_of(category)
     wanted: dict[str, Any] = {
         "seed": seed,
         "size": size,
@@ -68,7 +67,7 @@ def render_category(
         "test_good": test_good,
         "test_defective": test_defective,
     }
-    _check(wanted)
+    check_numbers(wanted)
     wanted = {"version": VERSION, "category": category, **wanted}
     target = Path(root) / category
     if _stamp(target) == wanted:
@@ -101,11 +100,48 @@ def check_root(root: Path) -> None:
             )
 
 
-def _check(wanted: dict[str, Any]) -> None:
-    least = {"seed": 0, "size": SMALLEST, "train": 1, "test_good": 0, "test_defective": 0}
+def part_of(category: str) -> Part[Any]:
+    """Return the part that a demo category shows.
+
+    Raises:
+        InputError: the category does not exist; the message names those that do.
+    """
+    if category not in PARTS:
+        raise InputError(
+            f"There is no demo category {category!r}; the ones that exist are {', '.join(CATEGORIES)}. {YOUR_OWN}"
+        )
+    return PARTS[category]
+
+
+def check_numbers(wanted: dict[str, Any]) -> None:
+    """Refuse a number that is out of range.
+
+    Raises:
+        InputError: the message names it, and the least value.
+    """
     for name, value in wanted.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least[name]:
-            raise InputError(f"{name} is {value!r}; expected a whole number of at least {least[name]}.")
+        if isinstance(value, bool) or not isinstance(value, int) or value < LEAST[name]:
+            raise InputError(f"{name} is {value!r}; expected a whole number of at least {LEAST[name]}.")
+
+
+def turns(part: Part[Any], count: int) -> Iterator[tuple[int, str]]:
+    """Yield number and kind of each of `count` defects: the kinds take turns."""
+    kinds = tuple(part.defects)
+    for k in range(count):
+        number, kind = divmod(k, len(kinds))
+        yield number, kinds[kind]
+
+
+def seeds_of(seed: int, path: str) -> np.random.SeedSequence:
+    """Return the seeds of one picture; its path keeps it apart from all others of the same `seed`."""
+    return np.random.SeedSequence([seed, zlib.crc32(path.encode())])
+
+
+def save(pixels: NDArray[np.uint8], path: Path, note: PngInfo | None = None) -> None:
+    """Write a PNG file, with its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Sensor noise hardly compresses: a higher level costs time and saves nothing.
+    Image.fromarray(pixels).save(path, compress_level=1, pnginfo=note)
 
 
 def _stamp(folder: Path) -> Any:
@@ -120,30 +156,17 @@ def _plan(part: Part[Any], wanted: dict[str, Any]) -> Iterator[tuple[str, int, s
     """Return folder, number and defect of every picture."""
     yield from (("train/good", number, None) for number in range(wanted["train"]))
     yield from (("test/good", number, None) for number in range(wanted["test_good"]))
-    kinds = tuple(part.defects)
-    for k in range(wanted["test_defective"]):
-        number, kind = divmod(k, len(kinds))
-        yield f"test/{kinds[kind]}", number, kinds[kind]
+    yield from ((f"test/{kind}", number, kind) for number, kind in turns(part, wanted["test_defective"]))
 
 
 def _render(folder: Path, category: str, wanted: dict[str, Any]) -> None:
     part = PARTS[category]
     for place, number, defect in _plan(part, wanted):
-        picture = take(part, _seeds(wanted["seed"], f"{category}/{place}/{number:03d}"), wanted["size"], defect)
-        _save(picture.image, folder / place / f"{number:03d}.png")
+        picture = take(part, seeds_of(wanted["seed"], f"{category}/{place}/{number:03d}"), wanted["size"], defect)
+        save(picture.image, folder / place / f"{number:03d}.png")
         if picture.mask is not None:
             mask = np.where(picture.mask, 255, 0).astype(np.uint8)
-            _save(mask, folder / "ground_truth" / str(defect) / f"{number:03d}_mask.png")
-
-
-def _seeds(seed: int, path: str) -> np.random.SeedSequence:
-    return np.random.SeedSequence([seed, zlib.crc32(path.encode())])
-
-
-def _save(pixels: NDArray[np.uint8], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Sensor noise hardly compresses: a higher level costs time and saves nothing.
-    Image.fromarray(pixels).save(path, compress_level=1)
+            save(mask, folder / "ground_truth" / str(defect) / f"{number:03d}_mask.png")
 
 
 def _put(fresh: Path, target: Path, old: Path, wanted: dict[str, Any]) -> None:

@@ -7,12 +7,13 @@ the lamp's direction, darker hollows). The camera adds blur, vignetting, shot an
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from discrepancy.demo.light import Light
 from discrepancy.demo.surface import Field, Surface, rgb
 
 GAMMA = 1 / 2.2
@@ -43,6 +44,17 @@ class Setting:
             falloff=(rng.normal(0, 0.07), rng.normal(0, 0.07)),
             blur=rng.uniform(0.45, 0.7),
             noise=rng.uniform(0.7, 1.2),
+        )
+
+    def under(self, light: Light) -> Setting:
+        """Return the same setting under another light; the usual one changes no bit of it."""
+        return replace(
+            self,
+            lamp=self.lamp * light.exposure,
+            ambient=self.ambient * light.exposure,
+            warmth=self.warmth + light.warmth,
+            falloff=(self.falloff[0] + light.falloff[0], self.falloff[1] + light.falloff[1]),
+            noise=self.noise * light.noise,
         )
 
 

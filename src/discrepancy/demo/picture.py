@@ -10,6 +10,7 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
+from discrepancy.demo.light import USUAL, Light
 from discrepancy.demo.part import Part
 from discrepancy.demo.photograph import Setting, develop, digitise, expose, shade
 from discrepancy.demo.surface import Field, Grid
@@ -29,11 +30,19 @@ class Picture:
     mask: NDArray[np.bool_] | None = None
 
 
-def take(part: Part[Scene], seeds: np.random.SeedSequence, size: int, defect: str | None = None) -> Picture:
-    """Photograph a piece of `part`, good or with one of its defects; the seeds decide everything else.
+def take(
+    part: Part[Scene],
+    seeds: np.random.SeedSequence,
+    size: int,
+    defect: str | None = None,
+    *,
+    light: Light = USUAL,
+) -> Picture:
+    """Photograph a piece of `part`, good or with one of its defects; the seeds decide all but the light.
 
-    Equal seeds show the same piece in the same light with the same noise. So a defective picture and the good one of
-    the same seeds differ by the defect alone.
+    Equal seeds show the same piece with the same noise, and under the same light the same photograph. So a defective
+    picture and the good one of the same seeds differ by the defect alone. A mask is that of the usual light: a defect
+    is as large under a lamp that shows less of it.
     """
     for_scene, for_setting, for_defect, for_noise = (np.random.default_rng(child) for child in seeds.spawn(4))
     setting = Setting.draw(for_setting)
@@ -41,7 +50,8 @@ def take(part: Part[Scene], seeds: np.random.SeedSequence, size: int, defect: st
     good = part.draw(for_scene)
     scene = good if defect is None else part.defects[defect](good, for_defect)
     surface = part.build(scene, grid)
-    image = digitise(expose(shade(surface, setting), setting, size), setting, for_noise)
+    lit = setting.under(light)
+    image = digitise(expose(shade(surface, lit), lit, size), lit, for_noise)
     if defect is None:
         return Picture(image)
     # Without cast shadows: where a nick lets light on the bench, the bench is not defective.
