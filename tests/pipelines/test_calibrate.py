@@ -17,30 +17,32 @@ from discrepancy.loading import newest_version
 from tests.conftest import make_project, run_method, write_part
 
 pytestmark = pytest.mark.sessions
-MODELS = "data/06_models/folder/disc/padim/detector"
-REPORTS = "data/08_reporting/folder/disc/padim/calibration"
+MODELS = "data/06_models/folder/disc/patchcore/detector"
+REPORTS = "data/08_reporting/folder/disc/patchcore/calibration"
 
 
 @pytest.fixture
 def trained(tmp_path, part):
     project = make_project(tmp_path / "trained")
-    run_method("padim", project, part, channels=8, reporting={"segmentations": False})
+    run_method("patchcore", project, part, coreset=0.1, reporting={"segmentations": False})
     return project
 
 
 @pytest.fixture(scope="module")
 def dim(tmp_path_factory):
-    """Photographs under a weaker lamp: 24 of good parts, 6 with a scratch."""
+    """Photographs under a warmer lamp, by a noisier camera: 24 of good parts, 6 with a scratch."""
+    rng = np.random.default_rng(1)
     folder = tmp_path_factory.mktemp("dim")
     write_part(folder / "disc", train=24, good=1, bad=6)
     for path in (folder / "disc").rglob("[0-9][0-9][0-9].png"):
         pixels = np.asarray(Image.open(path), np.float32)
-        Image.fromarray(np.round(0.3 * pixels).astype(np.uint8)).save(path)
+        pixels = pixels * np.float32([1.0, 0.7, 0.4]) + rng.normal(0, 10, pixels.shape)
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
     return folder / "disc"
 
 
 def calibrate(project, good, **params):
-    given = {"dataset": "folder", "category": "disc", "image_size": 96, "method": "padim", "good": str(good)}
+    given = {"dataset": "folder", "category": "disc", "image_size": 96, "method": "patchcore", "good": str(good)}
     bootstrap_project(project)
     with chdir(project), KedroSession.create(project_path=project, runtime_params=given | params) as session:
         session.run(pipeline_names=["calibrate"])
@@ -129,7 +131,7 @@ def test_a_run_with_cross_fitting_holds_out_every_good_image(project, part, meth
     bootstrap_project(project)
     with chdir(project), KedroSession.create(project_path=project, runtime_params=given) as session:
         session.run(pipeline_names=[method])
-    card = load_detector(project / MODELS.replace("padim", method)).card
+    card = load_detector(project / MODELS.replace("patchcore", method)).card
     assert card.images == {"train": 10, "validation": 0}
     assert card.decision.image.images == len(card.decision.image.scores) == 10
     assert not list((project / f"data/06_models/folder/disc/{method}").glob("*.pt"))
