@@ -1,0 +1,1 @@
+"""From scores to decisions: thresholds that keep their target, outlines, costs, drift."""
