@@ -51,7 +51,7 @@ def score_histogram(
 
     figure = style.new_figure(9.0, 3.4 + 0.42 * len(groups))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 0.6 + 0.42 * len(groups)))
-    logarithmic = bool(values.min() > 0 and values.max() > _LOG_RANGE * np.quantile(values, 0.25))
+    logarithmic = is_logarithmic(values)
     style.dress(upper, title=title or summary(truth, found).rstrip("."), x="", y="Images")
     style.dress(lower, title="", x="Image score" + (" (logarithmic)" if logarithmic else ""), y="")
     if logarithmic:
@@ -72,21 +72,37 @@ def score_histogram(
     return figure
 
 
-def _draw_histogram(axes: Axes, values: NDArray[np.float64], truth: NDArray[np.bool_], logarithmic: bool) -> None:
+def is_logarithmic(values: NDArray[np.float64]) -> bool:
+    """Return whether scores [N] need a logarithmic axis: all positive, the highest 30 times the lower quartile."""
+    return bool(values.min() > 0 and values.max() > _LOG_RANGE * np.quantile(values, 0.25))
+
+
+def score_edges(values: NDArray[np.float64], logarithmic: bool) -> list[float]:
+    """Return the edges of the bins of a histogram that holds all scores [N], equally wide on their axis."""
     edges = np.histogram_bin_edges(np.log(values) if logarithmic else values, _BINS)
     edges = np.exp(edges) if logarithmic else edges
     # Rounding of exp(log(x)) must not put the outermost scores outside.
     edges[0], edges[-1] = min(edges[0], values.min()), max(edges[-1], values.max())
+    return list(edges)
+
+
+def spread(row: int, count: int) -> NDArray[np.floating]:
+    """Return heights [count] about a row, less than 0.5 away, so that dots of equal scores do not hide each other."""
+    return row + 0.5 * ((np.arange(count) * _GOLDEN) % 1.0 - 0.5)
+
+
+def _draw_histogram(axes: Axes, values: NDArray[np.float64], truth: NDArray[np.bool_], logarithmic: bool) -> None:
+    edges = score_edges(values, logarithmic)
     for members, words, colour in ((~truth, "good parts", style.GOOD), (truth, "defective parts", style.ANOMALOUS)):
         if members.any():
-            axes.hist(values[members], bins=list(edges), color=colour, alpha=0.65, label=words)
+            axes.hist(values[members], bins=edges, color=colour, alpha=0.65, label=words)
 
 
 def _draw_dots(
     axes: Axes, row: int, name: str, values: NDArray[np.float64], members: NDArray[np.bool_], wrong: NDArray[np.bool_]
 ) -> None:
     """Draw one kind's images as dots about their row, spread so that equal scores do not hide each other."""
-    heights = row + 0.5 * ((np.arange(members.sum()) * _GOLDEN) % 1.0 - 0.5)
+    heights = spread(row, int(members.sum()))
     x, failed = values[members], wrong[members]
     colour = style.GOOD if name == "good" else style.ANOMALOUS
     axes.plot(x[~failed], heights[~failed], "o", color=colour, alpha=0.7, markersize=5, gid=f"right-{name}")
