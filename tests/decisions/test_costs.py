@@ -34,8 +34,8 @@ def test_nothing_on_a_fine_grid_costs_less(scores, cost_miss, cost_alarm, defect
     assert best.false_alarm_rate == pytest.approx(float(tail(np.array([best.value]))[0]))
     grid = np.append(np.linspace(scores.min() - 1, scores.max(), 500), scores)
     least = min(cost(threshold, scores, **costs) for threshold in grid)
-    # A threshold just below a score is rounded to float32: hardly more false alarms than at the score itself.
-    assert best.expected_cost <= least + 1e-6 * cost_alarm
+    # A threshold a thousandth below a score has hardly more false alarms than one at the score itself.
+    assert best.expected_cost <= least + 1e-3 * cost_alarm
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_nothing_on_a_fine_grid_costs_less(scores, cost_miss, cost_alarm, defect
 )
 def test_dear_misses_lower_the_threshold(cost_miss, value, miss_rate):
     best = threshold_of_least_cost([2, 6, 5], tail, cost_miss=cost_miss, cost_alarm=100, defect_share=0.05)
-    assert best.value == pytest.approx(value) and best.miss_rate == pytest.approx(miss_rate)
+    assert best.value == pytest.approx(value, rel=2e-3) and best.miss_rate == pytest.approx(miss_rate)
     assert (best.value == 6.0) == (miss_rate == 1.0) and best.value <= 6.0
 
 
@@ -64,11 +64,14 @@ def test_the_score_just_above_the_threshold_is_found(kept, given_as):
     assert (scores.astype(kept) > best.value).all() and best.miss_rate == 0.0
 
 
-def test_scores_of_double_precision_keep_it():
-    best = threshold_of_least_cost([0.1, 0.3], tail, cost_miss=1e9, cost_alarm=1, defect_share=0.5)
-    assert best.value == math.nextafter(0.1, 0)
-    huge = threshold_of_least_cost([1e300], tail, cost_miss=1, cost_alarm=0, defect_share=0.5)
-    assert huge.value == math.nextafter(1e300, 0)
+def test_scores_that_are_computed_again_are_found_again():
+    """The threshold lies a thousandth below the lowest score that it shall find, and above the next lower one."""
+    options = {"cost_alarm": 1, "defect_share": 0.5}
+    assert threshold_of_least_cost([2.0, 3.0], tail, cost_miss=1e9, **options).value == pytest.approx(1.998)
+    assert threshold_of_least_cost([-2.0], tail, cost_miss=1e9, **options).value == pytest.approx(-2.002)
+    assert threshold_of_least_cost([0.0], tail, cost_miss=1e9, **options).value < 0
+    close = threshold_of_least_cost([1.0, 1.0001], lambda t: (t < 1.00002) * 1.0, cost_miss=1.5, **options)
+    assert close.value == pytest.approx(1.00005, abs=1e-9)
 
 
 def test_of_equal_costs_the_lowest_threshold_is_taken():

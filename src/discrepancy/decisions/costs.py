@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from discrepancy.errors import InputError
 from discrepancy.metrics.checks import as_numbers
+
+MARGIN: Final = 1e-3
+"""Distance of a threshold below the lowest score that it shall find, as a share of that score."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def threshold_of_least_cost(
     >>> chance = lambda thresholds: np.exp(-thresholds)
     >>> best = threshold_of_least_cost([2, 5, 6], chance, cost_miss=100, cost_alarm=1, defect_share=0.01)
     >>> round(best.value, 3), round(best.expected_cost, 3), best.miss_rate
-    (2.0, 0.134, 0.0)
+    (1.998, 0.134, 0.0)
     """
     scores = _scores(defect_scores)
     _check_costs(cost_miss, cost_alarm, defect_share)
@@ -86,16 +90,14 @@ def threshold_of_least_cost(
 
 
 def _just_below(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the next number below each score `[n]`, of float32 where all scores are such numbers.
+    """Return a number a little below each of the distinct scores `[n]`, ascending, and above the one before.
 
-    NumPy compares an array of float32 with a Python float in float32: a smaller step would be rounded away, and the
-    score no longer lie above it.
+    A score that is computed again, in another batch or on another device, is rounded differently, and shall be found
+    again. That costs a thousandth of the score, and next to nothing in false alarms.
     """
-    with np.errstate(over="ignore"):
-        single = scores.astype(np.float32)
-    if np.array_equal(single, scores):
-        return np.nextafter(single, np.float32(-np.inf)).astype(np.float64)
-    return np.nextafter(scores, -np.inf)
+    lower = scores - MARGIN * np.abs(scores)
+    lower[1:] = np.maximum(lower[1:], scores[:-1] / 2 + scores[1:] / 2)
+    return np.where(lower < scores, lower, np.nextafter(scores, -np.inf))
 
 
 def _scores(values: ArrayLike) -> NDArray[np.float64]:
