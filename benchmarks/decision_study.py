@@ -1,7 +1,8 @@
 """Which rule turns few held-out scores into a threshold that keeps its target: every candidate, side by side.
 
     python benchmarks/decision_study.py collect --data ../photographs    # trains: hours
-    python benchmarks/decision_study.py compare                          # seconds
+    python benchmarks/decision_study.py compare                          # a minute
+    python benchmarks/decision_study.py light                            # a quarter of an hour
 
 `collect` cross-fits every method on every part: the demo's three categories, and below `--data` the folders
 `kolektorsdd` and `cookies`, in MVTec AD's layout. A detector is trained without each fold of the good training images;
@@ -11,6 +12,8 @@ it scores that fold and the test images. The scores are kept in data/, fold by f
 their scores, and the test images are scored by one of the folds' detectors. Rules are chosen by the columns `others`
 (false alarms among the good training images that are not held out) and `painted` (detected copies of held-out good
 images with painted defects), which look at no test image. Outlines are judged on painted defects, too.
+
+`light` trains on the demo, photographs other parts under the lamp `dim`, and calibrates anew with 60 good ones.
 """
 
 from __future__ import annotations
@@ -31,27 +34,36 @@ import numpy as np
 import pandas as pd
 import torch
 from design_study import paint
-from discrepancy.metrics.rates import oracle_detection_at_target
-from discrepancy.metrics.regions import region_metrics
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from scipy.stats import beta, binom
 
 from discrepancy.atomic import replacing
 from discrepancy.data.images import ResizeCrop, image_array, mask_array
 from discrepancy.data.photographs import open_photographs
 from discrepancy.decisions.calibration import DEFAULT_RULE, Calibration
+from discrepancy.decisions.comparison import compare_scores
 from discrepancy.decisions.segmentation import Outlines, SegmentationRule, segmentation_rule, smooth
 from discrepancy.decisions.tails import FAMILIES, Tail
+from discrepancy.demo.folder import render_photographs
+from discrepancy.demo.light import LIGHTS
 from discrepancy.detection.cross_fitting import deal_folds, fit_without, prepare
-from discrepancy.detection.scoring import LazyScores
+from discrepancy.detection.scoring import LazyScores, ScoredMaps
+from discrepancy.detection.thresholds import calibrated
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import lazy_features
+from discrepancy.figures import style
+from discrepancy.fitting import fit_detector
 from discrepancy.methods.base import Method, TrainingData, new_card
 from discrepancy.methods.registry import METHODS
+from discrepancy.metrics.rates import oracle_detection_at_target
+from discrepancy.metrics.regions import region_metrics
 from discrepancy.metrics.thresholds import threshold_at_fpr
 
 ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "benchmarks/results/decision_study.json"
+PICTURE = ROOT / "docs/pictures/decision_study.png"
 STORE = ROOT / "data/08_reporting/decision_study"
 DEMO = ("cable", "gear", "weave")
 REAL = {"kolektorsdd": (640, 256), "cookies": (256, 256)}
@@ -90,7 +102,7 @@ def _read(root: Path, part: str) -> tuple[Any, np.ndarray, np.ndarray]:
 
 def _collect(part: str, name: str, samples: Any, images: np.ndarray, masks: np.ndarray) -> None:
     method, good = METHODS[name], int((samples["split"] == "train").sum())
-    folds = FEWEST_FOLDS if part in LARGE and name != "padim" else FOLDS[name]
+    folds = _folds(part, name)
     digests = list(samples["sha256"][:good])
     dealt = deal_folds(digests, folds, seed=0)
     parameters = method.Parameters.model_validate(SHORTER.get(part, {}).get(name, {}))
@@ -152,6 +164,10 @@ def _file(part: str, name: str, which: str) -> Path:
     return STORE / part / name / f"{which}.npz"
 
 
+def _folds(part: str, name: str) -> int:
+    return FEWEST_FOLDS if part in LARGE and name != "padim" else FOLDS[name]
+
+
 def _has_final(part: str, name: str) -> bool:
     """True where one more training is short."""
     return name in {"padim", "patchcore"} or (name == "dfc" and part in DEMO)
@@ -178,7 +194,8 @@ class Cell:
 
 def _cell(part: str, name: str) -> Cell | None:
     folds = [np.load(path) for path in sorted((STORE / part / name).glob("fold*.npz"))]
-    if not folds:
+    if len(folds) < _folds(part, name) or "painted_scores" not in folds[0]:
+        logger.warning("%s, %s: not whole, left out", part, name)
         return None
     rows = np.concatenate([fold["rows"] for fold in folds])
     good = np.empty(len(rows), np.float64)
@@ -227,7 +244,7 @@ RULES: dict[str, Rule] = {"quantile": _quantile}
 for _family in FAMILIES:
     RULES[_family] = partial(_fitted, family=_family, robust=True)
 for _family in FAMILIES:
-    RULES[f"{_family}, with outliers"] = partial(_fitted, family=_family, robust=False)
+    RULES[f"{_family}, outliers kept"] = partial(_fitted, family=_family, robust=False)
 RULES["generalised Pareto"] = _pareto
 EARLIER = "quantile, of 5 % of the images"
 TARGETS = (0.10, 0.05, 0.01)
@@ -247,10 +264,44 @@ def compare() -> None:
         raise SystemExit(f"{STORE}: no scores; expected those of `collect`")
     report = {"splits": SPLITS, "rows": rows, "cross": crossed, "outlines": outlined}
     REPORT.write_text(json.dumps(_rounded(report), indent=1) + "\n", encoding="utf-8")
+    _draw(pd.DataFrame(rows)).savefig(PICTURE)
     means = pd.DataFrame(rows).groupby(["rule", "target"], sort=False)[MEASURES].mean()
     outlines = pd.DataFrame(outlined).groupby("low", sort=False).mean(numeric_only=True)
     for table in (means, pd.DataFrame(crossed), outlines):
         print(table.round(3).to_string(), end="\n\n")  # noqa: T201 (a command)
+
+
+def _draw(rows: pd.DataFrame) -> Figure:
+    """Draw false alarms against the target, and detection against what the ranking allows, for each rule."""
+    shown = ["quantile", *(name for name in FAMILIES), EARLIER]
+    figure = style.new_figure(style.PAGE_WIDTH, 4.6)
+    left, right = figure.subplots(1, 2)
+    style.dress(left, title="False alarms of good test images", x="Target", y="Observed")
+    style.dress(right, title="Detection at the price of false alarms", x="Observed false alarms", y="Detected")
+    ends = [0.008, 0.13]
+    left.plot(ends, ends, color=style.INK, linewidth=1, linestyle=":", label="as promised")
+    for axes, values in ((left, TARGETS), (right, (0.01, 0.02, 0.05, 0.1, 0.2))):
+        axes.set_xscale("log")
+        axes.set_xticks(values, [f"{100 * value:g} %" for value in values])
+        axes.minorticks_off()
+    left.set_yscale("log")
+    left.set_yticks((0.01, 0.02, 0.05, 0.1, 0.2), ["1 %", "2 %", "5 %", "10 %", "20 %"])
+    left.minorticks_off()
+    left.set(xlim=ends)
+    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    right.set_ylim(0.1, 0.85)
+    for name in shown:
+        means = rows[rows["rule"] == name].groupby("target")[["observed", "detection", "oracle"]].mean()
+        default = name == DEFAULT_RULE
+        line = {"marker": "o", "linewidth": 2.5 if default else 1, "color": style.FOUND if default else None}
+        (drawn,) = left.plot(means.index, means["observed"], **line)
+        right.plot(means["observed"], means["detection"], label=name, **(line | {"color": drawn.get_color()}))
+    oracle = rows.groupby("target")["oracle"].mean()
+    right.plot(oracle.index, oracle, color=style.INK, linestyle="--", marker="s", label="oracle, at the target")
+    style.add_legend(left, loc="lower right")
+    style.add_legend(right, loc="lower right")
+    figure.tight_layout()
+    return figure
 
 
 def _rounded(value: Any) -> Any:
@@ -289,7 +340,7 @@ def _split(cell: Cell, rule: Rule, target: float, size: int, seed: int) -> dict[
         "detection": float((defective > decided.threshold).mean()),
         "oracle": oracle_detection_at_target(test, cell.labels, target),
         "painted": float((cell.painted > decided.threshold).mean()),
-        "within": float(_expected(alarms, len(good), decided.rates)),
+        "within": _expected(alarms, len(good), decided.rates),
         "within_interval": float(low <= alarms / len(good) <= high),
     }
 
@@ -307,7 +358,7 @@ def _cross_fitted(cell: Cell) -> Iterator[dict[str, Any]]:
             "observed": float((good > decided.threshold).mean()),
             "detection": float((defective > decided.threshold).mean()),
             "oracle": oracle_detection_at_target(cell.final, cell.labels, target),
-            "within": float(_expected(int((good > decided.threshold).sum()), len(good), decided.rates)),
+            "within": _expected(int((good > decided.threshold).sum()), len(good), decided.rates),
         }
 
 
@@ -351,18 +402,68 @@ def _iou(found: np.ndarray, truth: np.ndarray) -> float:
     return float((found & truth).sum() / (found | truth).sum())
 
 
-def _expected(alarms: int, count: int, rates: np.ndarray) -> bool:
-    """True if so many alarms of so many images are among the central 95 % of what the possible rates lead us to."""
+def _expected(alarms: int, count: int, rates: np.ndarray) -> float:
+    """1 if so many alarms of so many images are among the central 95 % that the possible rates lead to; NaN without.
+
+    Else 0.
+    """
     if np.isnan(rates).any():
-        return False
+        return float("nan")
     at_most = binom.cdf(alarms, count, rates).mean()
     at_least = binom.sf(alarms - 1, count, rates).mean()
-    return bool(at_most > 0.025 and at_least > 0.025)
+    return float(at_most > 0.025 and at_least > 0.025)
+
+
+LIGHT_REPORT = ROOT / "benchmarks/results/decision_light.json"
+LIGHT_TARGET = 0.05
+CALIBRATING, TESTING = 60, 200
+"""Photographs of good parts under the other lamp, and as many of defective ones as are tested."""
+
+
+def light(parts: list[str], methods: list[str]) -> None:
+    """Train under the usual lamp, calibrate under another; write the false alarms before and after."""
+    rows = []
+    with tempfile.TemporaryDirectory() as place:
+        for part in parts:
+            folder = Path(place) / part
+            for name, lamp, count, seed, defective in (
+                ("usual", "usual", TESTING, 1, False),
+                ("calibrating", "dim", CALIBRATING, 2, False),
+                ("testing", "dim", TESTING, 3, True),
+            ):
+                render_photographs(folder / name, part, count=count, seed=seed, light=LIGHTS[lamp], defective=defective)
+            rows += [{"part": part, "method": name, **_relit(part, name, folder)} for name in methods]
+            LIGHT_REPORT.write_text(json.dumps(_rounded(rows), indent=1) + "\n", encoding="utf-8")
+    print(pd.DataFrame(rows).round(3).to_string())  # noqa: T201 (a command)
+
+
+def _relit(part: str, name: str, folder: Path) -> dict[str, Any]:
+    good = ROOT / f"data/01_raw/demo/{part}/train/good"
+    detector = fit_detector(good, method=name, false_positive_rate=LIGHT_TARGET, device="cpu")
+    usual = detector.predict(folder / "usual/good")
+    new = detector.predict(folder / "calibrating/good")
+    tested, bad = detector.predict(folder / "testing/good"), detector.predict(folder / "testing/defective")
+    scored = ScoredMaps(np.stack([item.small_map for item in new]), new.scores.astype(np.float32), 0.0)
+    names = [item.name for item in new]
+    card = calibrated(detector.card, scored, names, target=LIGHT_TARGET, rule=DEFAULT_RULE)
+    comparison = compare_scores(detector.card.decision.image.scores, new.scores)
+    before, after = detector.threshold, card.decision.image.value
+    low, high = card.decision.image.interval or (np.nan, np.nan)
+    return {
+        "usual_false_alarms": float((usual.scores > before).mean()),
+        "false_alarms_before": float((tested.scores > before).mean()),
+        "drift_p_value": comparison.p_value,
+        "drift_named": comparison.drifted,
+        "false_alarms_after": float((tested.scores > after).mean()),
+        "interval_low": low,
+        "interval_high": high,
+        "detection_after": float((bad.scores > after).mean()),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["collect", "compare"])
+    parser.add_argument("step", choices=["collect", "compare", "light"])
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data")
     parser.add_argument("--parts", nargs="+", default=[*DEMO, *REAL])
     parser.add_argument("--methods", nargs="+", default=["padim", "patchcore", "dfc", "dfr", "fod"])
@@ -370,8 +471,10 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.step == "collect":
         collect(options.data, options.parts, options.methods)
-    else:
+    elif options.step == "compare":
         compare()
+    else:
+        light([part for part in options.parts if part in DEMO], options.methods)
 
 
 if __name__ == "__main__":

@@ -51,21 +51,21 @@ class Place:
 
 
 PLACES: Final = {
-    "pipelines": Place(1, 0, 3.5, "nodes and their wiring, one folder per stage"),
-    "benchmark": Place(1, 3.5, 6, "many runs, compared"),
-    "datasets": Place(2, 0, 4, "Kedro datasets: how things lie on disk"),
-    "tracking": Place(2, 4, 6, "MLflow: runs, metrics, detectors"),
+    "pipelines": Place(1, 0, 4.2, "nodes and their wiring, one folder per stage"),
+    "benchmark": Place(1, 4.2, 6, "many runs, compared"),
+    "datasets": Place(2, 0, 4.8, "Kedro datasets: how things lie on disk"),
+    "tracking": Place(2, 4.8, 6, "MLflow: runs, metrics, detectors"),
     "prediction": Place(3, 0, 0.8, "new photographs"),
     "detection": Place(3, 0.8, 1.6, "saved, scored"),
-    "decisions": Place(4, 4, 5.5, "thresholds, outlines, drift, costs"),
+    "decisions": Place(4, 0, 2.2, "thresholds, outlines, drift, costs"),
     "methods": Place(3, 1.6, 6, "one contract, one folder per method"),
-    "training": Place(4, 2.5, 4, "the one loop, checkpoints, processes"),
-    "demo": Place(5, 0, 1, "rendered parts"),
-    "data": Place(5, 1, 2, "layouts, decoding, checks"),
-    "download": Place(5, 2, 3, "public data sets, verified"),
-    "features": Place(5, 3, 4, "backbones, weights, cache"),
-    "figures": Place(5, 4, 5, "galleries, curves, pages"),
-    "metrics": Place(5, 5, 6, "exact, from one sort"),
+    "training": Place(4, 3.5, 5, "the one loop, checkpoints, processes"),
+    "demo": Place(5, 1, 2, "rendered parts"),
+    "data": Place(5, 2, 3, "layouts, decoding, checks"),
+    "download": Place(5, 3, 4, "public data sets, verified"),
+    "features": Place(5, 4, 5, "backbones, weights, cache"),
+    "figures": Place(5, 5, 6, "galleries, curves, pages"),
+    "metrics": Place(5, 0, 1, "exact, from one sort"),
 }
 TOPS: Final = (292, 396, 502, 662, 770, 878)  # of the rows, px
 CORE: Final = {name for name, place in PLACES.items() if place.row >= 3}
@@ -76,7 +76,7 @@ STATIONS: Final = (
     ("cached features", "04_feature", "features"),
     ("detector", "06_models", "methods, training"),
     ("anomaly maps", "07_model_output", "methods, detection"),
-    ("metrics, decisions, report", "08_reporting", "metrics, figures"),
+    ("metrics, decisions, report", "08_reporting", "decisions, metrics"),
 )
 
 

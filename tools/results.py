@@ -31,6 +31,7 @@ from discrepancy.benchmark.plan import Trial
 from discrepancy.benchmark.published import published_numbers
 from discrepancy.benchmark.store import TrialStore
 from discrepancy.benchmark.tables import SHOWN, compact, read_table
+from discrepancy.decisions.calibration import DEFAULT_RULE
 from discrepancy.figures.comparison import probability
 from discrepancy.figures.tables import markdown_table
 from discrepancy.methods.registry import METHODS
@@ -45,6 +46,8 @@ Part = tuple[str, str, str]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 QUALITY = ["image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_0.30", "aupro_0.05", "best_iou"]
 SHORT = ["image_auroc", "pixel_auroc", "aupro_0.30"]
+TARGET = 0.05
+"""Of the tables of single decisions."""
 COSTS = ["train_seconds", "images_per_second", "peak_memory_mib"]
 
 
@@ -209,6 +212,72 @@ def two_runs_table() -> str:
     return markdown_table(pd.DataFrame([{"spins": spins, **values} for spins, values in settings.items()]))
 
 
+def decision_rules() -> str:
+    """One line per rule: means over parts and methods, at each target."""
+    report = read("decision_study")
+    if not report:
+        return ""
+    frame = pd.DataFrame(report["rows"])
+    measures = ["others", "painted", "observed", "detection", "within"]
+    targets = sorted(frame["target"].unique(), reverse=True)
+
+    def line(part: pd.DataFrame, names: list[str]) -> dict[str, str]:
+        means = part.groupby("target")[names].mean()
+        return {name: " / ".join(_or_dash(means.loc[target, name]) for target in targets) for name in names}
+
+    lines = [{"rule": rule, **line(part, measures)} for rule, part in frame.groupby("rule", sort=False)]
+    lines.append({"rule": "oracle", "detection": line(frame, ["oracle"])["oracle"]})
+    heading = {"rule": f"at {' / '.join(f'{target:.2f}' for target in targets)}"}
+    return markdown_table(pd.DataFrame(lines).fillna("").rename(columns=heading))
+
+
+def _or_dash(value: float) -> str:
+    return "-" if pd.isna(value) else f"{value:.3f}"
+
+
+def default_decisions() -> str:
+    """One line per part and method: the default rule at a target of 0.05."""
+    if not read("decision_study"):
+        return ""
+    frame = default_rows()
+    names = ["part", "method", "held_out", "others", "observed", "detection", "oracle", "within"]
+    mean = {"part": "mean", "method": "", "held_out": None, **frame[names[3:]].mean().to_dict()}
+    table = pd.DataFrame([*frame[names].to_dict("records"), mean])
+    return markdown_table(table.astype({"held_out": "Int64"}))
+
+
+def cross_fitting_table() -> str:
+    """Thresholds from all cross-fitted scores beside those from a fifth of the images, at a target of 0.05."""
+    report = read("decision_study")
+    if not report or not report["cross"]:
+        return ""
+    crossed = pd.DataFrame(report["cross"])
+    crossed = crossed[crossed["target"] == TARGET].drop(columns="target")
+    names = ["part", "method", "observed", "detection", "oracle"]
+    return markdown_table(crossed.merge(default_rows()[names], on=["part", "method"], suffixes=("", ", a fifth")))
+
+
+def light_table() -> str:
+    """Tabulate false alarms under another lamp, before and after calibration."""
+    rows = read("decision_light")
+    return markdown_table(
+        pd.DataFrame(rows).assign(drift_named=lambda t: t["drift_named"].map({True: "yes", False: "no"}))
+    )
+
+
+def default_rows() -> pd.DataFrame:
+    """The study's rows of the default rule at a target of 0.05."""
+    frame = pd.DataFrame(read("decision_study")["rows"])
+    return frame[(frame["rule"] == DEFAULT_RULE) & (frame["target"] == TARGET)]
+
+
+def outline_table() -> str:
+    """How outlines fit, by the lower threshold of regions: means over parts and methods."""
+    report = read("decision_study")
+    means = pd.DataFrame(report["outlines"]).groupby("low", sort=False).mean(numeric_only=True) if report else None
+    return "" if means is None else markdown_table(means.reset_index())
+
+
 def rate_table() -> str:
     """Ingestion beside Pillow alone."""
     report = read("scale_rate")
@@ -230,6 +299,11 @@ TABLES = {
     "benchmark kolektorsdd": lambda: benchmark_table("kolektorsdd"),
     "benchmark demo, larger memory": lambda: benchmark_table("demo_memory"),
     "scale memory": memory_table,
+    "decision rules": decision_rules,
+    "decisions of the default rule": default_decisions,
+    "decisions by cross-fitting": cross_fitting_table,
+    "outlines": outline_table,
+    "another light": light_table,
     "scale rate": rate_table,
     "two runs": two_runs_table,
     "predict rate": lambda: markdown_table(pd.DataFrame(read("predict_rate"))),
