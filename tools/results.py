@@ -259,10 +259,8 @@ def cross_fitting_table() -> str:
 
 def light_table() -> str:
     """Tabulate false alarms under another lamp, before and after calibration."""
-    rows = read("decision_light")
-    return markdown_table(
-        pd.DataFrame(rows).assign(drift_named=lambda t: t["drift_named"].map({True: "yes", False: "no"}))
-    )
+    rows = [{**row, "drift_named": "yes" if row["drift_named"] else "no"} for row in read("decision_light")]
+    return markdown_table(pd.DataFrame(rows)) if rows else ""
 
 
 def default_rows() -> pd.DataFrame:
