@@ -43,7 +43,7 @@ def test_each_frame_is_photograph_and_map():
 
 
 def test_what_was_found_is_outlined_and_a_part_that_passes_is_not():
-    _, frames, images, maps, scores = drawn(6)
+    _, frames, _, maps, scores = drawn(6)
     found = outlined(maps, scores)
     assert 0 < found.any(axis=(1, 2)).sum() < 6
     colour = np.array([int(style.FOUND[i : i + 2], 16) for i in (1, 3, 5)])
