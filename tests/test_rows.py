@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from discrepancy.data.rows import Rows
+from discrepancy.rows import Rows
 
 ORDER = np.array([4, 0, 0, 3])
 
