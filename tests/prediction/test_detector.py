@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from scipy.ndimage import gaussian_filter, label
 
 from discrepancy import load_detector
 from discrepancy.decisions.calibration import Calibration
@@ -16,7 +15,8 @@ from discrepancy.detection.storage import save_method
 from discrepancy.errors import InputError
 from discrepancy.prediction import Detector, Prediction, Unreadable
 from discrepancy.prediction.results import COLUMNS
-from tests.prediction.conftest import SIGMA, with_thresholds
+from tests.naive_outlines import naive_outlines
+from tests.prediction.conftest import with_thresholds
 
 N = 16
 
@@ -150,19 +150,10 @@ def test_the_table(detector, photos):
 
 def test_a_part_that_passes_is_not_outlined(detector, photos):
     """However anomalous its pixels are; in one that does not, the regions of the smoothed map are."""
-    rule = detector.segmentation
     for result in detector.predict(photos):
         assert result.mask.any() == (len(result.regions) > 0) == result.anomalous
-        smoothed = gaussian_filter(result.small_map, SIGMA, mode="mirror")
-        labels, count = label(smoothed > rule.low, np.ones((3, 3)))
-        peaks = [smoothed[labels == region].max() for region in range(1, count + 1)]
-        large = [(labels == region).sum() >= rule.smallest for region in range(1, count + 1)]
-        kept = [
-            region
-            for region, (peak, enough) in enumerate(zip(peaks, large, strict=True), start=1)
-            if result.anomalous and (peak == max(peaks) or (enough and peak > rule.high))
-        ]
-        assert np.mean(result.mask != np.isin(labels, kept)) < 1e-3
+        expected = naive_outlines(result.small_map, detector.card.decision.pixel, anomalous=result.anomalous)
+        assert np.mean(result.mask != expected) < 1e-3
         drawn = np.asarray(result.overlay()) != np.asarray(result.read())
         assert drawn.any() == result.anomalous
 
