@@ -27,16 +27,31 @@ def held_out(samples: pd.DataFrame) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("count", "fraction", "expected"), [(3, 0.05, 2), (49, 0.05, 2), (51, 0.05, 3), (60, 0.05, 3), (263, 0.05, 13)]
+    ("count", "fraction", "minimum", "expected"),
+    [
+        (49, 0.05, 2, 2),
+        (51, 0.05, 2, 3),
+        (60, 0.05, 2, 3),
+        (263, 0.05, 2, 13),
+        (60, 0.2, 10, 12),
+        (40, 0.2, 10, 10),
+        (20, 0.2, 10, 10),
+        (19, 0.2, 10, 9),  # no more than half
+        (3, 0.2, 10, 1),
+        (2, 0.2, 10, 1),
+        (10, 0.96, 1, 5),
+    ],
 )
-def test_how_many_are_held_out(count, fraction, expected):
-    assert len(held_out(split_validation(different(count), fraction=fraction))) == expected
+def test_how_many_are_held_out(count, fraction, minimum, expected):
+    assert len(held_out(split_validation(different(count), fraction=fraction, minimum=minimum))) == expected
 
 
 def test_the_defaults():
     samples = different(100)
-    expected = split_validation(samples, fraction=0.05, minimum=2, seed=0)
+    expected = split_validation(samples, fraction=0.2, minimum=10, seed=0)
     pd.testing.assert_frame_equal(split_validation(samples), expected)
+    assert len(held_out(split_validation(different(12), fraction=0.2))) == 6
+    assert len(held_out(split_validation(different(40), fraction=0.0))) == 10
 
 
 @settings(max_examples=40, deadline=None)
@@ -50,7 +65,7 @@ def test_the_defaults():
 def test_split_properties(copies, fraction, minimum, seed, random):
     samples = table([str(digest) for digest in copies])
     before = samples.copy()
-    wanted = max(minimum, round(fraction * len(copies)))
+    wanted = max(1, min(max(minimum, round(fraction * len(copies))), len(copies) // 2))
     try:
         split = split_validation(samples, fraction=fraction, minimum=minimum, seed=seed)
     except InputError:
@@ -83,17 +98,19 @@ def test_rows_are_told_by_position_not_by_index():
 
 
 def test_only_good_training_images_move():
-    samples = table(["0", "1", "2"])
+    samples = table(["0", "1", "2", "3"])
     samples.loc[samples["label"] == 1, "sha256"] = ["0", "1"]
     moved = split_validation(samples, minimum=2)["split"] == "validation"
-    assert moved.tolist()[3:] == [False] * 3
+    assert moved.tolist()[4:] == [False] * 3
     assert moved.sum() == 2
 
 
 def test_the_seed_decides():
     found = {frozenset(held_out(split_validation(different(40), seed=seed))) for seed in range(12)}
     assert len(found) > 8
-    counts = pd.Series([name for seed in range(150) for name in held_out(split_validation(different(6), seed=seed))])
+    counts = pd.Series(
+        [name for seed in range(150) for name in held_out(split_validation(different(6), seed=seed, minimum=2))]
+    )
     shares = counts.value_counts() / 150
     assert len(shares) == 6
     np.testing.assert_allclose(shares, 2 / 6, atol=0.15)
@@ -105,11 +122,9 @@ def test_a_validation_split_of_the_data_set_is_kept():
     pd.testing.assert_frame_equal(split_validation(samples), samples)
 
 
-@pytest.mark.parametrize(("count", "options"), [(0, {}), (2, {}), (4, {"minimum": 4}), (10, {"fraction": 0.96})])
+@pytest.mark.parametrize(("count", "options"), [(0, {}), (1, {}), (1, {"fraction": 0.0, "minimum": 1})])
 def test_too_few_good_images(count, options):
-    with pytest.raises(
-        InputError, match=rf"{count} different good training images.*expected at least \d+ in train/good"
-    ):
+    with pytest.raises(InputError, match=rf"{count} different good training images.*expected at least 2 in train/good"):
         split_validation(different(count), **options)
 
 

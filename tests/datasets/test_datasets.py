@@ -117,3 +117,20 @@ def test_a_checkpoint_is_a_path_that_can_be_cleared(tmp_path):
     assert not path.exists()
     with pytest.raises(DatasetError):
         dataset.save(path)
+
+
+def test_a_checkpoint_that_later_steps_read_is_cleared_all_the_same(tmp_path):
+    """And one that no step of this run has written is kept."""
+    dataset = CheckpointDataset(filepath=str(tmp_path / "c.pt"))
+    dataset.load().write_bytes(b"x")
+    dataset.finish()
+    dataset.load()  # for the folds of cross-fitting
+    dataset.finish()
+    dataset.clear()
+    assert not (tmp_path / "c.pt").exists()
+    (tmp_path / "c.pt").write_bytes(b"of another run")
+    another = CheckpointDataset(filepath=str(tmp_path / "c.pt"))
+    another.load()
+    another.finish()
+    another.clear()
+    assert (tmp_path / "c.pt").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shutil
 import tarfile
 import zipfile
@@ -24,7 +25,8 @@ from discrepancy.benchmark.tables import read_table
 from discrepancy.data.images import image_array, mask_array
 from discrepancy.data.layouts import read_samples
 from discrepancy.data.sample_file import parse_sample_table
-from discrepancy.detection import load_method, save_method
+from discrepancy.detection import ScoredMaps, load_method, save_method
+from discrepancy.detection.thresholds import calibrated
 from discrepancy.download.archives import unpack
 from discrepancy.download.checksums import Records
 from discrepancy.download.fetch import MANIFEST, read_manifest
@@ -118,6 +120,11 @@ _DETECTORS = {
 }
 
 
+_MAPS = np.random.default_rng(1).random((4, 32, 32), dtype=np.float32)
+_EARLIER = {"value": 1.5, "wished_false_positive_rate": 0.01, "images": 2, "note": "of two images"}
+"""Threshold on a card of format 1."""
+
+
 def save_detectors(folder, build=build_backbone):
     """A tiny detector of each method, its scores beside it."""
     for method, (side, changes, more) in _DETECTORS.items():
@@ -133,8 +140,8 @@ def save_detectors(folder, build=build_backbone):
             data_digest="0" * 64,
             **{"dataset": "folder", "category": "part", "images": {"train": 2, "validation": 1}, **more},
         )
-        threshold = {"value": 1.5, "wished_false_positive_rate": 0.01, "images": 2, "note": "of two images"}
-        card = card.with_entries(thresholds={"pixel": threshold, "image": threshold})
+        scored = ScoredMaps(_MAPS, _MAPS.max(axis=(1, 2)), 1.0)
+        card = calibrated(card, scored, ["a.png", "b.png", "c.png", "d.png"], target=0.01, rule="gumbel")
         detector = kind(backbone, parameters, card).requires_grad_(False).eval()
         save_method(detector, folder / method)
         np.save(folder / f"{method}.npy", _scores(detector))
@@ -146,14 +153,16 @@ def _scores(detector):
         return detector.image_scores(detector(torch.from_numpy(images))).numpy()
 
 
-def _detector(workshop, method, file, *, with_digest=True):
+def _detector(workshop, method, file, *, with_digest=True, earlier=False):
     def make(folder):
         shutil.copytree(workshop / method, folder / "detector")
+        card = folder / "detector/card.json"
+        content = json.loads(card.read_text())
+        if earlier:
+            content |= {"format": 1, "thresholds": {"pixel": _EARLIER, "image": _EARLIER}}
         if not with_digest:
-            card = folder / "detector/card.json"
-            content = json.loads(card.read_text())
             del content["files"], content["format"]
-            card.write_text(json.dumps(content))
+        card.write_text(json.dumps(content))
         return folder / "detector" / file
 
     return make
@@ -161,12 +170,24 @@ def _detector(workshop, method, file, *, with_digest=True):
 
 def _score(workshop, method, *, same):
     def use(folder):
-        found = _scores(load_method(folder / "detector"))
+        detector = load_method(folder / "detector")
+        found = _scores(detector)
         assert np.isfinite(found).all()
+        if detector.card.thresholds:
+            _decide(detector.card.thresholds)
         if same:
             np.testing.assert_array_equal(found, np.load(workshop / f"{method}.npy"))
 
     return use
+
+
+def _decide(thresholds):
+    """What is said of a part by its score and its map."""
+    if calibration := thresholds.image.calibration:
+        assert 0 < calibration.false_alarm_probability([2.0])[0] <= 1
+    rule = thresholds.pixel.segmentation
+    assert not (rule.gated and rule.mask(_MAPS[0], anomalous=False).any())
+    assert rule.mask(_MAPS[0], anomalous=True).shape == (32, 32)
 
 
 def card_values(card):
@@ -182,7 +203,21 @@ def card_values(card):
 
 
 _LATER = {
-    "of a later format": values.with_value(("format",), 2),
+    "of a later format": values.with_value(("format",), 3),
+    "of an interval of three rates": values.with_value(("thresholds", "image", "interval"), [0.0, 0.1, 0.2]),
+    "of a target of every good image": values.with_value(("thresholds", "image", "target_fpr"), 1.0),
+    "of scores that are not finite": values.with_value(("thresholds", "image", "scores"), [1.0, math.nan, 2.0]),
+    "of few scores": values.with_value(("thresholds", "image", "scores"), [1.0]),
+    "of equal scores": values.with_value(("thresholds", "image", "scores"), [1.0] * 9),
+    "of negative scores": values.with_value(("thresholds", "image", "scores"), [-1.0, -2.0, -3.0]),
+    "of an unknown rule": values.with_value(("thresholds", "image", "rule"), "cauchy"),
+    "of outlines of texts": values.with_value(("thresholds", "pixel", "of"), "texts"),
+    "of a low threshold above the high one": values.with_value(("thresholds", "pixel", "low"), 1e6),
+    "of a negative sigma": values.with_value(("thresholds", "pixel", "sigma"), -1.0),
+    "of a sigma wider than any image": values.with_value(("thresholds", "pixel", "sigma"), 1e9),
+    "of a sigma wider than the map": values.with_value(("thresholds", "pixel", "sigma"), 1e4),
+    "of regions of no pixels": values.with_value(("thresholds", "pixel", "smallest"), 0),
+    "of regions larger than any map": values.with_value(("thresholds", "pixel", "smallest"), 2**70),
     "of an unknown method": values.with_value(("method",), "unheard_of"),
     "of another method": values.with_value(("method",), "dfc"),
     "of another backbone": values.with_value(("backbone", "backbone"), "vgg19"),
@@ -207,6 +242,9 @@ def _detectors(workshop):
     subjects = {
         "card of a detector": Subject(
             _detector(workshop, "dfr", "card.json"), _score(workshop, "dfr", same=False), {**ANY_FILE, **cards}
+        ),
+        "card of an earlier detector": Subject(
+            _detector(workshop, "dfr", "card.json", earlier=True), _score(workshop, "dfr", same=True)
         ),
         "weights of a detector": Subject(
             _detector(workshop, "dfr", "weights.safetensors"), _score(workshop, "dfr", same=True)

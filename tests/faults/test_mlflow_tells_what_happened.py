@@ -114,7 +114,7 @@ def test_an_error_ends_a_run_as_failed(finished, part, monkeypatch):
         raise RuntimeError
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr("discrepancy.pipelines.scoring.nodes.threshold_at_fpr", fails)
+        patch.setattr("discrepancy.pipelines.scoring.nodes.calibrated", fails)
         start(project, part, options={"namespaces": ["scoring"]})
     assert sorted(run.info.status for run in runs(project)) == ["FAILED", "FINISHED"]
     assert not list((project / FOLDER).iterdir())
@@ -127,7 +127,7 @@ def test_a_run_that_was_interrupted_in_a_notebook_is_not_gone_on_with(finished, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("discrepancy.pipelines.scoring.nodes.threshold_at_fpr", interrupted)
+        patch.setattr("discrepancy.pipelines.scoring.nodes.calibrated", interrupted)
         start(project, part, options={"namespaces": ["scoring"]})
     start(project, part, "ingestion")
     assert sorted(run.info.status for run in runs(project)) == ["FINISHED", "FINISHED", "KILLED"]
@@ -140,7 +140,7 @@ def test_an_interruption_that_compiled_code_swallows_is_one(finished, part, monk
     from discrepancy.pipelines.scoring import nodes
 
     project, _ = finished
-    threshold = nodes.threshold_at_fpr
+    calibrated = nodes.calibrated
     sent = []
 
     def compiled(*given, **options):
@@ -151,13 +151,13 @@ def test_an_interruption_that_compiled_code_swallows_is_one(finished, part, monk
                 time.sleep(5)
             if swallowed == "into an error":
                 raise TypeError("incompatible function arguments")
-        return threshold(*given, **options)
+        return calibrated(*given, **options)
 
     usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
     before = signal.signal(number, usual)  # a shell has what it starts in the background ignore SIGINT
     try:
         with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, SystemExit)):
-            patch.setattr(nodes, "threshold_at_fpr", compiled)
+            patch.setattr(nodes, "calibrated", compiled)
             start(project, part, options={"namespaces": ["scoring"]})
         assert signal.getsignal(number) == usual
     finally:

@@ -126,12 +126,12 @@ def draw_everything(names):
     rng = np.random.default_rng(0)
     count = len(names)
     images, maps = rng.integers(0, 256, (count, 3, 8, 8), dtype=np.uint8), rng.random((count, 8, 8))
-    labels = np.arange(count) % 2
+    labels, found = np.arange(count) % 2, maps > 0.9
     table = pd.DataFrame({"image": names, "label": labels, "defect": names, "score": rng.random(count)})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for figure in (
-            gallery(images, maps > 0.9, maps, table, pixel_threshold=0.5, image_threshold=0.5, title=names[0]),
+            gallery(images, found, maps, table, found=found, level=0.5, image_threshold=0.5, title=names[0]),
             score_histogram(table["score"], labels, 0.5, defects=names),
             contact_sheet({names[0]: [(name, name, images[0].transpose(1, 2, 0), None) for name in names]}, title="x"),
         ):

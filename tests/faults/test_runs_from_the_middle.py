@@ -40,7 +40,7 @@ def stale(catalog, names):
     [
         ({"image_size": 128}, r"image_size=\[96, 96\], this run has \[128, 128\]"),
         ({"seed": 7}, "seed=0, this run has 7"),
-        ({"ingestion": {"validation_minimum": 3}}, "ingestion.validation_minimum=2, this run has 3"),
+        ({"ingestion": {"validation_minimum": 3}}, "ingestion.validation_minimum=10, this run has 3"),
         ({"dfc": {"epochs": 9}}, r"dfc.epochs=1, this run has 9.*--from-nodes=training.dfc.extract_features"),
         ({"dfc": {"smoothing": 2.0}}, "dfc.smoothing=0.0, this run has 2.0"),
     ],
@@ -57,9 +57,13 @@ def test_the_same_parameters_are_accepted(once, part, options):
     prepare(once[0], part, options=options, scoring={"batch_size": 3}, dfc={"checkpoint_every": 7})  # how it is done
 
 
-def test_another_target_rate_is_refused_only_after_the_thresholds(once, part):
-    other = {"scoring": {"false_positive_rate": 0.5}}
-    with pytest.raises(InputError, match=r"scoring.false_positive_rate=0.01, this run has 0.5.*score_validation"):
+@pytest.mark.parametrize(
+    ("name", "usual", "value"),
+    [("false_positive_rate", 0.01, 0.5), ("rule", "gumbel", "quantile"), ("segmentation", "images", "pixels")],
+)
+def test_another_target_rate_or_rule_is_refused_only_after_the_thresholds(once, part, name, usual, value):
+    other = {"scoring": {name: value}}
+    with pytest.raises(InputError, match=rf"scoring.{name}={usual}, this run has {value}.*score_held_out"):
         prepare(once[0], part, options=SCORE, **other)
     prepare(once[0], part, options={"node_namespaces": ["scoring"]}, **other)
 
@@ -91,7 +95,7 @@ def test_results_of_two_runs_are_not_mixed(finished, part):
     project, version = finished
     copied_later(project, "card.json", version, **{"dfc.trained": "another"})
     shutil.rmtree(report(project, "card.json", version).parent)
-    with pytest.raises(InputError, match=r"dfc.card on disk: made with another dfc.trained .*score_validation"):
+    with pytest.raises(InputError, match=r"dfc.card on disk: made with another dfc.trained .*score_held_out"):
         prepare(project, part, options=REPORT)
 
 

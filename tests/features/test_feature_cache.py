@@ -152,6 +152,46 @@ def test_the_card_says_what_the_features_are_of(backbone, images, tmp_path):
     assert card["ingredients"]["image_size"] == [32, 40]
 
 
+# Rows in an order of their own
+
+
+ORDER = [4, 0, 3, 0]
+
+
+def test_a_view_gives_the_features_of_its_images(tmp_path):
+    whole = FeatureCache(tmp_path).get(made(), progress=False)
+    view = whole.rows(ORDER)
+    assert (view.count, view.layers, view.path) == (4, whole.layers, whole.path)
+    for layer in whole:
+        assert view[layer].shape == (4, *whole[layer].shape[1:])
+        np.testing.assert_array_equal(np.asarray(view[layer]), whole[layer][ORDER])
+    for rows in ([2, 0], np.array([3]), range(4)):
+        expected = whole.tensors([ORDER[row] for row in rows])
+        for layer, values in view.tensors(rows).items():
+            assert torch.equal(values, expected[layer])
+            assert values.stride() == expected[layer].stride()
+    pieces = list(view.batches(range(4), torch.device("cpu"), size=3))
+    assert [len(piece["a"]) for piece in pieces] == [3, 1]
+    assert torch.equal(torch.cat([piece["b"] for piece in pieces]), whole.tensors(ORDER)["b"])
+    for found, known in zip(view.channel_statistics().values(), whole.channel_statistics().values(), strict=True):
+        np.testing.assert_array_equal(found, known)
+
+
+def test_views_are_told_apart_by_their_rows(tmp_path):
+    whole = FeatureCache(tmp_path).get(made(), progress=False)
+    other = FeatureCache(tmp_path).get(made(1), progress=False)
+    views = [whole.rows(ORDER), whole.rows(ORDER[::-1]), whole.rows(ORDER[:3]), whole.rows(range(5)), other.rows(ORDER)]
+    assert len({view.fingerprint for view in [*views, whole]}) == 6
+    assert whole.rows(np.array(ORDER)).fingerprint == views[0].fingerprint
+
+
+def test_a_view_of_a_view_is_one_of_the_whole(tmp_path):
+    whole = FeatureCache(tmp_path).get(made(), progress=False)
+    view = whole.rows(ORDER).rows([2, 0])
+    assert view.whole is whole and view.fingerprint == whole.rows([3, 4]).fingerprint
+    assert torch.equal(view.tensors([0, 1])["a"], whole.tensors([3, 4])["a"])
+
+
 # Hits and misses
 
 

@@ -13,9 +13,17 @@ from discrepancy.figures.overlays import map_scale, score_picture
 from tests.made_up_report import made_up_test_set
 
 
+def outlined(maps, scores):
+    """The left half of every anomalous image: what no threshold of the map would give."""
+    found = np.zeros(maps.shape, bool)
+    found[scores["score"] > 0.5, :, : maps.shape[2] // 2] = True
+    return found
+
+
 def drawn(count, *, side=160, most=10**9, title="DFC on gear (synthetic images)"):
     images, _, scored, scores = made_up_test_set(count // 2, count - count // 2, side=side)
-    content = animation(images, scored.maps, scores, pixel_threshold=0.5, image_threshold=0.5, title=title, most=most)
+    found = outlined(scored.maps, scores)
+    content = animation(images, scored.maps, scores, found, level=0.5, image_threshold=0.5, title=title, most=most)
     frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(Image.open(io.BytesIO(content)))]
     return content, frames, images, scored.maps, scores
 
@@ -32,6 +40,18 @@ def test_each_frame_is_photograph_and_map():
         assert np.corrcoef(shown, given)[0, 1] > 0.9
         expected = score_picture(anomaly_map, scale=scale).astype(int)
         assert np.abs(coloured.astype(int) - expected).mean() < 10
+
+
+def test_what_was_found_is_outlined_and_a_part_that_passes_is_not():
+    _, frames, _, maps, scores = drawn(6)
+    found = outlined(maps, scores)
+    assert 0 < found.any(axis=(1, 2)).sum() < 6
+    colour = np.array([int(style.FOUND[i : i + 2], 16) for i in (1, 3, 5)])
+    for frame, mask in zip(frames, found, strict=True):
+        photograph = frame[26:186, 6:166].astype(int)
+        near = np.abs(photograph - colour).max(axis=2) < 60
+        edge, elsewhere = near[20:140, 78:82].any(axis=1).mean(), near[20:140, 100:140].mean()
+        assert (edge > 0.9) == mask.any() and elsewhere < 0.1
 
 
 def test_the_decision_has_its_colour():

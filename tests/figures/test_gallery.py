@@ -17,7 +17,7 @@ from discrepancy.figures.cases import Section, choose_cases
 from discrepancy.figures.gallery import gallery
 from discrepancy.figures.overlays import map_scale
 
-THRESHOLDS = {"pixel_threshold": 0.6, "image_threshold": 0.8}
+THRESHOLDS = {"level": 0.6, "image_threshold": 0.8}
 
 
 def made_up(count, height=24, width=32, seed=0):
@@ -40,6 +40,15 @@ def made_up(count, height=24, width=32, seed=0):
         index=np.arange(count) + 100,  # a slice of a longer table
     )
     return images, masks, maps, samples
+
+
+def outlined(maps, samples):
+    """Pixels above 0.6; none of a part that passes."""
+    return (maps > 0.6) & (samples["score"].to_numpy() > 0.8)[:, None, None]
+
+
+def drawn(images, masks, maps, samples, **options):
+    return gallery(images, masks, maps, samples, **{"found": outlined(maps, samples), **THRESHOLDS, **options})
 
 
 def axes_of(figure, kind):
@@ -68,9 +77,10 @@ def test_each_case_has_four_pictures_that_show_its_data(tmp_path):
         np.save(tmp_path / f"{i}.npy", array)
     images, masks, maps = (np.load(tmp_path / f"{i}.npy", mmap_mode="r") for i in range(3))
     sections = [Section("Some", [4, 1]), Section("", [5])]
-    figure = gallery(images, masks, maps, samples, **THRESHOLDS, sections=sections)
+    figure = drawn(images, masks, maps, samples, sections=sections)
     for kind in ("photograph", "truth", "map", "found"):
         assert set(axes_of(figure, kind)) == {4, 1, 5}
+    assert [outlined(maps, samples)[i].any() for i in (4, 1, 5)] == [False, False, True]
     for i in (4, 1, 5):
         for kind in ("photograph", "found"):
             (shown,) = axes_of(figure, kind)[i].images
@@ -78,14 +88,14 @@ def test_each_case_has_four_pictures_that_show_its_data(tmp_path):
         (shown,) = axes_of(figure, "map")[i].images
         np.testing.assert_array_equal(shown.get_array(), maps[i])
         assert shown.get_extent() == [0, 32, 24, 0]
-        np.testing.assert_array_equal(filled(axes_of(figure, "found")[i], (24, 32)), maps[i] > 0.6)
+        np.testing.assert_array_equal(filled(axes_of(figure, "found")[i], (24, 32)), outlined(maps, samples)[i])
         np.testing.assert_array_equal(filled(axes_of(figure, "truth")[i], (24, 32)), masks[i])
         assert axes_of(figure, "truth")[i].images[0].get_array().shape == (24, 32, 3)
 
 
 def test_all_maps_and_the_colour_bar_share_one_scale_of_the_whole_category():
     images, masks, maps, samples = made_up(8)
-    figure = gallery(images, masks, maps, samples, **THRESHOLDS, sections=[Section("", [0, 3])])
+    figure = drawn(images, masks, maps, samples, sections=[Section("", [0, 3])])
     low, high = map_scale(maps, threshold=0.6)
     assert (low, high) != map_scale(maps[[0, 3]], threshold=0.6)
     for axes in axes_of(figure, "map").values():
@@ -94,14 +104,14 @@ def test_all_maps_and_the_colour_bar_share_one_scale_of_the_whole_category():
     (bar,) = [axes for axes in figure.axes if axes.get_gid() == "scale"]
     assert bar.get_xlim() == pytest.approx((low, high))
     assert [line.get_xdata()[0] for line in bar.lines if line.get_color() == "#D55E00"] == [0.6]  # the threshold
-    other = gallery(images, masks, maps, samples, **THRESHOLDS, scale=(0.0, 9.0))
+    other = drawn(images, masks, maps, samples, scale=(0.0, 9.0))
     assert all(axes.images[0].get_clim() == (0.0, 9.0) for axes in axes_of(other, "map").values())
 
 
 def test_rows_say_file_kind_score_and_decision():
     images, masks, maps, samples = made_up(4)
     samples["score"] = [0.9, 0.7, 0.1, 1.25]
-    figure = gallery(images, masks, maps, samples, **THRESHOLDS, title="Press 7 costs $5_{$")
+    figure = drawn(images, masks, maps, samples, title="Press 7 costs $5_{$")
     said = texts(figure)
     assert said[0] == "Press 7 costs $5_{$"
     assert said[1].startswith("1 of 2 defective parts found, 1 false alarm among 2 good parts.")
@@ -122,7 +132,7 @@ def test_rows_say_file_kind_score_and_decision():
 
 def test_the_default_cases_are_those_of_choose_cases():
     images, masks, maps, samples = made_up(20)
-    figure = gallery(images, masks, maps, samples, **THRESHOLDS)
+    figure = drawn(images, masks, maps, samples)
     sections = choose_cases(samples["score"], samples["label"], threshold=0.8)
     assert set(axes_of(figure, "map")) == {i for section in sections for i in section.cases}
     for section in sections:
@@ -131,14 +141,8 @@ def test_the_default_cases_are_those_of_choose_cases():
 
 def test_cases_stand_below_their_section_and_do_not_overlap():
     images, masks, maps, samples = made_up(40, height=80)  # tall: several to a row
-    figure = gallery(
-        images,
-        masks,
-        maps,
-        samples,
-        **THRESHOLDS,
-        sections=choose_cases(samples["score"], samples["label"], threshold=0.8),
-    )
+    sections = choose_cases(samples["score"], samples["label"], threshold=0.8)
+    figure = drawn(images, masks, maps, samples, sections=sections)
     boxes = [
         axes.get_position()
         for kind in ("photograph", "truth", "map", "found")
@@ -166,7 +170,7 @@ def test_long_names_are_cut_so_that_no_words_overlap(count, height):
     images, masks, maps, samples = made_up(count, height=height)
     samples["image"], samples["defect"] = "WWWWW" * 40 + ".png", "MMMMM" * 20
     sections = [Section("Heading", list(range(count)))]
-    figure = gallery(images, masks, maps, samples, **THRESHOLDS, sections=sections, title="Title " * 40)
+    figure = drawn(images, masks, maps, samples, sections=sections, title="Title " * 40)
     boxes = [text.get_window_extent() for text in figure.texts]
     pictures = [axes.get_window_extent() for kind in ("photograph", "map") for axes in axes_of(figure, kind).values()]
     for i, a in enumerate(boxes):
@@ -176,14 +180,14 @@ def test_long_names_are_cut_so_that_no_words_overlap(count, height):
 
 def test_without_masks_there_is_no_ground_truth():
     images, _, maps, samples = made_up(4)
-    figure = gallery(images, None, maps, samples, **THRESHOLDS)
+    figure = drawn(images, None, maps, samples)
     assert not axes_of(figure, "truth") and len(axes_of(figure, "found")) == 4
     assert not any("truth" in text.lower() for text in texts(figure))
 
 
 def test_empty_masks_are_explained():
     images, masks, maps, samples = made_up(2)
-    figure = gallery(images, np.zeros_like(masks), maps, samples, **THRESHOLDS)
+    figure = drawn(images, np.zeros_like(masks), maps, samples)
     said = {i: [text.get_text() for text in axes.texts] for i, axes in axes_of(figure, "truth").items()}
     assert said == {0: ["good part"], 1: ["no mask"]}
 
@@ -193,7 +197,7 @@ def test_empty_masks_are_explained():
 def test_constant_maps_of_good_images_only(count):
     images, masks, maps, samples = made_up(count)
     samples["label"], maps = 0, np.full_like(maps, 2.0)
-    figure = gallery(images, masks, maps, samples, pixel_threshold=np.inf, image_threshold=3.0)
+    figure = drawn(images, masks, maps, samples, level=np.inf, image_threshold=3.0)
     figure.savefig(io.BytesIO())
     assert len(axes_of(figure, "map")) == count
     assert texts(figure)[1].startswith("0 false alarms among")
@@ -203,17 +207,17 @@ def test_maps_of_another_size_are_laid_over_the_photograph():
     images, masks, _, samples = made_up(2)
     small = np.zeros((2, 12, 8), dtype=np.float32)
     small[1, 3:6, 2:4] = 1.0
-    figure = gallery(images, masks, small, samples, **THRESHOLDS)
+    figure = drawn(images, masks, small, samples, found=small > 0.6)
     expected = np.repeat(np.repeat(small[1] > 0.6, 2, axis=0), 4, axis=1)
-    drawn = filled(axes_of(figure, "found")[1], (24, 32))
+    inside = filled(axes_of(figure, "found")[1], (24, 32))
     # The outline of a coarse mask cuts its corners by half a coarse pixel at most.
-    assert drawn[7:11, 10:14].all() and not drawn[~expected].any()
+    assert inside[7:11, 10:14].all() and not inside[~expected].any()
     assert axes_of(figure, "map")[1].images[0].get_extent() == [0, 32, 24, 0]
 
 
 def test_large_photographs_are_shown_smaller_and_outlined_exactly():
     images, masks, maps, samples = made_up(2, height=500, width=1000)
-    figure = gallery(images, masks, maps, samples, **THRESHOLDS)
+    figure = drawn(images, masks, maps, samples)
     axes = axes_of(figure, "photograph")[1]
     shown = np.asarray(axes.images[0].get_array())
     assert shown.shape[1] < 600 and axes.images[0].get_extent() == [0, 1000, 500, 0]
@@ -238,7 +242,7 @@ def test_a_report_page_is_a_small_file():
     maps = np.stack([cv2.GaussianBlur(one, (0, 0), 4) for one in maps])
     smooth = np.stack([cv2.GaussianBlur(image.transpose(1, 2, 0), (0, 0), 2) for image in images])
     images = np.stack([cv2.resize(image, (256, 256)).transpose(2, 0, 1) for image in smooth])
-    figure = gallery(images, None, maps, samples, **THRESHOLDS, sections=[Section("", list(range(16)))])
+    figure = drawn(images, None, maps, samples, sections=[Section("", list(range(16)))])
     file = io.BytesIO()
     figure.savefig(file)
     assert len(file.getvalue()) < 1_500_000
@@ -251,10 +255,12 @@ def test_a_report_page_is_a_small_file():
         ({"maps": np.zeros((2, 24, 32))}, "rows"),
         ({"images": np.zeros((3, 24, 32, 3), np.uint8)}, r"\[N, 3, H, W\]"),
         ({"masks": np.zeros((3, 8, 8), bool)}, "masks"),
+        ({"found": np.zeros((2, 24, 32), bool)}, "outlines of 3 images, found 2"),
         ({"samples": pd.DataFrame({"image": ["a"] * 3, "label": 0, "score": 1.0})}, "defect"),
     ],
 )
 def test_arrays_that_do_not_belong_together_are_refused(change, message):
-    given = dict(zip(("images", "masks", "maps", "samples"), made_up(3), strict=True)) | change
+    given = dict(zip(("images", "masks", "maps", "samples"), made_up(3), strict=True))
+    given |= {"found": np.zeros((3, 24, 32), bool), **change}
     with pytest.raises(ValueError, match=message):
-        gallery(*given.values(), **THRESHOLDS)
+        gallery(**given, **THRESHOLDS)

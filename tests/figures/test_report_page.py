@@ -116,9 +116,9 @@ def test_each_decision_shows_photograph_outline_and_ground_truth(read):
 def test_decisions_stay_within_their_bytes():
     images, masks, scored, scores = made_up_test_set(3, 3, side=240)
     most = 150_000
-    thresholds = {"pixel_threshold": 0.5, "image_threshold": 0.5}
+    options = {"found": scored.maps > 0.5, "level": 0.5, "image_threshold": 0.5}
     free, fitting = (
-        decisions(images, masks, scored.maps, scores, [0, 4], **thresholds, most=limit) for limit in (10**9, most)
+        decisions(images, masks, scored.maps, scores, [0, 4], **options, most=limit) for limit in (10**9, most)
     )
     assert len(fitting) < most * 4 / 3 + 3000 < len(free)  # bytes in base64, and the words
 

@@ -14,16 +14,20 @@ from discrepancy.figures.segmentation import Segmentations, picture_stems
 NAMES = ["cable/test/crack/000.png", "cable/test/crack/001.png", "cable/test/good/000.png"]
 
 
-def drawn(count=3, threshold=0.9):
-    """Five photographs, the last ones tested; maps that grow from image to image; a threshold that widens the scale."""
+def drawn(count=3, level=0.9):
+    """Five photographs, the last ones tested; maps that grow from image to image; a level that widens the scale.
+
+    Found are pixels above 1 in the first two, whose parts do not pass.
+    """
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (5, 3, 12, 16), dtype=np.uint8)
     maps = rng.random((count, 12, 16), dtype=np.float32) * np.linspace(1, 1.2, count, dtype=np.float32)[:, None, None]
-    return images, maps, Segmentations(images, maps, NAMES[:count], threshold)
+    found = (maps > 0.8) & (np.arange(count) < 2)[:, None, None]
+    return images, maps, found, Segmentations(images, maps, NAMES[:count], found, level)
 
 
 def test_each_image_has_score_map_binary_map_and_outline_under_its_name():
-    _, _, pictures = drawn()
+    *_, pictures = drawn()
     stems = ["crack/000", "crack/001", "good/000"]
     assert [name for name, _ in pictures] == [
         f"{stem}_{kind}.png" for stem in stems for kind in ("score", "binary", "outline")
@@ -32,30 +36,23 @@ def test_each_image_has_score_map_binary_map_and_outline_under_its_name():
 
 
 def test_the_pictures_are_of_their_own_image_at_the_threshold_on_one_scale():
-    images, maps, pictures = drawn()
+    images, maps, found, pictures = drawn()
     made = dict(pictures)
     scale = map_scale(maps, threshold=0.9)
     assert scale != map_scale(maps)
     for row, stem in enumerate(["crack/000", "crack/001", "good/000"]):
-        found = maps[row] > 0.9
-        assert 0 < found.sum() < found.size
-        np.testing.assert_array_equal(made[f"{stem}_binary.png"], np.where(found, 255, 0))
+        assert found[row].any() == (row < 2) and not found[row].all()
+        np.testing.assert_array_equal(made[f"{stem}_binary.png"], np.where(found[row], 255, 0))
         np.testing.assert_array_equal(made[f"{stem}_score.png"], score_picture(maps[row], scale=scale))
-        np.testing.assert_array_equal(made[f"{stem}_outline.png"], outline(images[2 + row], found, thickness=2))
+        np.testing.assert_array_equal(made[f"{stem}_outline.png"], outline(images[2 + row], found[row], thickness=2))
     assert all(picture.dtype == np.uint8 for picture in made.values())
-
-
-def test_a_pixel_at_the_threshold_is_not_found():
-    maps = np.array([[[0.5, np.nextafter(np.float32(0.5), np.float32(1))]]], np.float32)
-    made = dict(Segmentations(np.zeros((1, 3, 1, 2), np.uint8), maps, ["a.png"], 0.5))
-    assert made["a_binary.png"].tolist() == [[0, 255]]
 
 
 def test_an_image_is_drawn_only_when_its_turn_comes(monkeypatch):
     asked = []
     draw = segmentation.score_picture
     monkeypatch.setattr(segmentation, "score_picture", lambda map_, scale: asked.append(1) or draw(map_, scale=scale))
-    _, _, pictures = drawn()
+    *_, pictures = drawn()
     assert asked == []
     list(itertools.islice(pictures, 3))
     assert len(asked) == 1
@@ -63,17 +60,19 @@ def test_an_image_is_drawn_only_when_its_turn_comes(monkeypatch):
 
 
 def test_no_test_images_make_no_pictures():
-    assert list(Segmentations(np.zeros((2, 3, 4, 4), np.uint8), np.zeros((0, 4, 4), np.float32), [], 1.0)) == []
+    assert list(Segmentations(np.zeros((2, 3, 4, 4), np.uint8), np.zeros((0, 4, 4), np.float32), [], [], 1.0)) == []
 
 
 @pytest.mark.parametrize(
-    ("images", "maps", "names"),
-    [((5, 3, 12, 16), (2, 12, 16), 3), ((5, 3, 12, 16), (3, 16, 12), 3), ((2, 3, 12, 16), (3, 12, 16), 3),
-     ((5, 1, 12, 16), (3, 12, 16), 3)],
+    ("images", "maps", "found"),
+    [((5, 3, 12, 16), (2, 12, 16), 2), ((5, 3, 12, 16), (3, 16, 12), 3), ((2, 3, 12, 16), (3, 12, 16), 3),
+     ((5, 1, 12, 16), (3, 12, 16), 3), ((5, 3, 12, 16), (3, 12, 16), 2)],
 )  # fmt: skip
-def test_what_does_not_belong_together_is_refused(images, maps, names):
-    with pytest.raises(ValueError, match="3 names"):
-        Segmentations(np.zeros(images, np.uint8), np.zeros(maps, np.float32), NAMES[:names], 1.0)
+def test_what_does_not_belong_together_is_refused(images, maps, found):
+    with pytest.raises(ValueError, match=f"3 names and outlines of {found} images"):
+        Segmentations(
+            np.zeros(images, np.uint8), np.zeros(maps, np.float32), NAMES, np.zeros((found, *maps[1:]), bool), 1.0
+        )
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_the_latent_dimension_is_on_disk_on_the_card_and_in_mlflow(finished):
     project, version = finished
     latent = json.loads((project / "data/06_models/folder/disc/dfr/latent.json").read_text())
     assert 0.90 < latent["explained"] < 0.95 and latent["channels"] == 272
-    assert latent["vectors"] == 8 * 12 * 12  # of ten training images two are held out
+    assert latent["vectors"] == 5 * 12 * 12  # of ten training images five are held out
     card = load(project, version, "card.json")
     assert card["latent_dim"] == latent["dimension"] and card["method"] == "dfr"
     mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")

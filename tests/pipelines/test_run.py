@@ -14,10 +14,15 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
+from discrepancy.data.parameters import IngestionParameters
 from discrepancy.data.samples import data_digest
+from discrepancy.decisions.calibration import Calibration
 from discrepancy.detection import load_method
+from discrepancy.methods.card import Card
 from discrepancy.metrics import aupro_as_published, auroc
+from discrepancy.pipelines.scoring.parameters import ScoringParameters
 from tests.conftest import make_project, run_method
+from tests.naive_outlines import naive_outlines
 
 QUICK = {"epochs": 25, "width": 24, "device": "cpu", "learning_rate": 3e-3}
 
@@ -53,10 +58,13 @@ def test_every_test_image_has_its_three_pictures(finished, part):
     names = {f"{stem}_{kind}.png" for stem in stems for kind in ("score", "binary", "outline")}
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")} == names
     maps = np.load(project / "data/07_model_output/folder/disc/dfc/maps.npy")
-    threshold = json.loads(report(project, version, "card.json").read_text())["thresholds"]["pixel"]["value"]
-    for stem, anomaly_map in zip(stems, maps, strict=True):
+    entry = Card.read(json.loads(report(project, version, "card.json").read_text())).decision.pixel
+    anomalous = pd.read_csv(report(project, version, "scores.csv"))["decision"] == "anomalous"
+    assert set(anomalous) == {False, True}
+    for stem, anomaly_map, found in zip(stems, maps, anomalous, strict=True):
         binary = np.asarray(Image.open(folder / f"{stem}_binary.png"))
-        np.testing.assert_array_equal(binary, np.where(anomaly_map > threshold, 255, 0))
+        expected = np.where(naive_outlines(anomaly_map, entry, anomalous=found), 255, 0)
+        assert np.mean(binary != expected) < 1e-3 and binary.any() == found
         outlined = np.asarray(Image.open(folder / f"{stem}_outline.png"))
         photograph = np.asarray(Image.open(part / f"disc/test/{stem}.png"))
         away = cv2.dilate(binary, np.ones((3, 3), np.uint8)) == 0  # the line is 2 px wide
@@ -84,6 +92,10 @@ def test_the_scores_are_those_of_the_saved_detector(finished):
     assert list(scores["label"]) == [0, 0, 0, 1, 1, 1]
     threshold = detector.card.thresholds.image.value
     assert list(scores["decision"] == "anomalous") == list(scores["score"] > threshold)
+    np.testing.assert_allclose(scores["relative_score"], scores["score"] / threshold)
+    likely = detector.card.thresholds.image.calibration.false_alarm_probability(scores["score"])
+    np.testing.assert_allclose(scores["false_alarm_probability"], likely)
+    assert list(scores["false_alarm_probability"] < 0.01) == list(scores["score"] > threshold)
     metrics = json.loads(report(project, version, "metrics.json").read_text())
     assert metrics["image_auroc"] == auroc(scores["score"], scores["label"])
 
@@ -92,16 +104,19 @@ def test_thresholds_come_from_validation_images_alone(finished):
     project, version = finished
     detector = load_method(project / "data/06_models/folder/disc/dfc/detector" / version / "detector")
     maps = np.load(project / "data/07_model_output/folder/disc/dfc/validation_maps.npy")
-    assert len(maps) == 2
-    pixels = np.sort(maps.ravel())
-    threshold = detector.card.thresholds.pixel.value
-    assert threshold in pixels and (pixels > threshold).mean() <= 0.01 < (pixels >= np.nextafter(threshold, -1)).mean()
+    assert len(maps) == 5
     import torch
 
-    assert detector.card.thresholds.image.value == pytest.approx(
-        float(detector.image_scores(torch.from_numpy(maps)).max())
-    )
-    assert "Too few" in detector.card.thresholds.image.note
+    scores = detector.image_scores(torch.from_numpy(maps)).numpy()
+    image, pixel = detector.card.thresholds.image, detector.card.thresholds.pixel
+    np.testing.assert_allclose(image.scores, scores, rtol=1e-5)
+    assert image.value == pytest.approx(Calibration(scores, 0.01, "gumbel").threshold, rel=1e-4)
+    assert image.value > scores.max() and image.rule == "gumbel" and image.outliers == []
+    assert (image.images, image.target_fpr, image.expected_fpr) == (5, 0.01, 0.01)
+    assert image.interval[0] < 0.01 < image.interval[1] and "from 5 held-out good images" in image.note
+    # DFC's image score is the peak of the smoothed map, and so is that of regions
+    assert (pixel.of, pixel.value, pixel.sigma) == ("images", image.value, detector.card.image_score.sigma)
+    assert pixel.low == pytest.approx((pixel.value + np.median(scores)) / 2, rel=1e-4)
 
 
 def test_the_card_tells_the_whole_story(finished, part):
@@ -111,7 +126,7 @@ def test_the_card_tells_the_whole_story(finished, part):
     )
     samples = pd.read_csv(project / "data/02_intermediate/folder/disc/samples.csv", keep_default_na=False)
     assert card["data_digest"] == data_digest(samples)
-    assert card["images"] == {"train": 8, "validation": 2} and card["image_size"] == [96, 96]
+    assert card["images"] == {"train": 5, "validation": 5} and card["image_size"] == [96, 96]
     assert card["parameters"]["epochs"] == 25 and "without blended images" in card["corruptions"]["note"]
 
 
@@ -119,7 +134,7 @@ def test_the_sample_table_follows_the_contract(finished):
     project, _ = finished
     samples = pd.read_csv(project / "data/02_intermediate/folder/disc/samples.csv", keep_default_na=False)
     assert list(samples.columns) == ["image", "mask", "split", "label", "defect", "width", "height", "sha256"]
-    assert list(samples["split"]) == ["train"] * 8 + ["validation"] * 2 + ["test"] * 6
+    assert list(samples["split"]) == ["train"] * 5 + ["validation"] * 5 + ["test"] * 6
     masks = np.load(project / "data/03_primary/folder/disc/masks.npy")
     assert masks.dtype == bool and list(masks.any((1, 2))) == [False] * 3 + [True] * 3
 
@@ -215,7 +230,8 @@ def test_every_dataset_of_every_pipeline_is_in_the_catalog_and_every_parameter_i
 def test_paper_settings_are_the_papers(project):
     bootstrap_project(project)
     with KedroSession.create(project_path=project, env="paper", runtime_params={"category": "wood"}) as session:
-        dfc = session.load_context().params["dfc"]
+        params = session.load_context().params
+    dfc = params["dfc"]
     dfc = dfc if isinstance(dfc, dict) else dfc.model_dump()
     from discrepancy.methods.dfc.parameters import DFCParameters
 
@@ -230,6 +246,9 @@ def test_paper_settings_are_the_papers(project):
     assert parameters.residuals == "raw" and parameters.align_corners
     assert parameters.stroke_margin == 40 and parameters.blocks == 4 and parameters.corrupted_weight == 1.0
     assert parameters.smoothing == parameters.image_smoothing == 0
+    ingestion, scoring = IngestionParameters.model_validate(params["ingestion"]), params["scoring"]
+    assert (ingestion.validation_fraction, ingestion.validation_minimum) == (0.05, 2)
+    assert ScoringParameters.model_validate(scoring).segmentation == "pixels"
 
 
 def test_the_papers_network_runs_end_to_end(project, part):
@@ -243,7 +262,15 @@ def test_the_papers_network_runs_end_to_end(project, part):
     detector = load_method(project / "data/06_models/folder/disc/dfc/detector" / version / "detector")
     images = np.load(project / "data/03_primary/folder/disc/images.npy", mmap_mode="r")
     maps = np.load(project / "data/07_model_output/folder/disc/dfc/maps.npy")
+    validation_maps = np.load(project / "data/07_model_output/folder/disc/dfc/validation_maps.npy")
+    assert len(validation_maps) == 2
+    pixels, threshold = np.sort(validation_maps.ravel()), detector.card.thresholds.pixel.value
+    assert threshold in pixels and (pixels > threshold).mean() <= 0.01 < (pixels >= np.nextafter(threshold, -1)).mean()
+    assert not detector.card.thresholds.pixel.segmentation.gated
     import torch
 
+    highest = float(detector.image_scores(torch.from_numpy(validation_maps)).max())
+    assert detector.card.thresholds.image.value == pytest.approx(highest)
+    assert "Too few" in detector.card.thresholds.image.note
     with torch.no_grad():
         np.testing.assert_allclose(detector(torch.from_numpy(np.array(images[-1:])))[0].numpy(), maps[-1], rtol=1e-3)

@@ -10,11 +10,23 @@ from discrepancy.methods.padim.parameters import PaDiMParameters
 from discrepancy.prediction import Detector
 from tests.tiny import backbone, features, good_images, unseen_and_defective  # noqa: F401
 
+SIGMA = 2.0
+
 
 def with_thresholds(method, image, pixel):
+    """As on cards of format 1: pixels above a threshold are outlined, whatever was decided on the image."""
     method.card = method.card.with_entries(
-        thresholds={"image": {"value": image, "images": 3}, "pixel": {"value": pixel, "images": 3}}
+        format=1, thresholds={"image": {"value": image, "images": 3}, "pixel": {"value": pixel, "images": 3}}
     )
+    return method
+
+
+def with_calibration(method, value, scores):
+    """Outlines are of parts that do not pass; `scores` are those of good images."""
+    count = {"images": len(scores)}
+    image = {"value": value, "target_fpr": 0.01, "rule": "gumbel", "scores": scores, **count}
+    pixel = {"of": "images", "value": value, "low": 0.8 * value, "sigma": SIGMA, "smallest": 4, **count}
+    method.card = method.card.with_entries(thresholds={"image": image, "pixel": pixel})
     return method
 
 
@@ -30,7 +42,7 @@ def method(backbone, features, good_images):  # noqa: F811
     images, _ = unseen_and_defective()
     scores = method.eval().score(images).image_scores.numpy()
     value = float((scores[:8].max() + scores[8:].min()) / 2)
-    return with_thresholds(method, value, value)
+    return with_calibration(method, value, scores[:8].tolist())
 
 
 @pytest.fixture

@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from discrepancy import load_detector
+from discrepancy.decisions.calibration import Calibration
 from discrepancy.detection.storage import save_method
 from discrepancy.errors import InputError
 from discrepancy.prediction import Detector, Prediction, Unreadable
 from discrepancy.prediction.results import COLUMNS
+from tests.naive_outlines import naive_outlines
 from tests.prediction.conftest import with_thresholds
 
 N = 16
@@ -138,7 +140,39 @@ def test_the_table(detector, photos):
     assert table.columns.tolist() == list(COLUMNS) and len(table) == N
     assert (table["threshold"] == detector.threshold).all() and (table["reason"] == "").all()
     assert (table["regions"].gt(0) == table["largest_region"].gt(0)).all()
-    assert table["regions"][:8].gt(0).all()
+    assert table["regions"].gt(0).tolist() == [True] * 8 + [False] * 8
+    np.testing.assert_allclose(table["relative_score"], table["score"] / detector.threshold, rtol=1e-3)
+    known = Calibration(np.array(detector.card.decision.image.scores), 0.01, "gumbel")
+    likely = table["false_alarm_probability"]
+    np.testing.assert_allclose(likely, known.false_alarm_probability(table["score"]), rtol=1e-3)
+    assert 0 < likely[:8].max() < 0.01 and likely[8:].between(0.05, 1).all()
+
+
+def test_a_part_that_passes_is_not_outlined(detector, photos):
+    """However anomalous its pixels are; in one that does not, the regions of the smoothed map are."""
+    for result in detector.predict(photos):
+        assert result.mask.any() == (len(result.regions) > 0) == result.anomalous
+        expected = naive_outlines(result.small_map, detector.card.decision.pixel, anomalous=result.anomalous)
+        assert np.mean(result.mask != expected) < 1e-3
+        drawn = np.asarray(result.overlay()) != np.asarray(result.read())
+        assert drawn.any() == result.anomalous
+
+
+def test_a_detector_of_an_earlier_version_outlines_pixels_above_a_threshold(method, photos, tmp_path):
+    card = method.card
+    try:
+        value = card.decision.image.value
+        save_method(with_thresholds(method, value, value / 2), tmp_path / "old")
+    finally:
+        method.card = card
+    results = load_detector(tmp_path / "old", device="cpu").predict(photos)
+    good = [one for one in results if not one.anomalous]
+    assert len(good) == 8 and any(one.mask.any() for one in good)
+    for one in results:
+        np.testing.assert_array_equal(one.mask, one.map > value / 2)
+        assert np.isnan(one.false_alarm_probability) and one.relative_score == one.score / value
+    table = results.to_pandas()
+    assert table["false_alarm_probability"].isna().all() and table["relative_score"].gt(0).all()
 
 
 def test_saved_results_are_what_they_were(detector, photos, tmp_path):

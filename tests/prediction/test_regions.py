@@ -1,7 +1,6 @@
 """Regions of a map, against SciPy's labels."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -24,7 +23,7 @@ def by_scipy(anomaly_map, threshold):
 
 @given(MAPS, st.floats(0, 1))
 def test_boxes_areas_and_peaks_are_those_of_scipy(anomaly_map, threshold):
-    regions = find_regions(anomaly_map, threshold)
+    regions = find_regions(anomaly_map, anomaly_map > threshold)
     found = [(one.left, one.top, one.width, one.height, one.area, one.peak) for one in regions]
     assert sorted(found) == by_scipy(anomaly_map, threshold)
     assert all(anomaly_map[one.peak_y, one.peak_x] == one.peak for one in regions)
@@ -35,11 +34,19 @@ def test_a_peak_lies_in_its_own_region_where_boxes_overlap():
     anomaly_map = np.zeros((5, 5), np.float32)
     anomaly_map[0, :] = anomaly_map[:, 0] = 2
     anomaly_map[3, 3] = 9
-    high, long = find_regions(anomaly_map, 1)
+    high, long = find_regions(anomaly_map, anomaly_map > 1)
     assert (high.peak, high.area, long.peak, long.area) == (9, 1, 2, 9)
     assert (long.width, long.height) == (5, 5)
 
 
-@pytest.mark.parametrize("threshold", [np.inf, 2.0])
-def test_nothing_above_the_threshold_is_no_region(threshold):
-    assert find_regions(np.full((4, 4), 2, np.float32), threshold) == ()
+def test_an_empty_mask_has_no_region():
+    assert find_regions(np.full((4, 4), 2, np.float32), np.zeros((4, 4), bool)) == ()
+
+
+def test_the_mask_and_not_the_map_says_where_regions_are():
+    mask = np.zeros((4, 6), bool)
+    mask[1, 2:4] = True
+    anomaly_map = np.arange(24, dtype=np.float32).reshape(4, 6)
+    (region,) = find_regions(anomaly_map, mask)
+    assert (region.left, region.top, region.width, region.height, region.area) == (2, 1, 2, 1, 2)
+    assert (region.peak, region.peak_x, region.peak_y) == (9, 3, 1)

@@ -11,7 +11,7 @@ from tests.conftest import make_project, run_method
 
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory, part):
-    """The project, its run and model, the folder of the detector, and scores of the test images by path."""
+    """The project, its run and model, the folder of the detector; scores of test images by path, and their table."""
     project = make_project(tmp_path_factory.mktemp("tracked") / "project")
     version = run_method("padim", project, part, register=True, device="cpu")
     client = MlflowClient(f"sqlite:///{project}/mlflow.db")
@@ -27,6 +27,7 @@ def tracked(tmp_path_factory, part):
         model=client.get_logged_model(output.model_id),
         folder=project / f"data/06_models/folder/disc/padim/detector/{version}/detector",
         scores=dict(zip(scores["image"], scores["score"], strict=True)),
+        table=scores,
     )
 
 

@@ -39,6 +39,9 @@ def brought_along(names):
     return found
 
 
+COLUMNS = ["score", "decision", "threshold", "relative_score", "false_alarm_probability"]
+
+
 @pytest.fixture(scope="module")
 def place(tracked):
     """The model's files."""
@@ -82,8 +85,9 @@ def alone(tracked, place, photographs, tmp_path_factory):
 @pytest.mark.parametrize("form", ["arrays", "stack", "bytes", "mixed", "text", "maps"])
 def test_a_model_alone_gives_the_scores_of_the_run(tracked, alone, form):
     table = alone["tables"][form]
-    assert list(table) == ["score", "decision", "threshold"]
-    assert table["score"] == pytest.approx(list(tracked.scores.values()), rel=1e-5)
+    assert list(table) == COLUMNS
+    for name in ("score", "relative_score", "false_alarm_probability"):
+        assert table[name] == pytest.approx(tracked.table[name].tolist(), rel=1e-5 if name == "score" else 1e-3), name
     pairs = zip(table["score"], table["threshold"], strict=True)
     assert table["decision"] == ["anomalous" if score > threshold else "good" for score, threshold in pairs]
 
@@ -201,7 +205,7 @@ def test_a_server_takes_base64_in_every_form_of_json(tracked, photographs, serve
         {"instances": [{"image": text}]},
     ):
         (row,) = served(body)
-        assert row["score"] == pytest.approx(score, rel=1e-5) and set(row) == {"score", "decision", "threshold"}
+        assert row["score"] == pytest.approx(score, rel=1e-5) and set(row) == set(COLUMNS)
     (row,) = served({"dataframe_records": [{"image": text}], "params": {"maps": True}})
     assert len(row["map"]) == len(row["map"][0]) == 96
 

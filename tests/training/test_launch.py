@@ -3,6 +3,7 @@
 import os
 import signal
 from functools import cache
+from multiprocessing.reduction import ForkingPickler
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from discrepancy.errors import InputError
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache, Features
 from discrepancy.features.recipe import lazy_features
-from discrepancy.methods.base import new_card
+from discrepancy.methods.base import TrainingData, new_card
 from discrepancy.methods.dfc.model import DFC
 from discrepancy.methods.dfc.parameters import DFCParameters
 from discrepancy.methods.dfc.training import DFCTask, build_corruption
@@ -29,8 +30,9 @@ from discrepancy.methods.fod.parameters import FODParameters
 from discrepancy.methods.fod.reference import lazy_mean
 from discrepancy.methods.fod.training import FODTask
 from discrepancy.methods.registry import METHODS
+from discrepancy.rows import Rows
 from discrepancy.training.batch_norm import BatchNorm
-from discrepancy.training.launch import LostProcessError, run_distributed
+from discrepancy.training.launch import LostProcessError, _as_path, _opened, run_distributed
 from discrepancy.training.loop import Checkpoint, DivergedError, fit
 from discrepancy.training.process_group import ProcessGroup, current_group
 from tests.conftest import run_method
@@ -194,6 +196,24 @@ def test_other_numbers_of_processes_go_on_with_a_checkpoint(together, alone, dat
     assert len(Checkpoint(together / "half" / f"{name}.pt", name).load()["history"]) == CUT
     assert_equal(name, trained(name, data, together / "taken up"), alone[name])
     assert_equal(name, trained(name, data, together / "half"), alone[name])
+
+
+def test_views_go_to_processes_as_paths(data):
+    """They arrive as they were, also inside the data of a method, and take less room than their rows."""
+    order = np.array([8, 2, 5, 2])
+    whole = TrainingData(Rows(data.images, order), data.maps.rows(order), len(order))
+    sent = bytes(ForkingPickler.dumps(_as_path(whole)))
+    assert len(sent) < 2000 < data.images[:1].nbytes
+    found = _opened(ForkingPickler.loads(sent))
+    assert isinstance(found.images.array, np.memmap) and found.images.array.filename == data.images.filename
+    np.testing.assert_array_equal(found.images.order, order)
+    np.testing.assert_array_equal(found.images[[0, 3]], data.images[[8, 2]])
+    assert found.features.fingerprint == whole.features.fingerprint
+    for layer, values in whole.features.tensors([3, 0]).items():
+        assert torch.equal(found.features.tensors([3, 0])[layer], values)
+        assert isinstance(found.features.whole[layer].base, np.memmap)
+    again = _opened(ForkingPickler.loads(ForkingPickler.dumps(_as_path({"part": data.maps.rows(order).rows([1])}))))
+    np.testing.assert_array_equal(again["part"].order, [2])
 
 
 def test_shares_are_the_batch_and_none_is_empty():

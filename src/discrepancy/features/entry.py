@@ -114,6 +114,10 @@ class FeatureRows(Features):
         """Return the features of some images, as those of the whole entry are returned."""
         return self.whole.tensors(self.order[np.asarray(rows, dtype=np.intp)])
 
+    def rows(self, order: Sequence[int] | np.ndarray) -> FeatureRows:
+        """Return a view of some of these images, in the given order."""
+        return FeatureRows(self.whole, self.order[np.asarray(order, dtype=np.intp)])
+
 
 class _Crc32:
     """The CRC-32 of the bytes that were taken in."""

@@ -68,6 +68,8 @@ def gallery(  # noqa: PLR0913 (all that is known about a test set comes together
         ValueError: the arrays and the table do not belong together.
     """
     _check(images, masks, maps, samples)
+    if len(found) != len(samples):
+        raise ValueError(f"Expected the outlines of {len(samples)} images, found {len(found)}.")
     labels, scores = samples["label"].to_numpy(), samples["score"].to_numpy(dtype=np.float64)
     anomalous = found_anomalous(scores, image_threshold)
     if sections is None:

@@ -43,11 +43,12 @@ class Segmentations:
 
     def __post_init__(self) -> None:
         images, maps = list(self.images.shape), list(self.maps.shape)
-        fit = images[1:] == [3, *maps[1:]] and len(maps) == 3 and len(self.names) == maps[0] <= images[0]
+        fit = images[1:] == [3, *maps[1:]] and len(maps) == 3
+        fit = fit and len(self.names) == len(self.found) == maps[0] <= images[0]
         if not fit:
             raise ValueError(
-                "Expected images [N, 3, H, W], maps [N_test, H, W] and N_test names, "
-                f"found {images}, {maps} and {len(self.names)} names."
+                "Expected images [N, 3, H, W], maps [N_test, H, W], N_test names and outlines, "
+                f"found {images}, {maps}, {len(self.names)} names and outlines of {len(self.found)} images."
             )
 
     def __len__(self) -> int:

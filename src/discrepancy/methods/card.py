@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from discrepancy.decisions.calibration import Calibration, Rule
 from discrepancy.decisions.segmentation import SegmentationRule
@@ -77,7 +78,9 @@ class ThresholdEntry(CardEntry):
     """
 
     value: float
-    target_fpr: float | None = Field(None, validation_alias=AliasChoices("target_fpr", "wished_false_positive_rate"))
+    target_fpr: float | None = Field(
+        None, ge=0, lt=1, validation_alias=AliasChoices("target_fpr", "wished_false_positive_rate")
+    )
     images: int | None = None
     note: str = ""
     rule: Rule = "quantile"
@@ -99,7 +102,7 @@ class PixelEntry(ThresholdEntry):
 
     Attributes:
         of: the target is a share of good images, or, as in the papers, of good pixels.
-        low: threshold of a region's pixels; None: `value`.
+        low: threshold of a region's pixels, at most `value`; None: `value`.
         sigma: of the Gaussian that smooths maps, px.
         smallest: number of pixels of the smallest region, at the detector's size.
     """
@@ -108,6 +111,14 @@ class PixelEntry(ThresholdEntry):
     low: float | None = None
     sigma: float = Field(0.0, ge=0, le=LARGEST_SIGMA)
     smallest: int = Field(1, ge=1)
+
+    @field_validator("low")
+    @classmethod
+    def _below_peaks(cls, low: float | None, entry: ValidationInfo) -> float | None:
+        high = entry.data.get("value")
+        if low is not None and high is not None and low > high:
+            raise PydanticCustomError("low", "expected at most {value}, the threshold of peaks", {"value": high})
+        return low
 
     @property
     def segmentation(self) -> SegmentationRule:
