@@ -30,7 +30,7 @@ MOST_MISSING: Final = 100_000
 
 
 class Model(Protocol):
-    """What is known about the scores of good parts."""
+    """A description of the scores of good parts."""
 
     @property
     def outliers(self) -> NDArray[np.intp]:

@@ -103,7 +103,7 @@ class Estimates(NamedTuple):
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """What n scores of a family leave unknown: estimates of simulated samples with mean 0 and deviation 1.
+    """Errors of estimates from n scores of a family: those of simulated samples with mean 0 and deviation 1.
 
     Attributes:
         family: name of the family.
