@@ -127,7 +127,7 @@ class Calibration:
 
     @cached_property
     def model(self) -> Model:
-        """What is known about the scores of good parts."""
+        """The scores of good parts, described."""
         return Tail(self.rule, self.scores) if self.fitted else Empirical(self.scores)
 
     @cached_property

@@ -235,7 +235,7 @@ class Tail:
 
     @cached_property
     def unknown(self) -> Uncertainty:
-        """What so many scores leave unknown."""
+        """Errors of estimates from so many scores."""
         return uncertainty(self.family, len(self.scores), robust=self.robust)
 
     @cached_property
