@@ -119,3 +119,22 @@ def test_thresholds_scale_with_the_scores(factor):
     for family in FAMILIES:
         scaled = Tail(family, factor * scores).threshold(0.02)
         assert scaled == pytest.approx(factor * Tail(family, scores).threshold(0.02), rel=1e-9)
+
+
+def test_thousands_of_scores_are_as_certain_as_students_t_says():
+    known = uncertainty("normal", 4000, robust=False)
+    place = known.place(0.01)
+    assert place == pytest.approx(stats.t.isf(0.01, 3999) * np.sqrt(1 + 1 / 4000), rel=0.005)
+    low, high = known.interval(place)
+    exact = [
+        brentq(
+            lambda q, share=share: stats.nct.sf(place * np.sqrt(4000), 3999, stats.norm.isf(q) * np.sqrt(4000)) - share,
+            1e-4,
+            0.1,
+        )
+        for share in (0.975, 0.025)
+    ]
+    assert (low, high) == pytest.approx(sorted(exact), rel=0.03)
+    drawn = np.random.default_rng(7).normal(size=(200, 4000))
+    lost = [len(Tail("normal", scores).outliers) > 0 for scores in drawn]
+    assert np.mean(lost) < 0.05

@@ -34,6 +34,9 @@ _FEWEST_DRAWS: Final = 4_000
 _NUMBERS: Final = 4_000_000
 """Simulated samples, as many as fit into so many numbers."""
 
+_LARGEST: Final = 1000
+"""Scores of a simulated sample: beyond, errors shrink as the square root of the number."""
+
 
 class Family(NamedTuple):
     """Distribution of scores or log scores, standardised to mean 0 and deviation 1.
@@ -155,14 +158,17 @@ def uncertainty(family: str, count: int, *, robust: bool = True) -> Uncertainty:
         count: number of scores, 2 or more.
         robust: outliers are left out.
     """
-    samples = min(_DRAWS, max(_FEWEST_DRAWS, _NUMBERS // count))
-    drawn = FAMILIES[family].draw(np.random.default_rng(count), (samples, count))
+    simulated = min(count, _LARGEST)
+    samples = min(_DRAWS, max(_FEWEST_DRAWS, _NUMBERS // simulated))
+    drawn = FAMILIES[family].draw(np.random.default_rng(count), (samples, simulated))
     drawn.sort(axis=1)
     critical = float("inf")
     if robust and count > 3:
-        critical = float(np.quantile(_Trimming(drawn, 1).statistics[0], 1 - SIGNIFICANCE))
+        share = (1 - SIGNIFICANCE) ** (simulated / count)  # in all parts of a larger sample none is found
+        critical = float(np.quantile(_Trimming(drawn, 1).statistics[0], share))
     found = estimate(drawn, critical)
-    return Uncertainty(family, count, critical, found.location, found.scale)
+    errors = float(np.sqrt(simulated / count))
+    return Uncertainty(family, count, critical, errors * found.location, 1 + errors * (found.scale - 1))
 
 
 def estimate(values: Floats, critical: float) -> Estimates:
