@@ -97,6 +97,13 @@ def test_thresholds_come_from_the_peaks_of_good_maps():
     assert rule.smallest == int(np.median(areas))
 
 
+def test_an_odd_map_does_not_decide_how_large_regions_are():
+    maps = np.stack([made_up_map(seed) for seed in range(20)])
+    usual = segmentation_rule(maps, target=0.05, rule="gumbel", sigma=0.0)
+    odd = np.append(maps, np.full((1, *maps.shape[1:]), 50, np.float32), axis=0)
+    assert segmentation_rule(odd, target=0.05, rule="gumbel", sigma=0.0).smallest < 3 * usual.smallest
+
+
 def test_good_images_are_outlined_at_the_target_rate():
     """New maps of the same kind: the share with a peak above the threshold is the target's."""
     rule = segmentation_rule(np.stack([made_up_map(seed) for seed in range(60)]), target=0.1, rule="gumbel", sigma=2.0)

@@ -123,7 +123,8 @@ def segmentation_rule(maps: NDArray[np.floating], *, target: float, rule: Rule, 
     """Set the thresholds of regions from the maps of held-out good images.
 
     `high`: the peak of a good image's smoothed map exceeds it at the target rate. `low` lies half-way down to the
-    median of these peaks. The smallest region is as large as the median of those that good images have above `low`.
+    median of these peaks. The smallest region is as large as the median of those that good images have above `low`,
+    those with an outlying peak left out.
 
     Args:
         maps: raw, of held-out good images [N, H, W]; may be memory-mapped.
@@ -132,9 +133,11 @@ def segmentation_rule(maps: NDArray[np.floating], *, target: float, rule: Rule, 
         sigma: of the Gaussian, px.
     """
     peaks = np.array([smooth(anomaly_map, sigma).max() for anomaly_map in maps], dtype=np.float64)
-    high = Calibration(peaks, target, rule).threshold
+    calibration = Calibration(peaks, target, rule)
+    high = calibration.threshold
     low = min(high, (high + float(np.median(peaks))) / 2)
-    areas = [area for anomaly_map in maps for area in _areas(smooth(anomaly_map, sigma) > low)]
+    usual = np.setdiff1d(np.flatnonzero(peaks > low), calibration.outliers)
+    areas = [area for row in usual for area in _areas(smooth(maps[row], sigma) > low)]
     return SegmentationRule(high, low, sigma, max(1, int(np.median(areas))) if areas else 1)
 
 
