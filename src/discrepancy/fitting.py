@@ -14,9 +14,9 @@ from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache
 from discrepancy.methods.registry import DEFAULT, METHODS
 from discrepancy.pipelines.ingestion.nodes import decode_images, split_samples
-from discrepancy.pipelines.scoring.nodes import score_held_out, set_thresholds
+from discrepancy.pipelines.scoring.nodes import set_thresholds
 from discrepancy.pipelines.scoring.parameters import ScoringParameters
-from discrepancy.pipelines.training.nodes import plan_features, prepare, train
+from discrepancy.pipelines.training.nodes import plan_features, prepare, score_held_out, train
 from discrepancy.prediction.detector import Detector
 from discrepancy.prediction.sources import common_folder, files_in
 
@@ -93,6 +93,6 @@ def fit_detector(  # noqa: PLR0913 (a run's parameters, each by its name)
         else:
             features = None
             trained, _ = train(kind, images, samples, None, None, chosen, ingestion)
-        held_out = score_held_out(trained, images, samples, scoring, ingestion, chosen, features).computed()
+        held_out = score_held_out(kind, trained, images, samples, features, None, chosen, ingestion).computed()
     fitted, _ = set_thresholds(trained, held_out, samples, scoring, ingestion)
     return Detector(fitted, device=chosen.device)

@@ -41,7 +41,7 @@ def _whole(method: type[Method]) -> Pipeline:
     return (
         _stage("ingestion", ingestion.create_pipeline())
         + _stage("training", training.create_pipeline(method))
-        + _stage("scoring", scoring.create_pipeline(method))
+        + _stage("scoring", scoring.create_pipeline(method.name))
         + _stage("reporting", reporting.create_pipeline(method))
     )
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from discrepancy.data.parameters import IngestionParameters
 from discrepancy.detection.scoring import LazyScores, ScoredMaps, ScoredPiece, joined
 from discrepancy.devices import computing_in
 from discrepancy.errors import InputError
@@ -53,6 +55,19 @@ def deal_folds(digests: Sequence[str], folds: int, *, seed: int) -> list[NDArray
     fold_of = {different[image]: place % folds for place, image in enumerate(drawn)}
     found = np.array([fold_of[digest] for digest in digests])
     return [np.flatnonzero(found == fold) for fold in range(folds)]
+
+
+def held_out_folds(samples: pd.DataFrame, ingestion: IngestionParameters) -> list[NDArray[np.intp]]:
+    """Return the rows of the held-out good images: of each fold, or of the validation split as one."""
+    if ingestion.calibration == "holdout":
+        return [np.flatnonzero(samples["split"] == "validation")]
+    good = samples["sha256"][samples["split"] == "train"]  # the first rows
+    return deal_folds(list(good), ingestion.folds, seed=ingestion.seed)
+
+
+def held_out_names(samples: pd.DataFrame, ingestion: IngestionParameters) -> list[str]:
+    """Return the names of the held-out good images, in the order in which they are scored."""
+    return list(samples["image"].iloc[np.concatenate(held_out_folds(samples, ingestion))])
 
 
 def fit_without(

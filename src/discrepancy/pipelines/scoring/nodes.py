@@ -6,22 +6,19 @@ import copy
 import logging
 import math
 import resource
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
 from discrepancy.data.parameters import IngestionParameters
-from discrepancy.data.samples import join_first
-from discrepancy.detection.cross_fitting import CrossFittedScores, deal_folds
+from discrepancy.data.samples import count_splits, join_first
+from discrepancy.detection.cross_fitting import held_out_names
 from discrepancy.detection.scoring import LazyScores, ScoredMaps
 from discrepancy.detection.thresholds import calibrated, outlines
 from discrepancy.devices import resolve_device
-from discrepancy.features.cache import Features
-from discrepancy.methods.base import Method, TrainingData
+from discrepancy.methods.base import Method
 from discrepancy.methods.card import Card
-from discrepancy.methods.parameters import MethodParameters
 from discrepancy.metrics import (
     aupro_as_published,
     best_iou,
@@ -33,37 +30,6 @@ from discrepancy.metrics import (
 from discrepancy.pipelines.scoring.parameters import ScoringParameters
 
 logger = logging.getLogger(__name__)
-
-
-def score_held_out(
-    trained: Method,
-    images: np.ndarray,
-    samples: pd.DataFrame,
-    parameters: ScoringParameters,
-    ingestion: IngestionParameters,
-    training: MethodParameters,
-    features: Features | None = None,
-    checkpoint: Path | None = None,
-) -> LazyScores | CrossFittedScores:
-    """Score good images that no training saw; computed when it is saved.
-
-    Args:
-        trained: the detector.
-        images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
-        samples: the sample table.
-        parameters: device and batch size.
-        ingestion: whether images are held out, or folds of them; see `cross_fitting`.
-        training: parameters of the method, for the folds' detectors.
-        features: cached features of the good images, for the folds' detectors.
-        checkpoint: file of the state during training; each fold has its own beside it.
-    """
-    if ingestion.calibration == "holdout":
-        return _scores(trained, images, samples, "validation", parameters)
-    good = samples["split"] == "train"
-    data = TrainingData(images[: int(good.sum())], features, int(good.sum()))
-    folds = deal_folds(list(samples["sha256"][good]), ingestion.folds, seed=ingestion.seed)
-    device = resolve_device(parameters.device)
-    return CrossFittedScores(trained, data, training, folds, checkpoint, device, parameters.batch_size)
 
 
 def set_thresholds(
@@ -86,7 +52,7 @@ def set_thresholds(
     detector.card = calibrated(
         trained.card,
         validation_maps,
-        _held_out_names(samples, ingestion),
+        held_out_names(samples, ingestion),
         target=parameters.false_positive_rate,
         rule=parameters.rule,
         segmentation=parameters.segmentation,
@@ -102,20 +68,12 @@ def set_thresholds(
     return detector, detector.card
 
 
-def _held_out_names(samples: pd.DataFrame, ingestion: IngestionParameters) -> list[str]:
-    """Return the names of the held-out images, in the order in which they are scored."""
-    if ingestion.calibration == "holdout":
-        return list(samples["image"][samples["split"] == "validation"])
-    good = samples[samples["split"] == "train"]
-    folds = deal_folds(list(good["sha256"]), ingestion.folds, seed=ingestion.seed)
-    return list(good["image"].iloc[np.concatenate(folds)])
-
-
 def score_test(
     detector: Method, images: np.ndarray, samples: pd.DataFrame, parameters: ScoringParameters
 ) -> LazyScores:
     """Score the test images; computed when it is saved."""
-    return _scores(detector, images, samples, "test", parameters)
+    first = sum(count_splits(samples))  # splits are contiguous: a view
+    return LazyScores(detector, images[first:], resolve_device(parameters.device), parameters.batch_size)
 
 
 def evaluate_test(
@@ -166,11 +124,3 @@ def evaluate_test(
         decision=np.where(anomalous, "anomalous", "good"),
     )
     return {name: float(value) if math.isfinite(value) else None for name, value in values.items()}, table
-
-
-def _scores(
-    detector: Method, images: np.ndarray, samples: pd.DataFrame, split: str, parameters: ScoringParameters
-) -> LazyScores:
-    rows = np.flatnonzero(samples["split"] == split)
-    part = images[rows[0] : rows[-1] + 1]  # splits are contiguous: a view
-    return LazyScores(detector, part, resolve_device(parameters.device), parameters.batch_size)

@@ -12,6 +12,8 @@ import pandas as pd
 
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.data.samples import count_splits, data_digest
+from discrepancy.detection.cross_fitting import CrossFittedScores, held_out_folds
+from discrepancy.detection.scoring import LazyScores
 from discrepancy.device_memory import memory_explained
 from discrepancy.devices import computing_in, resolve_device
 from discrepancy.errors import InputError
@@ -145,6 +147,51 @@ def train_uncached(
 ) -> tuple[Method, pd.DataFrame]:
     """Fit a method that caches no features; see `train`."""
     return train(method, images, samples, None, checkpoint, parameters, ingestion, *prepared)
+
+
+def score_held_out(
+    method: type[Method],
+    trained: Method,
+    images: np.ndarray,
+    samples: pd.DataFrame,
+    features: Features | None,
+    checkpoint: Path | None,
+    parameters: MethodParameters,
+    ingestion: IngestionParameters,
+) -> LazyScores | CrossFittedScores:
+    """Score good images that no training saw, for the thresholds; computed when it is saved.
+
+    Args:
+        method: the method.
+        trained: the detector.
+        images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
+        samples: the sample table.
+        features: cached features of the good images, for the detectors of cross-fitting.
+        checkpoint: file of the state during training; each fold has its own beside it.
+        parameters: of the method.
+        ingestion: whether images are held out, or folds of them; see `cross_fitting`.
+    """
+    device = resolve_device(parameters.device)
+    folds = held_out_folds(samples, ingestion)
+    if ingestion.calibration == "holdout":
+        rows = folds[0]
+        return LazyScores(trained, images[rows[0] : rows[-1] + 1], device)  # splits are contiguous: a view
+    backbone = load_backbone(parameters, ingestion)
+    data = training_data(method, backbone, images, samples, features, parameters, ingestion, {})
+    return CrossFittedScores(trained, data, parameters, folds, checkpoint, device)
+
+
+def score_held_out_uncached(
+    method: type[Method],
+    trained: Method,
+    images: np.ndarray,
+    samples: pd.DataFrame,
+    checkpoint: Path,
+    parameters: MethodParameters,
+    ingestion: IngestionParameters,
+) -> LazyScores | CrossFittedScores:
+    """Score good images that no training saw, by a method that caches no features; see `score_held_out`."""
+    return score_held_out(method, trained, images, samples, None, checkpoint, parameters, ingestion)
 
 
 def load_backbone(parameters: MethodParameters, ingestion: IngestionParameters) -> Backbone:

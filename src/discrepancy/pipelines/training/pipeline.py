@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial, update_wrapper
+from typing import Any, get_type_hints
 
 from kedro.pipeline import Node, Pipeline
 
-from discrepancy.annotated import annotated
 from discrepancy.methods.base import Method
-from discrepancy.pipelines.training.nodes import plan_features, prepare, train, train_uncached
+from discrepancy.pipelines.training.nodes import (
+    plan_features,
+    prepare,
+    score_held_out,
+    score_held_out_uncached,
+    train,
+    train_uncached,
+)
 
 
 def create_pipeline(method: type[Method]) -> Pipeline:
-    """Wire images -> features -> the method's preparations -> the trained detector and its history."""
+    """Wire images -> features -> the method's preparations -> the trained detector, its history, held-out maps."""
     given = [f"params:{method.name}", "params:ingestion"]
     prepared = [preparation.name for preparation in method.preparations]
     if method.uses_cache:
@@ -31,9 +38,22 @@ def create_pipeline(method: type[Method]) -> Pipeline:
         ]
         learnt_from = ["images", "samples", "features", "checkpoint", *given, *prepared]
         nodes.append(Node(_bound(train, method), learnt_from, ["trained", "history"], name="train"))
+        held_out = Node(
+            _bound(score_held_out, method),
+            ["trained", "images", "samples", "features", "checkpoint", *given],
+            "validation_maps",
+            name="score_held_out",
+        )
     else:
         learnt_from = ["images", "samples", "checkpoint", *given]
         nodes = [Node(_bound(train_uncached, method), learnt_from, ["trained", "history"], name="train")]
+        held_out = Node(
+            _bound(score_held_out_uncached, method),
+            ["trained", *learnt_from],
+            "validation_maps",
+            name="score_held_out",
+        )
+    nodes.append(held_out)
     nodes += [
         Node(extra.compute, list(extra.inputs), extra.output, name=extra.step)
         for extra in method.extra_steps()
@@ -50,5 +70,9 @@ def create_pipeline(method: type[Method]) -> Pipeline:
 
 
 def _bound(function: Callable[..., Any], method: type[Method], *more: Any) -> Callable[..., Any]:
-    """Return the step of a method, which takes the method's own parameters."""
-    return annotated(function, method, *more, parameters=method.Parameters)
+    """Fix the method of a step, and annotate its parameters with the method's own: Kedro validates by annotations."""
+    bound = partial(function, method, *more)
+    update_wrapper(bound, function)
+    vars(bound).pop("__wrapped__")  # it has the arguments that are fixed here
+    bound.__annotations__ = {**get_type_hints(function), "parameters": method.Parameters}
+    return bound
