@@ -8,13 +8,20 @@ from kedro.framework.startup import bootstrap_project
 LAYERS = ["raw", "intermediate", "primary", "feature", "models", "model_output", "reporting"]
 
 
-@pytest.mark.parametrize("name", ["dfc", "dfr", "fod", "padim", "patchcore", "ingestion", "download"])
-def test_every_dataset_lies_in_a_layer_and_no_step_leads_back(project, name):
+def layers_of(project, name):
+    """The layer of every dataset of a pipeline, by its place in the order."""
     bootstrap_project(project)
     with KedroSession.create(project_path=project) as session:
         catalog = session.load_context().catalog
     datasets = [dataset for dataset in pipelines[name].datasets() if not dataset.startswith("params:")]
-    layer = {dataset: LAYERS.index(catalog.get(dataset).metadata["kedro-viz"]["layer"]) for dataset in datasets}
+    return {dataset: LAYERS.index(catalog.get(dataset).metadata["kedro-viz"]["layer"]) for dataset in datasets}
+
+
+@pytest.mark.parametrize(
+    "name", ["dfc", "dfr", "fod", "padim", "patchcore", "ingestion", "download", "predict", "calibrate"]
+)
+def test_every_dataset_lies_in_a_layer_and_no_step_leads_back(project, name):
+    layer = layers_of(project, name)
     back = [
         f"{node.short_name}: {given} -> {made}"
         for node in pipelines[name].nodes
@@ -22,4 +29,24 @@ def test_every_dataset_lies_in_a_layer_and_no_step_leads_back(project, name):
         for made in node.outputs
         if given in layer and layer[given] > layer[made]
     ]
+    assert back == []
+
+
+@pytest.mark.parametrize("name", ["dfc", "fod"])
+def test_no_stage_leads_back_when_it_is_drawn_as_a_box(project, name):
+    """Drawn are then the datasets that a stage hands on: what other stages read, and the end results."""
+    layer = layers_of(project, name)
+    whole = pipelines[name]
+    stages = {stage: whole.only_nodes_with_namespaces([stage]) for stage in ("ingestion", "training", "scoring")}
+    back = []
+    for stage, part in stages.items():
+        others = {dataset for node in whole.nodes if node not in part.nodes for dataset in node.inputs}
+        made = {dataset for node in part.nodes for dataset in node.outputs}
+        shown = (made & others) | (made & whole.outputs())
+        back += [
+            f"{stage}: {given} -> {result}"
+            for given in part.inputs()
+            for result in shown
+            if given in layer and layer[given] > layer[result]
+        ]
     assert back == []
