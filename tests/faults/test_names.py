@@ -45,7 +45,7 @@ def test_names_of_pictures_fit_the_file_system_and_differ(tmp_path, folder):
     images = rng.integers(0, 256, (4, 3, 8, 8), dtype=np.uint8)
     maps = rng.random((4, 8, 8)).astype(np.float32)
     for target, drawn in (
-        ("three", Segmentations(images, maps, names, 0.5)),
+        ("three", Segmentations(images, maps, names, maps > 0.5, 0.5)),
         ("maps", NativeResolutionMaps(maps, names, [(8, 8)] * 4, ResizeCrop((8, 8)))),
     ):
         pictures = dict(drawn)

@@ -240,7 +240,7 @@ def test_a_checkpoint_is_dropped_only_by_the_run_that_finished_it(finished, part
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("discrepancy.methods.dfc.model.DFC.fit_residual_scaler", killed)
         start(project, part, dfc={"epochs": 3})
-    start(project, part, options={"namespaces": ["scoring"]})  # of the finished run
+    start(project, part, options={"from_nodes": ["scoring.dfc.set_thresholds"]})  # of the finished run
     assert checkpoint.is_file()
     start(project, part, options={"only_missing_outputs": True}, dfc={"epochs": 3})
     assert not checkpoint.exists()
