@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+from scipy.stats import beta
 
 from discrepancy.decisions.tails import FAMILIES, Floats, Tail
 from discrepancy.errors import InputError
@@ -52,29 +54,33 @@ class Empirical:
 
     Attributes:
         scores: finite, [n].
+        outliers: indices of scores that do not count; of most samples none.
     """
 
     scores: Floats
+    outliers: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
 
-    @property
-    def outliers(self) -> NDArray[np.intp]:
-        """None: every score counts."""
-        return np.empty(0, np.intp)
+    @cached_property
+    def counting(self) -> Floats:
+        """The scores without outliers."""
+        return np.delete(self.scores, self.outliers)
 
     def threshold(self, rate: float) -> float:
         """Return the lowest score that at most this share of the scores exceeds."""
-        return threshold_at_fpr(self.scores, fpr=rate).value
+        return threshold_at_fpr(self.counting, fpr=rate).value
 
     def expected(self, scores: ArrayLike) -> Floats:
         """Return (1 + number of scores at least as high) / (n + 1), the p-value of conformal prediction."""
-        ordered = np.sort(self.scores)
+        ordered = np.sort(self.counting)
         higher = len(ordered) - np.searchsorted(ordered, np.asarray(scores, dtype=float), side="left")
         return np.asarray((1 + higher) / (len(ordered) + 1), dtype=np.float64)
 
     def interval(self, score: float) -> tuple[float, float]:
         """Return the range, with 95 % confidence, of the true share of good parts that score higher."""
-        above = int((self.scores > score).sum())
-        return threshold_at_fpr(self.scores, fpr=above / len(self.scores)).interval
+        above, count = int((self.counting > score).sum()), len(self.counting)
+        # The true rate of the (k + 1)-th highest score follows Beta(k + 1, n - k) (Wilks 1941).
+        low, high = beta.ppf([0.025, 0.975], above + 1, max(count - above, 1))
+        return float(low), 1.0 if above == count else float(high)
 
 
 @dataclass(frozen=True)
@@ -114,11 +120,21 @@ class Calibration:
             return "a target of 0 has no quantile"
         if len(self.scores) < FEWEST:
             return f"a distribution needs {FEWEST} images or more"
-        if FAMILIES[self.rule].logarithms and self.scores.min() <= 0:
+        if not self._describable:
             return "a score is not positive"
-        if Tail(self.rule, self.scores).scale <= 1e-12 * abs(float(np.median(self.scores))):
+        if self._same:
             return "the scores are all the same"
         return ""
+
+    @property
+    def _describable(self) -> bool:
+        """True if the family describes such scores."""
+        return self.rule != "quantile" and not (FAMILIES[self.rule].logarithms and self.scores.min() <= 0)
+
+    @cached_property
+    def _same(self) -> bool:
+        """True if all scores but outliers are the same."""
+        return Tail(self.rule, self.scores).scale <= 1e-12 * abs(float(np.median(self.scores)))
 
     @cached_property
     def fitted(self) -> bool:
@@ -128,7 +144,11 @@ class Calibration:
     @cached_property
     def model(self) -> Model:
         """The scores of good parts, described."""
-        return Tail(self.rule, self.scores) if self.fitted else Empirical(self.scores)
+        if self.fitted:
+            return Tail(self.rule, self.scores)
+        if self.why_not and len(self.scores) >= FEWEST and self.target and self._describable and self._same:
+            return Empirical(self.scores, Tail(self.rule, self.scores).outliers)
+        return Empirical(self.scores)
 
     @cached_property
     def threshold(self) -> float:
@@ -140,7 +160,7 @@ class Calibration:
         """Share of new good images that is expected to score higher than the threshold."""
         if self.fitted:
             return self.target
-        return (int((self.scores > self.threshold).sum()) + 1) / (len(self.scores) + 1)
+        return float(self.model.expected(np.nextafter(self.threshold, np.inf)))
 
     @cached_property
     def interval(self) -> tuple[float, float]:
@@ -164,23 +184,29 @@ class Calibration:
         """
         if self.fitted or self.expected_rate <= self.target:
             return 0
-        wanted = math.ceil(round(1 / self.target, 6)) - 1 if self.target else MOST_MISSING
-        return max(0, wanted - len(self.scores))
+        if not self.target:
+            return 0  # no number of images meets a target of 0
+        return max(0, math.ceil(round(1 / self.target, 6)) - 1 - len(self.scores))
 
     @cached_property
     def until_certain(self) -> int:
         """Number of further good images until the true rate is below twice the target, with 97.5 % confidence.
 
-        By the normal approximation to the errors of location and scale.
+        For a fitted distribution by the normal approximation to the errors of location and scale.
         """
         if not self.target or self.interval[1] <= WITHIN * self.target:
             return 0
-        return max(0, _needed(self.target) - len(self.scores))
+        needed = _needed(self.target) if self.fitted else _needed_in_order(self.target)
+        return max(0, needed - len(self.scores))
 
-    def describe(self) -> str:
-        """Say in a few sentences where the threshold comes from and how far it can be trusted."""
+    def describe(self, how: str = "held-out") -> str:
+        """Say in a few sentences where the threshold comes from and how far it can be trusted.
+
+        Args:
+            how: the images were kept from the training: `held-out`, or `cross-fitted`.
+        """
         n, (low, high) = len(self.scores), self.interval
-        images = f"{n} held-out good image{'' if n == 1 else 's'}"
+        images = f"{n} {how} good image{'' if n == 1 else 's'}"
         text = f"threshold {self.threshold:.6g} from {images}, {self._how()}. "
         text += f"Target false-alarm rate {percent(self.target)}, expected {percent(self.expected_rate)}, "
         text += f"with 95 % confidence {percent(low)} to {percent(high)}"
@@ -197,10 +223,16 @@ class Calibration:
         return f"{above} above it" + (f" (rule quantile: {self.why_not})" if self.why_not else "")
 
 
+def _needed_in_order(target: float) -> int:
+    """Return how many scores bring the upper end down to twice the target, by their order alone."""
+    counts = np.unique(np.geomspace(2, MOST_MISSING, 2000).astype(int))
+    allowed = np.floor(np.round(counts * target, 9))
+    certain = beta.ppf(0.975, allowed + 1, counts - allowed) <= WITHIN * target
+    return int(counts[np.argmax(certain)]) if certain.any() else MOST_MISSING
+
+
 def _needed(target: float) -> int:
     """Return how many normal scores bring the upper end of the interval down to twice the target."""
-    from scipy.special import ndtri
-
     place, reached = -ndtri(target), -ndtri(min(WITHIN * target, 0.999))
     return math.ceil(1.96**2 * (1 + place**2 / 2) / (place - reached) ** 2)
 

@@ -45,9 +45,9 @@ class SegmentationRule:
         return smooth(anomaly_map, self.sigma)
 
     def level(self, anomaly_map: Map, *, anomalous: bool) -> Map:
-        """Return the smoothed map [H, W], at most `low` outside the regions; they are where it is larger.
+        """Return the smoothed map [H, W], below `low` outside the regions; they are where it is above `low`.
 
-        Resized like a map, it gives outlines at any size.
+        Resized like a map, it gives outlines at any size. A little below `low`, rounding makes no region.
 
         Args:
             anomaly_map: raw map, [H, W].
@@ -55,7 +55,8 @@ class SegmentationRule:
         """
         smoothed = self.smoothed(anomaly_map)
         found = self._regions(smoothed, anomalous)
-        return np.where(found, smoothed, np.minimum(smoothed, np.float32(self.low)))
+        below = np.float32(self.low - 1e-4 * max(abs(self.low), self.high - self.low))
+        return np.where(found, smoothed, np.minimum(smoothed, below))
 
     def mask(self, anomaly_map: Map, *, anomalous: bool) -> NDArray[np.bool_]:
         """Return the pixels of the regions, [H, W]; arguments as of `level`."""

@@ -27,7 +27,10 @@ SIGNIFICANCE: Final = 0.01
 """Share of samples without outliers in which one is found."""
 
 MOST_OUTLIERS: Final = 0.1
-"""Largest share of the scores that may be outliers; one may always be."""
+"""Largest share of the scores that may be outliers; one may always be, two of eight."""
+
+_FOR_TWO: Final = 8
+_MOST_STEPS: Final = 50
 
 _DRAWS: Final = 20_000
 _FEWEST_DRAWS: Final = 4_000
@@ -178,7 +181,8 @@ def estimate(values: Floats, critical: float) -> Estimates:
         values: ascending in each sample.
         critical: largest distance from the mean, in deviations, of values that are no outliers; may be infinite.
     """
-    most = max(1, int(MOST_OUTLIERS * values.shape[1])) if np.isfinite(critical) else 0
+    count = values.shape[1]
+    most = min(_MOST_STEPS, max(1 if count < _FOR_TWO else 2, int(MOST_OUTLIERS * count))) if np.isfinite(critical) else 0
     trimming = _Trimming(values, most)
     # As many are outliers as the last step says that exceeds the critical value: one may hide another.
     steps = ((trimming.statistics > critical) * np.arange(1, most + 1)[:, None]).max(0, initial=0)

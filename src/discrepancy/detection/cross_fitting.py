@@ -11,14 +11,13 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from discrepancy.data.parameters import IngestionParameters
 from discrepancy.detection.scoring import LazyScores, ScoredMaps, ScoredPiece, joined
 from discrepancy.devices import computing_in
 from discrepancy.errors import InputError
@@ -28,6 +27,9 @@ from discrepancy.features.recipe import LazyFeatures
 from discrepancy.methods.base import Method, TrainingData
 from discrepancy.methods.parameters import MethodParameters
 from discrepancy.rows import Rows
+
+if TYPE_CHECKING:
+    from discrepancy.data.parameters import IngestionParameters
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +60,19 @@ def deal_folds(digests: Sequence[str], folds: int, *, seed: int) -> list[NDArray
 
 
 def held_out_folds(samples: pd.DataFrame, ingestion: IngestionParameters) -> list[NDArray[np.intp]]:
-    """Return the rows of the held-out good images: of each fold, or of the validation split as one."""
+    """Return the rows of the held-out good images: of each fold, or of the validation split as one.
+
+    Raises:
+        InputError: there are none, or fewer different images than folds.
+    """
     if ingestion.calibration == "holdout":
-        return [np.flatnonzero(samples["split"] == "validation")]
+        rows = np.flatnonzero(samples["split"] == "validation")
+        if not len(rows):
+            raise InputError(
+                "the sample table holds out no image, as one for cross-fitting; expected a validation split: start at "
+                "the beginning, without --from-nodes, or with ingestion.calibration=cross"
+            )
+        return [rows]
     good = samples["sha256"][samples["split"] == "train"]  # the first rows
     return deal_folds(list(good), ingestion.folds, seed=ingestion.seed)
 

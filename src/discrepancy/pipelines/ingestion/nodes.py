@@ -14,6 +14,7 @@ from discrepancy.data.parameters import IngestionParameters
 from discrepancy.data.photographs import Photographs
 from discrepancy.data.samples import check_photographs
 from discrepancy.data.splits import split_validation
+from discrepancy.detection.cross_fitting import deal_folds
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ def split_samples(photographs: Photographs, parameters: IngestionParameters) -> 
     """
     if parameters.calibration == "cross":  # the folds of the training images are held out, one after the other
         table = photographs.samples.assign(split=photographs.samples["split"].replace("validation", "train"))
+        deal_folds(list(table["sha256"][table["split"] == "train"]), parameters.folds, seed=parameters.seed)  # or refuse
     else:
         table = split_validation(
             photographs.samples,
