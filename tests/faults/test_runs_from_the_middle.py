@@ -63,7 +63,7 @@ def test_the_same_parameters_are_accepted(once, part, options):
 )
 def test_another_target_rate_or_rule_is_refused_only_after_the_thresholds(once, part, name, usual, value):
     other = {"scoring": {name: value}}
-    with pytest.raises(InputError, match=rf"scoring.{name}={usual}, this run has {value}.*score_held_out"):
+    with pytest.raises(InputError, match=rf"scoring.{name}={usual}, this run has {value}.*scoring.dfc.set_thresholds"):
         prepare(once[0], part, options=SCORE, **other)
     prepare(once[0], part, options={"node_namespaces": ["scoring"]}, **other)
 
@@ -186,7 +186,7 @@ ALL = {"samples", "images", "masks", "dfc.features", "dfc.trained", "dfc.validat
     [
         ({}, ALL),
         ({"dfc": {"epochs": 3}}, {"samples", "images", "masks"}),
-        ({"scoring": {"false_positive_rate": 0.5}}, ALL - {"dfc.validation_maps", "dfc.card", "dfc.maps"}),
+        ({"scoring": {"false_positive_rate": 0.5}}, ALL - {"dfc.card", "dfc.maps"}),
         ({"seed": 5}, set()),
     ],
     ids=["nothing", "epochs", "target rate", "seed"],
@@ -240,7 +240,7 @@ def test_a_checkpoint_is_dropped_only_by_the_run_that_finished_it(finished, part
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("discrepancy.methods.dfc.model.DFC.fit_residual_scaler", killed)
         start(project, part, dfc={"epochs": 3})
-    start(project, part, options={"from_nodes": ["scoring.dfc.set_thresholds"]})  # of the finished run
+    start(project, part, options={"namespaces": ["scoring"]})  # of the finished run
     assert checkpoint.is_file()
     start(project, part, options={"only_missing_outputs": True}, dfc={"epochs": 3})
     assert not checkpoint.exists()
