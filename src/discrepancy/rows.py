@@ -47,10 +47,12 @@ class Rows:
         return len(self.order) * self.array[:1].nbytes
 
     def __getitem__(self, rows: slice | Sequence[int] | NDArray[np.intp]) -> Any:
-        """Return a view for a slice, the values themselves for a list of rows."""
+        """Return a view for a slice, the values themselves for a list of rows or a mask [n]."""
         if isinstance(rows, slice):
             return Rows(self.array, self.order[rows])
-        return np.asarray(self.array[self.order[np.asarray(rows, dtype=np.intp)]])
+        index = np.asarray(rows)
+        index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.intp)
+        return np.asarray(self.array[self.order[index]])
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the values, which are always a copy."""

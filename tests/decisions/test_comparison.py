@@ -73,7 +73,7 @@ def test_equal_scores_are_no_change():
 def test_describe_says_what_changed_and_what_follows():
     text = compare_scores(made_scores(30, seed=0), made_scores(25, seed=1, factor=1.8)).describe()
     assert text.startswith(
-        "The scores of 25 new photographs differ from those of the 30 photographs of the first calibration (p = "
+        "The scores of 25 new photographs differ from those of the 30 photographs of the calibration before (p = "
     )
     assert "A new photograph scores higher than an old one with probability 0.9" in text
     assert "need not keep its false-alarm rate" in text and "calibrate anew" in text

@@ -63,7 +63,7 @@ def test_the_same_parameters_are_accepted(once, part, options):
 )
 def test_another_target_rate_or_rule_is_refused_only_after_the_thresholds(once, part, name, usual, value):
     other = {"scoring": {name: value}}
-    with pytest.raises(InputError, match=rf"scoring.{name}={usual}, this run has {value}.*set_thresholds"):
+    with pytest.raises(InputError, match=rf"scoring.{name}={usual}, this run has {value}.*scoring.dfc.set_thresholds"):
         prepare(once[0], part, options=SCORE, **other)
     prepare(once[0], part, options={"node_namespaces": ["scoring"]}, **other)
 

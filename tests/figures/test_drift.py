@@ -27,7 +27,7 @@ def test_each_photograph_is_a_dot_in_its_row():
         assert list(x) == list(scores) and (np.abs(y - row) < 0.5).all()
     # Equal to the threshold is not above it.
     assert [tick.get_text() for tick in lower.get_yticklabels()] == [
-        "first calibration: 4\n1 above the old threshold\n0 above the new threshold",
+        "calibration before: 4\n1 above the old threshold\n0 above the new threshold",
         "new photographs: 5\n3 above the old threshold\n1 above the new threshold",
     ]
     assert upper.get_title(loc="left") == "The old threshold calls 3 of 5 new photographs of good parts anomalous"
@@ -41,7 +41,7 @@ def test_both_thresholds_are_lines_in_both_axes():
         found = {gid: list(line.get_xdata()) for gid, line in lines(axes).items() if "threshold" in str(gid)}
         assert found == {"threshold-before": [1.0, 1.0], "threshold-now": [1.5, 1.5]}
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert set(texts) == {"first calibration (4)", "new photographs (5)", "old threshold 1.00", "new threshold 1.50"}
+    assert set(texts) == {"calibration before (4)", "new photographs (5)", "old threshold 1.00", "new threshold 1.50"}
 
 
 def test_bars_are_shares_of_each_group():
@@ -74,7 +74,7 @@ def test_a_threshold_that_is_not_finite_is_not_drawn(none):
     assert "threshold-now" not in lines(figure.axes[0]) and "threshold-before" in lines(figure.axes[0])
     assert "new threshold" not in figure.axes[1].get_yticklabels()[0].get_text()
     neither = comparison_figure(BEFORE, NOW, none, none)
-    assert neither.axes[0].get_title(loc="left") == "Scores of good parts at the first calibration and now"
+    assert neither.axes[0].get_title(loc="left") == "Scores of good parts at the calibration before and now"
     for drawn in (figure, neither):
         drawn.savefig(io.BytesIO())
 

@@ -84,7 +84,7 @@ def test_an_undefined_metric_is_a_dash_with_its_reason():
 
 
 def test_thresholds_say_how_uncertain_they_are(read):
-    assert f"Images: {NOTE}" in read.sections["Thresholds"] and "Pixels: x" in read.sections["Thresholds"]
+    assert f"Images: {NOTE}" in read.sections["Thresholds"] and "Outlines: x" in read.sections["Thresholds"]
 
 
 def test_the_worst_decisions_are_large_and_the_wrong_ones_come_first(text, read):

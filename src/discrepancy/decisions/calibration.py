@@ -15,7 +15,7 @@ from scipy.stats import beta
 from discrepancy.decisions.tails import FAMILIES, Floats, Tail
 from discrepancy.errors import InputError
 from discrepancy.metrics.checks import as_numbers, check_no_nan
-from discrepancy.metrics.thresholds import threshold_at_fpr
+from discrepancy.metrics.thresholds import percent, threshold_at_fpr
 
 Rule = Literal["gumbel", "normal", "lognormal", "loglogistic", "frechet", "weibull", "quantile"]
 RULES: Final[tuple[Rule, ...]] = get_args(Rule)
@@ -235,8 +235,3 @@ def _needed(target: float) -> int:
     """Return how many normal scores bring the upper end of the interval down to twice the target."""
     place, reached = -ndtri(target), -ndtri(min(WITHIN * target, 0.999))
     return math.ceil(1.96**2 * (1 + place**2 / 2) / (place - reached) ** 2)
-
-
-def percent(share: float) -> str:
-    """Return a share in per cent, two digits."""
-    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"

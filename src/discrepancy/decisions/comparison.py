@@ -1,4 +1,4 @@
-"""A test of whether new photographs of good parts still score as those of the first calibration did."""
+"""A test of whether new photographs of good parts still score as those of the calibration before did."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SMALLEST_P = 1e-12  # a smaller one says no more to anybody
 
 @dataclass(frozen=True)
 class Comparison:
-    """Scores of new photographs against those of the first calibration; both of good parts.
+    """Scores of new photographs against those of the calibration before; both of good parts.
 
     Attributes:
-        count_before: number of scores of the first calibration.
+        count_before: number of scores of the calibration before.
         count_now: number of scores of new photographs.
-        median_before: median score of the first calibration.
+        median_before: median score of the calibration before.
         median_now: median score of the new photographs.
         p_value: chance of a difference at least as large if nothing had changed, in [0, 1]; two-sided.
         probability_higher: chance that a new photograph scores higher than an old one, ties counting half, in [0, 1];
@@ -57,11 +57,11 @@ class Comparison:
         said = "differ" if self.drifted else "do not differ noticeably"
         text = (
             f"The scores of {self.count_now} new photographs {said} from those of the {self.count_before} photographs "
-            f"of the first calibration ({_p(self.p_value)}). {self._effect()}."
+            f"of the calibration before ({_p(self.p_value)}). {self._effect()}."
         )
         if self.drifted:
             text += (
-                " The threshold of the first calibration need not keep its false-alarm rate on them. Find what changed "
+                " The threshold of the calibration before need not keep its false-alarm rate on them. Find what changed "
                 "(light, focus, camera, parts), or calibrate anew."
             )
         elif min(self.count_before, self.count_now) < FEW:
@@ -79,7 +79,7 @@ class Comparison:
 
 
 def compare_scores(before: ArrayLike, now: ArrayLike) -> Comparison:
-    """Test whether new scores of good parts come from the same distribution as those of the first calibration.
+    """Test whether new scores of good parts come from the same distribution as those of the calibration before.
 
     The test is that of Kolmogorov and Smirnov for two samples. It notices any change of the distribution, not only of
     the median. Its p value is exact for up to 10,000 scores each, however few there are, and never too low for scores

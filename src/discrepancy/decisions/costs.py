@@ -44,6 +44,7 @@ def threshold_of_least_cost(
     cost_miss: float,
     cost_alarm: float,
     defect_share: float,
+    highest: float = -math.inf,
 ) -> LeastCost:
     """Return the threshold at which the expected cost per part is least, exactly.
 
@@ -60,6 +61,8 @@ def threshold_of_least_cost(
         cost_miss: of a defective part that is not found, finite and not negative.
         cost_alarm: of a good part called anomalous, in the same units.
         defect_share: share of the parts in production that are defective, in [0, 1].
+        highest: score above which no good part is expected; a threshold there stands for never an alarm, if it is
+            higher than all defect scores.
 
     Returns:
         the threshold, with what it costs; of several that cost the same, the lowest, which misses least.
@@ -75,7 +78,7 @@ def threshold_of_least_cost(
     """
     scores = _scores(defect_scores)
     _check_costs(cost_miss, cost_alarm, defect_share)
-    thresholds = np.append(_just_below(np.unique(scores)), scores.max())
+    thresholds = np.append(_just_below(np.unique(scores)), max(scores.max(), highest))
     alarms = _probabilities(false_alarm_probability, thresholds)
     misses = np.searchsorted(np.sort(scores), thresholds, side="right") / scores.size
     costs = defect_share * cost_miss * misses + (1 - defect_share) * cost_alarm * alarms

@@ -23,6 +23,7 @@ def calibrated(
     target: float,
     rule: Rule,
     segmentation: Literal["images", "pixels"] = "images",
+    how: str = "held-out",
 ) -> Card:
     """Return the card with the thresholds of images and of outlined regions.
 
@@ -33,6 +34,7 @@ def calibrated(
         target: false-alarm rate, in [0, 1).
         rule: from scores to a threshold.
         segmentation: outlines keep the target as a share of good images, or of good pixels.
+        how: the images were kept from the training: `held-out`, or `cross-fitted`.
 
     Raises:
         InputError: no images, or a score that is not finite.
@@ -42,7 +44,7 @@ def calibrated(
     calibration = Calibration(scored.image_scores.astype(np.float64), target, rule)
     return card.with_entries(
         thresholds={
-            "image": image_entry(calibration, names),
+            "image": image_entry(calibration, names, how),
             "pixel": _pixel_entry(card, scored, calibration, segmentation),
         }
     )
@@ -51,7 +53,9 @@ def calibrated(
 def outlines(scored: ScoredMaps, card: Card) -> Outlines:
     """Return the outlined pixels of scored images, by the thresholds on a card."""
     thresholds = card.decision
-    return Outlines(scored.maps, scored.image_scores > thresholds.image.value, thresholds.pixel.segmentation)
+    return Outlines(
+        scored.maps, scored.image_scores.astype(float) > thresholds.image.value, thresholds.pixel.segmentation
+    )
 
 
 def with_threshold(card: Card, value: float, note: str) -> Card:
@@ -66,9 +70,11 @@ def with_threshold(card: Card, value: float, note: str) -> Card:
     calibration = card.decision.image.calibration
     if calibration is None:
         raise InputError("the card does not hold the scores of its calibration; expected one that is just calibrated")
+    rate = float(calibration.false_alarm_probability([value])[0])
     thresholds["image"] |= {
         "value": value,
-        "expected_fpr": float(calibration.false_alarm_probability([value])[0]),
+        "target_fpr": rate,
+        "expected_fpr": rate,
         "interval": list(calibration.model.interval(value)),
         "note": note,
     }
@@ -78,19 +84,20 @@ def with_threshold(card: Card, value: float, note: str) -> Card:
     return card.with_entries(thresholds=thresholds)
 
 
-def image_entry(calibration: Calibration, names: Sequence[str]) -> dict[str, Any]:
+def image_entry(calibration: Calibration, names: Sequence[str], how: str) -> dict[str, Any]:
     """Return the entry of the image threshold, JSON values.
 
     Args:
         calibration: scores and rule.
         names: of the images that the scores belong to.
+        how: they were kept from the training.
     """
     return {
         "value": calibration.threshold,
         "target_fpr": calibration.target,
         "images": len(calibration.scores),
-        "note": calibration.describe(),
-        "rule": calibration.rule,
+        "note": calibration.describe(how),
+        "rule": calibration.rule if calibration.fitted else "quantile",
         "expected_fpr": calibration.expected_rate,
         "interval": list(calibration.interval),
         "scores": calibration.scores.tolist(),

@@ -1,4 +1,4 @@
-"""Scores of good parts at the first calibration and now, with the threshold of each."""
+"""Scores of good parts at the calibration before and now, with the threshold of each."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _ROOM = 0.04  # beside the outermost score or threshold, as a share of the axis
 def comparison_figure(
     before: ArrayLike, now: ArrayLike, threshold_before: float, threshold_now: float, title: str = ""
 ) -> Figure:
-    """Draw the scores of good parts at the first calibration and now, with the threshold of each.
+    """Draw the scores of good parts at the calibration before and now, with the threshold of each.
 
     Args:
-        before: image scores of good parts at the first calibration [N], finite, N > 0.
+        before: image scores of good parts at the calibration before [N], finite, N > 0.
         now: image scores of new photographs of good parts [M], finite, M > 0.
-        threshold_before: set at the first calibration.
+        threshold_before: set at the calibration before.
         threshold_now: set on the new photographs; not finite where there is none.
         title: heading; how many new photographs the old threshold calls anomalous unless given.
 
@@ -55,7 +55,7 @@ def comparison_figure(
     if logarithmic:
         lower.set_xscale("log")
     edges = score_edges(everything, logarithmic)
-    groups = (("before", "first calibration", old, BEFORE), ("now", "new photographs", new, NOW))
+    groups = (("before", "calibration before", old, BEFORE), ("now", "new photographs", new, NOW))
     for row, (gid, words, values, colour) in enumerate(groups):
         _draw_shares(upper, values, edges, colour, words)
         lower.plot(values, spread(row, values.size), "o", color=colour, alpha=0.7, markersize=5, gid=gid)
@@ -105,6 +105,6 @@ def _limits(values: NDArray[np.float64], logarithmic: bool) -> tuple[float, floa
 
 def _sentence(new: NDArray[np.float64], threshold: float) -> str:
     if not math.isfinite(threshold):
-        return "Scores of good parts at the first calibration and now"
+        return "Scores of good parts at the calibration before and now"
     alarms = int(found_anomalous(new, threshold).sum())
     return f"The old threshold calls {alarms} of {new.size} new photographs of good parts anomalous"

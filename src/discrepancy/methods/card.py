@@ -26,6 +26,11 @@ LARGEST = 1 << 14
 LARGEST_SIGMA = 1e4
 """Widest smoothing, px: wider than any image."""
 
+MOST_SCORES = 1_000_000
+"""More held-out images than anybody has."""
+
+_Rate = Annotated[float, Field(ge=0, le=1)]
+_Score = Annotated[float, Field(ge=-1e30, le=1e30)]
 _Side = Annotated[int, Field(ge=1, le=LARGEST)]
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -81,13 +86,13 @@ class ThresholdEntry(CardEntry):
     target_fpr: float | None = Field(
         None, ge=0, lt=1, validation_alias=AliasChoices("target_fpr", "wished_false_positive_rate")
     )
-    images: int | None = None
+    images: int | None = Field(None, ge=0)
     note: str = ""
     rule: Rule = "quantile"
-    expected_fpr: float | None = None
-    interval: list[float] | None = Field(None, min_length=2, max_length=2)
-    scores: list[float] = []
-    outliers: list[str] = []
+    expected_fpr: float | None = Field(None, ge=0, le=1)
+    interval: list[_Rate] | None = Field(None, min_length=2, max_length=2)
+    scores: list[_Score] = Field([], max_length=MOST_SCORES)
+    outliers: list[str] = Field([], max_length=MOST_SCORES)
 
     @property
     def calibration(self) -> Calibration | None:

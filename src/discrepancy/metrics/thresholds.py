@@ -56,12 +56,12 @@ class Threshold:
         source = images if self.count == self.images else f"{self.count} pixels of {images}"
         text = (
             f"threshold {self.value:.6g} from {source}, {self.above} above it. Target false-positive rate "
-            f"{_percent(self.fpr)}, true rate {_percent(low)} to {_percent(high)} ({_percent(CONFIDENCE)} confidence"
+            f"{percent(self.fpr)}, true rate {percent(low)} to {percent(high)} ({percent(CONFIDENCE)} confidence"
         )
         text += ")" if self.count == self.images else "; pixels of one image are alike, so the number of images counts)"
         needed = math.ceil(round(1 / self.fpr, 6)) if self.fpr else 1  # from there on one may lie above
         if self.images < needed:
-            text += f". Too few: a rate of {_percent(self.fpr)} needs at least {needed} good images"
+            text += f". Too few: a rate of {percent(self.fpr)} needs at least {needed} good images"
         return text + "."
 
 
@@ -143,5 +143,6 @@ def _highest(scores: NDArray, count: int, *, ceiling: np.generic | None) -> tupl
     return kept, below
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Return a share in per cent, two digits."""
     return f"{100 * share:.2g} %" if share < 0.995 else "100 %"

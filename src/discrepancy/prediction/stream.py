@@ -63,6 +63,8 @@ def examine(
     entry = method.card.decision.image
     threshold, calibration = entry.value, entry.calibration
     segmentation = method.card.decision.pixel.segmentation
+    if calibration is not None:
+        calibration.false_alarm_probability([threshold])  # fits the tail here, not in every thread at once
 
     def decode(photograph: Photograph) -> _Decoded | Unreadable:
         try:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from discrepancy.data.photographs import DEMO
 from discrepancy.data.reading import pillow_limit_disabled
 from discrepancy.data.samples import join_first
+from discrepancy.decisions.calibration import DEFAULT_RULE
 from discrepancy.decisions.comparison import Comparison, compare_scores
 from discrepancy.decisions.costs import LeastCost, threshold_of_least_cost
 from discrepancy.detection.scoring import ScoredMaps
@@ -56,18 +57,31 @@ class ScoredPhotographs(NamedTuple):
         return ScoredPhotographs([self.names[row] for row in rows], self.labels[rows], part)
 
 
-def score_photographs(detector: Detector, parameters: CalibrateParameters) -> ScoredPhotographs:
+def score_photographs(detector: Detector, parameters: CalibrateParameters, method: str) -> ScoredPhotographs:
     """Score the photographs of good parts, and those of defective parts if any are named.
 
+    Args:
+        detector: the trained detector.
+        parameters: of the pipeline.
+        method: name of the method whose newest detector the calibrated one becomes.
+
     Raises:
-        InputError: no good photographs are named, there are fewer than two, or one cannot be read.
+        InputError: no good photographs are named, there are fewer than two, or one cannot be read; or the detector is
+            one of another method.
     """
     if not parameters.good:
         raise InputError("good: nothing given; expected photographs of good parts, good=/photos/good")
+    if (made_by := detector.card.method) != method:
+        raise InputError(
+            f"detector: it is one of {made_by}, and would become the newest of {method}; expected method={made_by}"
+        )
     places = {GOOD: parameters.good, **({DEFECTIVE: parameters.defects} if parameters.defects else {})}
     files = [(label, place, path) for label, place in places.items() for path in files_in(place)]
     if (count := sum(label == GOOD for label, *_ in files)) < 2:
-        raise InputError(f"good: {parameters.good} holds {count} photograph; expected 2 or more, better 50")
+        raise InputError(f"good: {parameters.good} holds one photograph; expected 2 or more, better 50")
+    good = {path.resolve() for label, _, path in files if label == GOOD}
+    if both := sorted(path for label, _, path in files if label == DEFECTIVE and path.resolve() in good):
+        raise InputError(f"defects: {both[0]} is among the good photographs, too; expected folders of their own")
     logger.info("scoring %d photographs of good parts and %d of defective ones", count, len(files) - count)
     detector.to(parameters.device)
     maps, scores = [], []
@@ -98,8 +112,8 @@ def calibrate(
         good.scored,
         good.names,
         target=target,
-        rule=parameters.rule,
-        segmentation=parameters.segmentation,
+        rule=parameters.rule or (before.rule if before.scores else DEFAULT_RULE),  # older cards keep no scores
+        segmentation=parameters.segmentation or (detector.card.decision.pixel.of if before.scores else "images"),
     )
     if (best := _least_cost(card, photographs, parameters)) is not None:
         note = (
@@ -107,6 +121,9 @@ def calibrate(
             f"{100 * best.miss_rate:.2g} % of defective parts missed and {100 * best.false_alarm_rate:.2g} % of good "
             "parts called anomalous"
         )
+        if best.cost_without_alarms <= best.expected_cost:
+            note += f". No threshold pays: without any alarm a part costs {best.cost_without_alarms:.4g}"
+            logger.warning("cost_miss, cost_alarm, defect_share: %s", note)
         card = with_threshold(card, best.value, note)
     if outliers := card.decision.image.outliers:
         logger.warning("check %s: scored too far from the other good photographs to count", join_first(outliers))
@@ -126,6 +143,7 @@ def _least_cost(card: Card, photographs: ScoredPhotographs, parameters: Calibrat
         cost_miss=parameters.cost_miss,
         cost_alarm=parameters.cost_alarm,
         defect_share=parameters.defect_share,
+        highest=2 * float(max(calibration.scores)),
     )
 
 
@@ -176,13 +194,16 @@ def tabulate(photographs: ScoredPhotographs, card: Card) -> pd.DataFrame:
             "relative_score": scores / threshold.value if threshold.value else math.nan,
             "false_alarm_probability": calibration.false_alarm_probability(scores),
             "decision": np.where(scores > threshold.value, "anomalous", "good"),
-            "check": [name in threshold.outliers for name in photographs.names],
+            "check": [
+                label == GOOD and name in threshold.outliers
+                for name, label in zip(photographs.names, photographs.labels, strict=True)
+            ],
         }
     )
 
 
 def draw_drift(detector: Detector, photographs: ScoredPhotographs, card: Card) -> Figure:
-    """Draw the good scores of the first calibration and of the new photographs, with both thresholds."""
+    """Draw the good scores of the calibration before and of the new photographs, with both thresholds."""
     before, now = detector.card.decision.image, card.decision.image
     scores = photographs.only(GOOD).scored.image_scores.astype(float)
     # An older card does not hold its scores: then the new ones stand alone.
@@ -207,7 +228,7 @@ def summarise(detector: Detector, photographs: ScoredPhotographs, card: Card, va
     lines = [f"{_title(card)}: new thresholds", ""]
     comparison = _comparison(detector, good)
     if comparison is None:
-        lines.append("The detector's card is older and does not hold the scores of its first calibration.")
+        lines.append("The detector's card is older and does not hold the scores of its calibration.")
     else:
         lines.append(comparison.describe())
         if comparison.drifted:
@@ -220,9 +241,10 @@ def summarise(detector: Detector, photographs: ScoredPhotographs, card: Card, va
         lines.append(f"Check {join_first(now.outliers)}: too far from the other good photographs to count.")
     if (rate := values["detection_rate"]) is not None:
         low, high = values["detection_rate_low"] or 0.0, values["detection_rate_high"] or 0.0
+        told = "; optimistic, as the threshold was chosen on them" if "least expected cost" in now.note else ""
         lines.append(
             f"Of {values['defective_photographs']:.0f} defective photographs {100 * rate:.0f} % are found (95 % "
-            f"confidence {100 * low:.0f} to {100 * high:.0f} %)."
+            f"confidence {100 * low:.0f} to {100 * high:.0f} %{told})."
         )
     return "\n".join([*lines, ""])
 

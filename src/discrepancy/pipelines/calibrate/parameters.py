@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from discrepancy.decisions.calibration import DEFAULT_RULE, Rule
+from discrepancy.decisions.calibration import Rule
 from discrepancy.devices import resolve_device
 from discrepancy.parameters import Parameters
 
@@ -14,14 +14,18 @@ from discrepancy.parameters import Parameters
 class CalibrateParameters(Parameters):
     """The photographs to calibrate with, and what the thresholds shall keep."""
 
-    good: str = Field("", description="photographs of good parts: a folder with all below it, or a pattern")
+    good: str = Field(
+        "", description="photographs of good parts, none that was trained on: a folder with all below it, or a pattern"
+    )
     defects: str = Field("", description="photographs of defective parts, in the same form; empty: none")
     false_positive_rate: float | None = Field(
         None, ge=0, lt=1, description="target: share of good images called anomalous; null: that of the detector"
     )
-    rule: Rule = Field(DEFAULT_RULE, description="distribution of good scores, or quantile: their order alone")
-    segmentation: Literal["images", "pixels"] = Field(
-        "images", description="outlines keep the target as a share of good images, or of good pixels as in the papers"
+    rule: Rule | None = Field(
+        None, description="distribution of good scores, or quantile: their order alone; null: the detector's"
+    )
+    segmentation: Literal["images", "pixels"] | None = Field(
+        None, description="outlines keep the target as a share of good images, or of pixels; null: the detector's"
     )
     cost_miss: float | None = Field(None, ge=0, description="of a defective part that passes, with defects")
     cost_alarm: float | None = Field(None, ge=0, description="of a good part that is called anomalous, likewise")

@@ -20,7 +20,7 @@ def create_pipeline() -> Pipeline:
     parameters = "params:calibrate"
     return Pipeline(
         [
-            Node(score_photographs, ["detector", parameters], "photographs", name="score_photographs"),
+            Node(score_photographs, ["detector", parameters, "params:method"], "photographs", name="score_photographs"),
             Node(calibrate, ["detector", "photographs", parameters], ["calibrated", "card"], name="calibrate"),
             Node(measure, ["detector", "photographs", "card"], "values", name="measure"),
             Node(tabulate, ["photographs", "card"], "scores", name="tabulate"),
@@ -29,6 +29,6 @@ def create_pipeline() -> Pipeline:
             Node(summarise, ["detector", "photographs", "card", "values"], "summary", name="summarise"),
         ],
         namespace="calibrate",
-        parameters={parameters},
+        parameters={parameters, "params:method"},
         tags=["calibrate"],
     )

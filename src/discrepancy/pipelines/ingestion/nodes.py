@@ -28,7 +28,9 @@ def split_samples(photographs: Photographs, parameters: IngestionParameters) -> 
     """
     if parameters.calibration == "cross":  # the folds of the training images are held out, one after the other
         table = photographs.samples.assign(split=photographs.samples["split"].replace("validation", "train"))
-        deal_folds(list(table["sha256"][table["split"] == "train"]), parameters.folds, seed=parameters.seed)  # or refuse
+        deal_folds(
+            list(table["sha256"][table["split"] == "train"]), parameters.folds, seed=parameters.seed
+        )  # or refuse
     else:
         table = split_validation(
             photographs.samples,

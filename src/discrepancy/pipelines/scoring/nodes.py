@@ -56,6 +56,7 @@ def set_thresholds(
         target=parameters.false_positive_rate,
         rule=parameters.rule,
         segmentation=parameters.segmentation,
+        how="held-out" if ingestion.calibration == "holdout" else "cross-fitted",
     )
     threshold = detector.card.decision.image
     logger.info("image %s", threshold.note)
@@ -100,7 +101,7 @@ def evaluate_test(
     """
     test = samples[samples["split"] == "test"].reset_index(drop=True)
     labels = test["label"].to_numpy()
-    anomalous = scored.image_scores > card.decision.image.value
+    anomalous = scored.image_scores.astype(float) > card.decision.image.value
     calibration = card.decision.image.calibration
     values = evaluate(scored.maps, masks, labels, scored.image_scores)
     values["best_iou"] = best_iou(scored.maps, masks) if masks.any() else math.nan
