@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -37,6 +37,7 @@ def test_intervals_of_the_order_alone_cover_too():
     assert covered / 1000 == pytest.approx(0.95, abs=0.02)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(0.125, 1024, width=32), min_size=1, max_size=40),
     st.sampled_from(RULES),
@@ -123,3 +124,41 @@ def test_the_default_rule_is_one_of_the_rules():
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(InputError, match=message):
         Calibration(*arguments)
+
+
+def test_of_equal_scores_the_odd_one_does_not_count():
+    found = Calibration(np.array([3.0] * 15 + [50.0]), 0.01)
+    assert found.threshold == 3.0
+    assert list(found.outliers) == [15]
+    assert "all the same" in found.describe()
+
+
+def test_two_odd_images_among_twelve_are_named():
+    scores = np.append(np.random.default_rng(5).gumbel(5, 1, 10), [40.0, 42.0])
+    found = Calibration(scores, 0.01)
+    assert list(found.outliers) == [10, 11]
+    assert found.threshold < 20
+
+
+def test_no_number_of_images_meets_a_target_of_nothing():
+    found = Calibration(np.arange(1.0, 12.0), 0.0, "quantile")
+    assert (found.missing, found.until_certain) == (0, 0)
+    assert "more" not in found.describe()
+
+
+def test_the_order_alone_asks_for_images_until_the_rate_is_certain():
+    few = Calibration(np.arange(1.0, 201.0), 0.01, "quantile")
+    assert few.interval[1] > 0.02
+    count = 200 + few.until_certain
+    assert count > 300
+    assert Calibration(np.arange(1.0, count + 1), 0.01, "quantile").interval[1] <= 0.02
+
+
+@pytest.mark.parametrize("threshold", [0.0, 3.5, 100.0])
+def test_any_threshold_has_an_interval(threshold):
+    model = Calibration(np.arange(1.0, 11.0), 0.05, "quantile").model
+    low, high = model.interval(threshold)
+    above = sum(score > threshold for score in range(1, 11))
+    exact = stats.binomtest(above, 10).proportion_ci(method="exact")  # Clopper and Pearson's upper end
+    assert high == pytest.approx(exact.high)
+    assert 0 <= low < high

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -32,6 +32,7 @@ def made_up_map(seed, size=(40, 48)):
     return ndimage.gaussian_filter(rng.gamma(2, size=size), 2).astype(np.float32)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.3, 0.999), st.floats(0, 1), st.integers(1, 30))
 def test_regions_are_those_of_a_naive_search(seed, high, between, smallest):
     anomaly_map = made_up_map(seed)
@@ -69,6 +70,7 @@ def test_not_gated_every_pixel_above_counts():
         assert (rule.level(anomaly_map, anomalous=anomalous) == anomaly_map).all()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000), st.booleans())
 def test_the_level_is_above_the_lower_threshold_in_the_regions_alone(seed, anomalous):
     anomaly_map = made_up_map(seed)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discrepancy.detection import cross_fitting
@@ -41,6 +41,7 @@ def good_data(name, backbone, images, folder):
     return TrainingData(images, FeatureCache(folder).get(lazy, progress=False), len(images))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 20), min_size=5, max_size=40), st.integers(2, 5), st.integers(0, 3))
 def test_every_image_is_in_one_fold_and_copies_stay_together(copies, folds, seed):
     digests = [f"{value:02}" for value in copies]

@@ -61,8 +61,8 @@ class Comparison:
         )
         if self.drifted:
             text += (
-                " The threshold of the calibration before need not keep its false-alarm rate on them. Find what changed "
-                "(light, focus, camera, parts), or calibrate anew."
+                " The threshold of the calibration before need not keep its false-alarm rate on them. Find what "
+                "changed (light, focus, camera, parts), or calibrate anew."
             )
         elif min(self.count_before, self.count_now) < FEW:
             text += " With so few photographs, only a large change would show."

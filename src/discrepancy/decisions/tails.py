@@ -182,9 +182,8 @@ def estimate(values: Floats, critical: float) -> Estimates:
         critical: largest distance from the mean, in deviations, of values that are no outliers; may be infinite.
     """
     count = values.shape[1]
-    most = (
-        min(_MOST_STEPS, max(1 if count < _FOR_TWO else 2, int(MOST_OUTLIERS * count))) if np.isfinite(critical) else 0
-    )
+    most = min(_MOST_STEPS, max(1 if count < _FOR_TWO else 2, int(MOST_OUTLIERS * count)))
+    most = most if np.isfinite(critical) else 0
     trimming = _Trimming(values, most)
     # As many are outliers as the last step says that exceeds the critical value: one may hide another.
     steps = ((trimming.statistics > critical) * np.arange(1, most + 1)[:, None]).max(0, initial=0)
