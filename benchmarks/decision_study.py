@@ -41,13 +41,14 @@ from scipy.stats import beta, binom
 from discrepancy.atomic import replacing
 from discrepancy.data.images import ResizeCrop, image_array, mask_array
 from discrepancy.data.photographs import open_photographs
+from discrepancy.data.splits import deal_folds
 from discrepancy.decisions.calibration import DEFAULT_RULE, Calibration
 from discrepancy.decisions.comparison import compare_scores
 from discrepancy.decisions.segmentation import Outlines, SegmentationRule, segmentation_rule, smooth
 from discrepancy.decisions.tails import FAMILIES, Tail
 from discrepancy.demo.folder import render_photographs
 from discrepancy.demo.light import LIGHTS
-from discrepancy.detection.cross_fitting import deal_folds, fit_without, prepare
+from discrepancy.detection.cross_fitting import fit_without, prepare
 from discrepancy.detection.scoring import LazyScores, ScoredMaps
 from discrepancy.detection.thresholds import calibrated
 from discrepancy.features.backbones import build_backbone

@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from discrepancy.data.splits import deal_folds
 from discrepancy.detection import cross_fitting
-from discrepancy.detection.cross_fitting import CrossFittedScores, deal_folds, fit_without, prepare
+from discrepancy.detection.cross_fitting import CrossFittedScores, fit_without, prepare
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import lazy_features

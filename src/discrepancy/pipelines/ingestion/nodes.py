@@ -13,8 +13,7 @@ from discrepancy.data.lazy_array import LazyArray
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.data.photographs import Photographs
 from discrepancy.data.samples import check_photographs
-from discrepancy.data.splits import split_validation
-from discrepancy.detection.cross_fitting import deal_folds
+from discrepancy.data.splits import deal_folds, split_validation
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import torch
 
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.data.samples import count_splits, join_first
-from discrepancy.detection.cross_fitting import held_out_names
+from discrepancy.data.splits import held_out_names
 from discrepancy.detection.scoring import LazyScores, ScoredMaps
 from discrepancy.detection.thresholds import calibrated, outlines
 from discrepancy.devices import resolve_device

@@ -12,7 +12,8 @@ import pandas as pd
 
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.data.samples import count_splits, data_digest
-from discrepancy.detection.cross_fitting import CrossFittedScores, held_out_folds
+from discrepancy.data.splits import held_out_folds
+from discrepancy.detection.cross_fitting import CrossFittedScores
 from discrepancy.detection.scoring import LazyScores
 from discrepancy.device_memory import memory_explained
 from discrepancy.devices import computing_in, resolve_device
