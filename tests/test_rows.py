@@ -24,12 +24,26 @@ def test_a_view_describes_itself_like_its_copy(array):
     assert (len(nothing), nothing.shape, nothing.nbytes) == (0, (0, 2, 3), 0)
 
 
-@pytest.mark.parametrize("part", [slice(1, 3), slice(None), slice(-2, None), slice(None, None, -1), slice(9, 12)])
-def test_a_slice_is_a_view_again(array, part):
-    view = Rows(array, ORDER)[part]
-    assert isinstance(view, Rows) and view.array is array
-    np.testing.assert_array_equal(np.asarray(view), array[ORDER][part])
-    np.testing.assert_array_equal(np.asarray(view[::-1]), array[ORDER][part][::-1])
+@pytest.mark.parametrize(
+    "part",
+    [
+        slice(1, 3),
+        slice(None),
+        slice(-2, None),
+        slice(None, None, -1),
+        slice(9, 12),
+        2,
+        np.array([True, False, True, False]),
+        (slice(1, 3), 0),
+        (3, slice(None), 1),
+        ([0, 2], slice(None, None, -1)),
+    ],
+    ids=str,
+)
+def test_any_index_gives_what_it_gives_of_a_copy(array, part):
+    found = Rows(array, ORDER)[part]
+    assert type(found) is np.ndarray
+    np.testing.assert_array_equal(found, array[ORDER][part])
 
 
 @pytest.mark.parametrize("rows", [[2, 0, 2], [-1], [], np.array([3, 1]), range(2)])
@@ -59,6 +73,7 @@ def test_only_what_is_asked_for_is_read():
             return super().__getitem__(index)
 
     rows = Rows(np.arange(40).reshape(20, 2).view(Watched), np.arange(20)[::-1])
-    assert len(rows[3:]) == 17 and rows.shape == (20, 2) and asked == []
-    rows[3:][[0, 2]]
-    assert [list(index) for index in asked] == [[16, 14]]
+    assert len(rows) == 20 and rows.shape == (20, 2) and asked == []
+    rows[3:5]
+    rows[[0, 2]]
+    assert [list(index) for index in asked] == [[16, 15], [19, 17]]

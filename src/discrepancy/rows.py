@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,13 +45,18 @@ class Rows:
         """Bytes of all rows."""
         return len(self.order) * self.array[:1].nbytes
 
-    def __getitem__(self, rows: slice | Sequence[int] | NDArray[np.intp]) -> Any:
-        """Return a view for a slice, the values themselves for a list of rows or a mask [n]."""
-        if isinstance(rows, slice):
-            return Rows(self.array, self.order[rows])
-        index = np.asarray(rows)
-        index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.intp)
-        return np.asarray(self.array[self.order[index]])
+    def __getitem__(self, rows: Any) -> Any:
+        """Return values, read from the array: of a row, a slice, a list of rows or a mask [n]; further axes as NumPy's.
+
+        Args:
+            rows: index of the first axis, or a tuple of it and those of further axes.
+        """
+        first, *others = rows if isinstance(rows, tuple) else (rows,)
+        index = first if isinstance(first, slice) else np.asarray(first)
+        if not isinstance(index, slice) and not index.size:
+            index = index.astype(np.intp)
+        order = self.order[index]
+        return np.asarray(self.array[order])[(*(slice(None),) * np.ndim(order), *others)]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the values, which are always a copy."""

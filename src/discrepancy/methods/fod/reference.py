@@ -34,7 +34,7 @@ def lazy_mean(features: Features, count: int) -> LazyFeatures:
     shapes = {layer: (1, *array.shape[1:]) for layer, array in features.items()}
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
-        yield {layer: _mean(array[:count]).astype(np.float32)[None] for layer, array in features.items()}
+        yield {layer: _mean(array, count).astype(np.float32)[None] for layer, array in features.items()}
 
     return LazyFeatures(ingredients=mean_ingredients(features, count), shapes=shapes, dtype="float32", batches=batches)
 
@@ -44,9 +44,9 @@ def mean_ingredients(features: Features, count: int) -> dict[str, str | int]:
     return {"mean_of": features.fingerprint, "first": count}
 
 
-def _mean(array: np.ndarray) -> np.ndarray:
-    """Return the mean over images of a memory-mapped [N, C, h, w], a few at a time: float64 [C, h, w]."""
+def _mean(array: np.ndarray, count: int) -> np.ndarray:
+    """Return the mean over the first images of a memory-mapped [N, C, h, w], a few at a time: float64 [C, h, w]."""
     total = np.zeros(array.shape[1:])
-    for start in range(0, len(array), READ_AT_ONCE):
-        total += np.asarray(array[start : start + READ_AT_ONCE]).sum(0, dtype=np.float64)
-    return total / len(array)
+    for start in range(0, count, READ_AT_ONCE):
+        total += array[start : min(start + READ_AT_ONCE, count)].sum(0, dtype=np.float64)
+    return total / count
