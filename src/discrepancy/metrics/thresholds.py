@@ -145,4 +145,6 @@ def _highest(scores: NDArray, count: int, *, ceiling: np.generic | None) -> tupl
 
 def percent(share: float) -> str:
     """Return a share in per cent, two digits."""
+    if 0 < share < 1e-4:
+        return "under 0.01 %"
     return f"{100 * share:.2g} %" if share < 0.995 else "100 %"
