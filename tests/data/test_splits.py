@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from discrepancy.data.splits import split_validation
+from discrepancy.data.parameters import IngestionParameters
+from discrepancy.data.splits import held_out_names, split_validation
 from discrepancy.errors import InputError
 
 
@@ -137,3 +138,10 @@ def test_copies_do_not_count_as_different_images():
 def test_parameters_out_of_range(options):
     with pytest.raises(InputError, match=f"validation {next(iter(options))} is"):
         split_validation(different(10), **options)
+
+
+def test_a_table_without_held_out_images_says_what_to_do():
+    samples = pd.DataFrame({"image": ["a", "b"], "split": ["train", "test"], "sha256": ["1", "2"]})
+    ingestion = IngestionParameters(category="part")
+    with pytest.raises(InputError, match=r"holds out no image.*calibration=cross"):
+        held_out_names(samples, ingestion)

@@ -297,7 +297,7 @@ TABLE = {
     "no rows": _rows(lambda rows: []),
     "rows of training alone": _rows(lambda rows: [row for row in rows if ",train," in row]),
     "rows of test alone": _rows(lambda rows: [row for row in rows if ",test," in row]),
-    "no rows of validation": _rows(lambda rows: [row for row in rows if ",validation," not in row]),
+    "no rows of test": _rows(lambda rows: [row for row in rows if ",test," not in row]),
     "splits mixed": _rows(lambda rows: rows[::-1]),
     "a row twice": _rows(lambda rows: [rows[0], *rows]),
     "a row cut short": _rows(lambda rows: [*rows[:-1], rows[-1][:20]]),
