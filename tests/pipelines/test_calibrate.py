@@ -1,7 +1,9 @@
 """A whole `kedro run --pipelines=calibrate`: new thresholds from new photographs, and what it says about them."""
 
 import json
+import shutil
 from contextlib import chdir
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,11 +23,17 @@ MODELS = "data/06_models/folder/disc/patchcore/detector"
 REPORTS = "data/08_reporting/folder/disc/patchcore/calibration"
 
 
-@pytest.fixture
-def trained(tmp_path, part):
-    project = make_project(tmp_path / "trained")
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory, part):
+    project = make_project(tmp_path_factory.mktemp("trained") / "project")
     run_method("patchcore", project, part, coreset=0.1, reporting={"segmentations": False})
     return project
+
+
+@pytest.fixture
+def trained(tmp_path, trained_once):
+    """A project of its own with a detector."""
+    return Path(shutil.copytree(trained_once, tmp_path / "trained"))
 
 
 @pytest.fixture(scope="module")
