@@ -386,7 +386,7 @@ def _outlined(part: str, name: str) -> Iterator[dict[str, Any]]:
         "half-way": base,
         "median peak": replace(base, low=min(float(np.median(peaks)), base.high)),
         "high": replace(base, low=base.high),
-        "share of pixels": SegmentationRule(pixels, pixels, gated=False),
+        "share of pixels": SegmentationRule(pixels, pixels, anomalous_only=False),
     }
     for low, rule in rules.items():
         painted = Outlines(fold["painted_maps"].astype(np.float32), fold["painted_scores"] > threshold, rule)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import AfterValidator
 
 from discrepancy.errors import InputError
 
@@ -30,6 +31,15 @@ def resolve_device(device: str) -> torch.device:
         if number and int(number) >= count:
             raise InputError(f"device: {device!r} asked for, but PyTorch finds {_gpus(count)}; expected auto or cuda")
     return torch.device(device)
+
+
+def _known(device: str) -> str:
+    resolve_device(device)
+    return device
+
+
+DeviceName = Annotated[str, AfterValidator(_known)]
+"""Name of a device in parameters; one that this machine does not have is refused."""
 
 
 Precision = Literal["fp32", "tf32", "bf16"]

@@ -64,7 +64,7 @@ def test_nothing_stands_out_below_the_lower_threshold():
 
 def test_not_gated_every_pixel_above_counts():
     anomaly_map = made_up_map(2)
-    rule = SegmentationRule(2.0, 2.0, gated=False)
+    rule = SegmentationRule(2.0, 2.0, anomalous_only=False)
     for anomalous in (True, False):
         assert (rule.mask(anomaly_map, anomalous=anomalous) == (anomaly_map > 2.0)).all()
         assert (rule.level(anomaly_map, anomalous=anomalous) == anomaly_map).all()

@@ -186,7 +186,7 @@ def _decide(thresholds):
     if calibration := thresholds.image.calibration:
         assert 0 < calibration.false_alarm_probability([2.0])[0] <= 1
     rule = thresholds.pixel.segmentation
-    assert not (rule.gated and rule.mask(_MAPS[0], anomalous=False).any())
+    assert not (rule.anomalous_only and rule.mask(_MAPS[0], anomalous=False).any())
     assert rule.mask(_MAPS[0], anomalous=True).shape == (32, 32)
 
 

@@ -47,7 +47,11 @@ def test_a_card_comes_back_from_its_file(card):
     assert image.interval == list(image.calibration.interval) and image.expected_fpr == 0.01
     rule = pixel.segmentation
     assert (rule.high, rule.low, rule.sigma, rule.smallest) == (pixel.value, pixel.low, 1.0, pixel.smallest)
-    assert rule.gated and not rule.mask(MAP + 9, anomalous=False).any() and rule.mask(MAP + 9, anomalous=True).all()
+    assert (
+        rule.anomalous_only
+        and not rule.mask(MAP + 9, anomalous=False).any()
+        and rule.mask(MAP + 9, anomalous=True).all()
+    )
 
 
 @pytest.mark.parametrize("form", [{"format": 1}, {}])

@@ -266,7 +266,7 @@ def test_the_papers_network_runs_end_to_end(project, part):
     assert len(validation_maps) == 2
     pixels, threshold = np.sort(validation_maps.ravel()), detector.card.thresholds.pixel.value
     assert threshold in pixels and (pixels > threshold).mean() <= 0.01 < (pixels >= np.nextafter(threshold, -1)).mean()
-    assert not detector.card.thresholds.pixel.segmentation.gated
+    assert not detector.card.thresholds.pixel.segmentation.anomalous_only
     import torch
 
     highest = float(detector.image_scores(torch.from_numpy(validation_maps)).max())

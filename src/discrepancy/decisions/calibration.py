@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 from scipy.stats import beta
 
-from discrepancy.decisions.tails import FAMILIES, Floats, Tail
+from discrepancy.decisions.tails import CONFIDENCE, FAMILIES, Floats, Tail
 from discrepancy.errors import InputError
 from discrepancy.metrics.checks import as_numbers, check_no_nan
 from discrepancy.metrics.thresholds import percent, threshold_at_fpr
@@ -79,7 +79,7 @@ class Empirical:
         """Return the range, with 95 % confidence, of the true share of good parts that score higher."""
         above, count = int((self.counting > score).sum()), len(self.counting)
         # The true rate of the (k + 1)-th highest score follows Beta(k + 1, n - k) (Wilks 1941).
-        low, high = beta.ppf([0.025, 0.975], above + 1, max(count - above, 1))
+        low, high = beta.ppf([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], above + 1, max(count - above, 1))
         return float(low), 1.0 if above == count else float(high)
 
 

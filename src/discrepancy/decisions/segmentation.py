@@ -27,16 +27,16 @@ class SegmentationRule:
         low: all of the region's pixels are above it; at most `high`.
         sigma: of the Gaussian that smooths the map, px; 0: none.
         smallest: number of pixels of the smallest region that counts.
-        gated: a part that passes has no region; False outlines whatever is above the thresholds.
+        anomalous_only: a part that passes has no region; False outlines whatever is above the thresholds.
     """
 
     high: float
     low: float
     sigma: float = 0.0
     smallest: int = 1
-    gated: bool = True
+    anomalous_only: bool = True
 
-    def reaching(self, high: float) -> SegmentationRule:
+    def with_peak_threshold(self, high: float) -> SegmentationRule:
         """Return the same rule with another threshold of peaks."""
         return replace(self, high=high, low=min(self.low, high))
 
@@ -64,15 +64,15 @@ class SegmentationRule:
 
     def _regions(self, smoothed: Map, anomalous: bool) -> NDArray[np.bool_]:
         above = smoothed > self.low
-        if (self.gated and not anomalous) or not above.any():
+        if (self.anomalous_only and not anomalous) or not above.any():
             return np.zeros_like(above)
-        if not self.gated and self.high == self.low and self.smallest <= 1:
+        if not self.anomalous_only and self.high == self.low and self.smallest <= 1:
             return above
         count, labels, boxes, _ = cv2.connectedComponentsWithStats(above.astype(np.uint8), connectivity=8)
         peaks = np.full(count, -np.inf, np.float32)
         np.maximum.at(peaks, np.asarray(labels, dtype=np.intp)[above], smoothed[above])
         kept = (peaks > self.high) & (boxes[:, cv2.CC_STAT_AREA] >= self.smallest)
-        if self.gated:
+        if self.anomalous_only:
             kept |= peaks == peaks[1:].max()
         kept[0] = False
         return np.asarray(kept[labels])

@@ -113,7 +113,7 @@ def _pixel_entry(card: Card, scored: ScoredMaps, calibration: Calibration, segme
     # Methods whose image score is the maximum of the smoothed map are outlined by that same map.
     found = segmentation_rule(scored.maps, target=target, rule=calibration.rule, sigma=card.image_score.sigma)
     if np.isclose(found.high, calibration.threshold, rtol=1e-4):
-        found = found.reaching(calibration.threshold)
+        found = found.with_peak_threshold(calibration.threshold)
     smoothed = f", smoothed by a Gaussian of sigma {found.sigma:g} px" if found.sigma else ""
     note = (
         f"regions of at least {found.smallest} pixels above {found.low:.6g} with a peak above {found.high:.6g} on the "

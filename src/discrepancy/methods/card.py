@@ -129,7 +129,7 @@ class PixelEntry(ThresholdEntry):
     def segmentation(self) -> SegmentationRule:
         """The rule from maps to outlines."""
         low = self.value if self.low is None else self.low
-        return SegmentationRule(self.value, low, self.sigma, self.smallest, gated=self.of == "images")
+        return SegmentationRule(self.value, low, self.sigma, self.smallest, anomalous_only=self.of == "images")
 
 
 class ThresholdsEntry(CardEntry):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field, field_validator, model_validator
 
-from discrepancy.devices import Precision, check_processes, resolve_device
+from discrepancy.devices import DeviceName, Precision, check_processes
 from discrepancy.methods.card import LARGEST_SIGMA
 from discrepancy.parameters import Parameters
 from discrepancy.training.settings import TrainingSettings
@@ -36,7 +36,7 @@ class MethodParameters(Parameters):
     cache_dtype: Literal["float32", "float16"] = Field("float32", description="type of the cached features")
 
     seed: int = Field(0, ge=0, lt=2**63)
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device: DeviceName = Field("auto", description="auto, cpu, cuda or cuda:N")
     precision: Precision = Field(
         "fp32", description="of products on a GPU: fp32, tf32, or bf16, which is tf32 and mixed precision in training"
     )
@@ -51,12 +51,6 @@ class MethodParameters(Parameters):
     @classmethod
     def _split_layers(cls, value: Any) -> Any:
         return split_names(value)
-
-    @field_validator("device")
-    @classmethod
-    def _device(cls, value: str) -> str:
-        resolve_device(value)
-        return value
 
     def layers_of(self, category: str) -> list[str] | None:
         """Return the layers to use for a category; None: the backbone's own choice."""

@@ -123,7 +123,7 @@ class Prediction:
         return self._kept("mask", self._outlined)
 
     def _outlined(self) -> NDArray[np.bool_]:
-        if self.segmentation.gated and not self.anomalous:
+        if self.segmentation.anomalous_only and not self.anomalous:
             return np.zeros(self.size, dtype=bool)
         level = self.segmentation.level(self.small_map, anomalous=self.anomalous)
         return at_original_size(level, self.resize_crop, self.size) > self.segmentation.low

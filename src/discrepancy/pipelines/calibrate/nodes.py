@@ -220,7 +220,13 @@ def draw_roc(photographs: ScoredPhotographs, card: Card) -> Figure:
     return roc_band_figure(curve, Band(*roc_band(scores, labels)), rates)
 
 
-def summarise(detector: Detector, photographs: ScoredPhotographs, card: Card, values: dict[str, float | None]) -> str:
+def summarise(
+    detector: Detector,
+    photographs: ScoredPhotographs,
+    card: Card,
+    values: dict[str, float | None],
+    parameters: CalibrateParameters,
+) -> str:
     """Return the few lines that a run ends with; a drift of the scores is a warning in the log, too."""
     before, now = detector.card.decision.image, card.decision.image
     good = photographs.only(GOOD).scored.image_scores.astype(float)
@@ -241,7 +247,7 @@ def summarise(detector: Detector, photographs: ScoredPhotographs, card: Card, va
         lines.append(f"Check {join_first(now.outliers)}: too far from the other good photographs to count.")
     if (rate := values["detection_rate"]) is not None:
         low, high = values["detection_rate_low"] or 0.0, values["detection_rate_high"] or 0.0
-        told = "; optimistic, as the threshold was chosen on them" if "least expected cost" in now.note else ""
+        told = "; optimistic, as the threshold was chosen on them" if parameters.cost_miss is not None else ""
         lines.append(
             f"Of {values['defective_photographs']:.0f} defective photographs {100 * rate:.0f} % are found (95 % "
             f"confidence {100 * low:.0f} to {100 * high:.0f} %{told})."

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from discrepancy.decisions.calibration import Rule
-from discrepancy.devices import resolve_device
+from discrepancy.devices import DeviceName
 from discrepancy.parameters import Parameters
 
 
@@ -31,13 +31,7 @@ class CalibrateParameters(Parameters):
     cost_alarm: float | None = Field(None, ge=0, description="of a good part that is called anomalous, likewise")
     defect_share: float | None = Field(None, gt=0, lt=1, description="share of defective parts on the line, likewise")
     batch_size: int = Field(16, ge=1, description="photographs per forward pass")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-
-    @field_validator("device")
-    @classmethod
-    def _device(cls, value: str) -> str:
-        resolve_device(value)
-        return value
+    device: DeviceName = Field("auto", description="auto, cpu, cuda or cuda:N")
 
     @model_validator(mode="after")
     def _costs_together(self) -> CalibrateParameters:

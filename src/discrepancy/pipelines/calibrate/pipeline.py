@@ -26,7 +26,7 @@ def create_pipeline() -> Pipeline:
             Node(tabulate, ["photographs", "card"], "scores", name="tabulate"),
             Node(draw_drift, ["detector", "photographs", "card"], "drift_figure", name="draw_drift"),
             Node(draw_roc, ["photographs", "card"], "roc_figure", name="draw_roc"),
-            Node(summarise, ["detector", "photographs", "card", "values"], "summary", name="summarise"),
+            Node(summarise, ["detector", "photographs", "card", "values", parameters], "summary", name="summarise"),
         ],
         namespace="calibrate",
         parameters={parameters, "params:method"},

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from discrepancy.devices import resolve_device
+from discrepancy.devices import DeviceName
 from discrepancy.parameters import Parameters
 
 
@@ -17,11 +17,5 @@ class PredictParameters(Parameters):
     masks: bool = Field(False, description="outlined regions at each photograph's size, as PNG files")
     page: bool = Field(True, description="predictions.html, with a thumbnail of each photograph")
     batch_size: int = Field(16, ge=1, description="photographs per forward pass")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device: DeviceName = Field("auto", description="auto, cpu, cuda or cuda:N")
     scheduler: str = Field("", description="address of a Dask scheduler, tcp://host:port; empty: this process")
-
-    @field_validator("device")
-    @classmethod
-    def _device(cls, value: str) -> str:
-        resolve_device(value)
-        return value

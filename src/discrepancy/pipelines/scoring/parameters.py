@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from discrepancy.decisions.calibration import DEFAULT_RULE, Rule
-from discrepancy.devices import resolve_device
+from discrepancy.devices import DeviceName
 from discrepancy.parameters import Parameters
 
 
@@ -16,7 +16,7 @@ class ScoringParameters(Parameters):
 
     RUNTIME_FIELDS = frozenset({"device", "batch_size"})
 
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device: DeviceName = Field("auto", description="auto, cpu, cuda or cuda:N")
     batch_size: int = Field(16, ge=1, description="images per forward pass")
     false_positive_rate: float = Field(0.01, ge=0, lt=1, description="target: share of good images called anomalous")
     rule: Rule = Field(DEFAULT_RULE, description="distribution of good scores, or quantile: their order alone")
@@ -24,9 +24,3 @@ class ScoringParameters(Parameters):
         "images", description="outlines keep the target as a share of good images, or of good pixels as in the papers"
     )
     papers_pro: bool = Field(False, description="also the AUPRO as the papers' programs approximate it")
-
-    @field_validator("device")
-    @classmethod
-    def _device(cls, value: str) -> str:
-        resolve_device(value)
-        return value
