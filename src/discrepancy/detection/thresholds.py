@@ -115,8 +115,9 @@ def _pixel_entry(card: Card, scored: ScoredMaps, calibration: Calibration, segme
     if np.isclose(found.high, calibration.threshold, rtol=1e-4):
         found = found.with_peak_threshold(calibration.threshold)
     smoothed = f", smoothed by a Gaussian of sigma {found.sigma:g} px" if found.sigma else ""
+    pixels = f"{found.smallest} pixel{'' if found.smallest == 1 else 's'}"
     note = (
-        f"regions of at least {found.smallest} pixel{'' if found.smallest == 1 else 's'} above {found.low:.6g} with a peak above {found.high:.6g} on the "
+        f"regions of at least {pixels} above {found.low:.6g} with a peak above {found.high:.6g} on the "
         f"map{smoothed}, from {count} held-out good images. Images that pass have none."
     )
     return {

@@ -34,7 +34,7 @@ _MEANINGS = {
     "best_iou": "overlap of detected and marked area at the best threshold",
     "detection_rate": "share of the defective images that score above the threshold",
     "false_alarm_rate": "share of the good images that score above the threshold",
-    "oracle_detection_at_target": "the same if the test images' false alarms met the target: the most that the ranking allows then",
+    "oracle_detection_at_target": "the same at the target rate of the test images' own false alarms, at best",
     "region_recall": "share of the marked regions that an outline touches",
     "false_regions_per_good_image": "outlined regions on good images, a mean",
     "outlined_good_share": "share of the good images with an outline",
