@@ -33,7 +33,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from design_study import paint
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from scipy.stats import beta, binom
@@ -48,7 +47,7 @@ from discrepancy.decisions.segmentation import Outlines, SegmentationRule, segme
 from discrepancy.decisions.tails import FAMILIES, Tail
 from discrepancy.demo.folder import render_photographs
 from discrepancy.demo.light import LIGHTS
-from discrepancy.detection.cross_fitting import fit_without, prepare
+from discrepancy.detection.cross_fitting import fit_without
 from discrepancy.detection.scoring import LazyScores, ScoredMaps
 from discrepancy.detection.thresholds import calibrated
 from discrepancy.features.backbones import build_backbone
@@ -57,6 +56,7 @@ from discrepancy.features.recipe import lazy_features
 from discrepancy.figures import style
 from discrepancy.fitting import fit_detector
 from discrepancy.methods.base import Method, TrainingData, new_card
+from discrepancy.methods.committee.painted_defects import paint_defect
 from discrepancy.methods.registry import METHODS
 from discrepancy.metrics.rates import oracle_detection_at_target
 from discrepancy.metrics.regions import region_metrics
@@ -120,7 +120,7 @@ def _collect(part: str, name: str, samples: Any, images: np.ndarray, masks: np.n
         data = TrainingData(images[:good], FeatureCache(Path(cache)).get(lazy), good)
         named = {
             "images": {"train": good},
-            **method.card_entries(parameters, prepare(method, backbone, data, parameters)),
+            **method.card_entries(parameters, method.prepare(backbone, data, parameters)),
         }
         card = new_card(method, parameters, backbone, image_size=size, data_digest="", **named)
         template = method(backbone, parameters, card)
@@ -156,7 +156,7 @@ def _collect(part: str, name: str, samples: Any, images: np.ndarray, masks: np.n
 def _painted(detector: Method, held_out: np.ndarray) -> dict[str, np.ndarray]:
     """Return scores, maps and masks of held-out good images with painted defects: what choices may look at."""
     rng = np.random.default_rng(5)
-    painted, masks = zip(*(paint(image, rng) for _ in range(PAINTINGS) for image in held_out), strict=True)
+    painted, masks = zip(*(paint_defect(image, rng) for _ in range(PAINTINGS) for image in held_out), strict=True)
     scored = LazyScores(detector, np.stack(painted), torch.device("cpu")).computed()
     return {"painted_scores": scored.image_scores, "painted_maps": scored.maps, "painted_masks": np.stack(masks)}
 

@@ -19,7 +19,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -30,6 +29,7 @@ from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import LazyFeatures, lazy_features
 from discrepancy.methods.base import Method, TrainingData, new_card
+from discrepancy.methods.committee.painted_defects import paint_defect
 from discrepancy.methods.registry import METHODS
 from discrepancy.metrics import evaluate
 from discrepancy.training.loop import Epoch
@@ -97,40 +97,6 @@ START: dict[str, dict[str, object]] = {"fod": {"heads": 4}}
 """Parameters that FOD's variants start from: two heads, the default, came out of the study."""
 
 
-def paint(image: NDArray[np.uint8], rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A copy of an image [3, H, W] with one defect, and its mask [H, W]."""
-    height, width = image.shape[1:]
-    kind = rng.choice(["scratch", "patch", "warp", "tone", "blur"])
-    y, x = int(rng.integers(8, height - 8)), int(rng.integers(8, width - 8))
-    scale = min(height, width) / 256
-    soft = np.zeros((height, width), np.float32)
-    pixels = image.astype(np.float32)
-    rows = np.ascontiguousarray(pixels.transpose(1, 2, 0))
-    if kind == "scratch":
-        angles = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.4, rng.integers(4, 12)))
-        steps = 6 * scale * np.stack([np.cos(angles), np.sin(angles)], 1)
-        points = np.round(np.array([x, y]) + np.vstack([np.zeros((1, 2)), np.cumsum(steps, 0)])).astype(np.int32)
-        cv2.polylines(soft, [points], False, (1.0,), int(rng.integers(1, 4)), cv2.LINE_AA)
-        soft = cv2.GaussianBlur(soft, (0, 0), 0.6)
-        other = np.full_like(rows, rows.mean() + rng.choice([-1, 1]) * rng.uniform(30, 80))
-    else:
-        axes = (int(rng.integers(5, 18) * scale) + 1, int(rng.integers(5, 18) * scale) + 1)
-        cv2.ellipse(soft, (x, y), axes, float(rng.uniform(0, 180)), 0, 360, (1.0,), -1)
-        soft = cv2.GaussianBlur(soft, (0, 0), 1.0)
-        if kind == "patch":
-            other = np.roll(rows, (int(rng.integers(20, height - 20)), int(rng.integers(20, width - 20))), (0, 1))
-        elif kind == "blur":
-            other = cv2.GaussianBlur(rows, (0, 0), 4)
-        elif kind == "tone":
-            other = rows * (1 + rng.choice([-1, 1]) * rng.uniform(0.15, 0.4))
-        else:
-            dx, dy = (np.float32(v) for v in rng.uniform(-8, 8, 2))
-            grid_y, grid_x = np.mgrid[:height, :width].astype(np.float32)
-            other = cv2.remap(rows, grid_x + dx, grid_y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    painted = rows + soft[..., None] * (other - rows)
-    return np.clip(painted, 0, 255).round().astype(np.uint8).transpose(2, 0, 1), soft > 0.3
-
-
 def train_variant(
     name: str, images: NDArray[np.uint8], train: int, changes: dict[str, object], cache: Path
 ) -> tuple[Method, list[Epoch]]:
@@ -174,7 +140,7 @@ def judge(
     train = int(0.6 * len(images))
     held_out = images[train + 4 :]
     rng = np.random.default_rng(11)
-    painted, masks = zip(*(paint(image, rng) for _ in range(paintings) for image in held_out), strict=True)
+    painted, masks = zip(*(paint_defect(image, rng) for _ in range(paintings) for image in held_out), strict=True)
     detector, history = train_variant(method, images[: train + 4], train, {**changes, "device": "cpu"}, cache)
     both = np.concatenate([held_out, np.stack(painted)])
     scored = LazyScores(detector, both, CPU).computed()

@@ -144,7 +144,7 @@ def trained(dfr, fails_at=()):
         return plain(batch)
 
     task.loss = loss
-    fit(detector.trained_network, task, detector.parameters_used.training, device=CPU, progress=False)
+    fit(detector.trained_network, task, detector.parameters_used.training(task.examples), device=CPU, progress=False)
     return detector.trained_network.state_dict(), calls
 
 

@@ -104,7 +104,11 @@ def collect_run(dataset: str, category: str, method: str, data_folder: str | Non
             shown = ROOT / "docs/pictures" / target.format(method, category)
             if shown.exists() and (picture := found.get(f"{method}.{name}")).exists():
                 shutil.copy(picture.address, shown)
-    facts = {"images": card.images, "image_size": card.image_size, "epochs": card.parameters.get("epochs")}
+    facts = {
+        "images": card.images,
+        "image_size": card.image_size,
+        "epochs": card.epochs or card.parameters.get("epochs"),
+    }
     rows = table.to_dict("records")
     return {"dataset": dataset, "category": category, "method": method, **facts, **metrics, "table": rows}
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from discrepancy.data.splits import deal_folds
 from discrepancy.detection import cross_fitting
-from discrepancy.detection.cross_fitting import CrossFittedScores, fit_without, prepare
+from discrepancy.detection.cross_fitting import CrossFittedScores, fit_without
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import lazy_features
@@ -29,7 +29,7 @@ TINY = {
 def untrained(name, backbone, data):
     method = METHODS[name]
     parameters = method.Parameters(device="cpu", **TINY[name])
-    entries = method.card_entries(parameters, prepare(method, backbone, data, parameters))
+    entries = method.card_entries(parameters, method.prepare(backbone, data, parameters))
     more = {"images": {"train": data.examples}, **entries}
     card = new_card(method, parameters, backbone, image_size=(96, 96), data_digest="d", **more)
     return method(backbone, parameters, card), parameters
@@ -108,7 +108,7 @@ def test_the_mean_normal_image_is_that_of_the_other_folds(backbone, features, go
     template, parameters = untrained("fod", backbone, data)
     found = fit_without(template, data, np.array([0, 1]), None, parameters)
     expected = {layer: np.asarray(array[2:]).mean(0, dtype=np.float64) for layer, array in features.items()}
-    kept = prepare(METHODS["fod"], backbone, TrainingData(good_images, features.rows(range(2, 18)), 16), parameters)
+    kept = METHODS["fod"].prepare(backbone, TrainingData(good_images, features.rows(range(2, 18)), 16), parameters)
     for layer, mean in kept["reference"].items():
         np.testing.assert_allclose(mean[0], expected[layer], rtol=1e-4, atol=1e-5)
     assert found.card.images == {"train": 16, "validation": 2}

@@ -12,6 +12,7 @@ from discrepancy.methods.card import Card
 from discrepancy.methods.registry import METHODS
 
 CPU = torch.device("cpu")
+OPTIONS = {"committee": {"members": ["padim"]}}
 MORE = {"dfr": {"latent_dim": 8}, "patchcore": {"images": {"train": 2}}}
 
 
@@ -21,8 +22,12 @@ def build(request, backbone):
 
     def build(precision):
         method = METHODS[request.param]
-        parameters = method.Parameters(precision=precision, device="cpu")
-        more = MORE.get(request.param, {})
+        parameters = method.Parameters(precision=precision, device="cpu", **OPTIONS.get(request.param, {}))
+        more = {**MORE.get(request.param, {})}
+        if request.param == "committee":
+            member = METHODS["padim"].Parameters(device="cpu")
+            card = new_card(METHODS["padim"], member, backbone, image_size=(96, 96), data_digest="d")
+            more = {"members": {"padim": card.to_json()}}
         card = new_card(method, parameters, backbone, image_size=(96, 96), data_digest="d", **more)
         return method(backbone, parameters, card)
 

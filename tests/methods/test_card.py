@@ -40,7 +40,7 @@ def changed(card, entry, **values):
 
 def test_a_card_comes_back_from_its_file(card):
     read = Card.read(json.loads(json.dumps(card.to_json())))
-    assert read == card and read.format == FORMAT == 2
+    assert read == card and read.format == FORMAT == 3
     image, pixel = read.decision.image, read.decision.pixel
     assert image.calibration.threshold == pytest.approx(image.value)
     np.testing.assert_array_equal(image.calibration.scores, np.float64(maps().max(axis=(1, 2))))
@@ -91,5 +91,5 @@ def test_entries_that_do_not_fit_are_named(card, entry, values, message):
 
 
 def test_a_later_format_is_refused(card):
-    with pytest.raises(InputError, match=r"format: .*less than or equal to 2, found 3"):
-        Card.read(card.to_json() | {"format": 3})
+    with pytest.raises(InputError, match=r"format: .*less than or equal to 3, found 4"):
+        Card.read(card.to_json() | {"format": 4})

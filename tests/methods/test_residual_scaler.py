@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
-from discrepancy.methods.residual_scaler import ResidualScaler, position_scale, weighing_matrix
+from discrepancy.methods.residual_scaler import Compared, ResidualScaler, position_scale, weighing_matrix
 
 SIZES = [(6, 8, 8), (5, 4, 4), (4, 4, 4)]
 
@@ -20,8 +20,13 @@ def residuals(seed, count=6):
     ]
 
 
+def compared(seed, count=6):
+    """Return residuals beside predictions of the same shapes, which do not matter unless content does."""
+    return Compared(residuals(seed, count), residuals(seed + 100, count))
+
+
 def weighing(**changes):
-    options = {"kind": "raw", "by_position": False, "align_corners": False, **changes}
+    options = {"kind": "raw", "by_content": False, "by_position": False, "align_corners": False, **changes}
     return ResidualScaler([c for c, _, _ in SIZES], (32, 32), **options)
 
 
@@ -29,19 +34,19 @@ def weighing(**changes):
 @pytest.mark.parametrize("kind", ["raw", "diagonal", "whitened"])
 def test_the_map_adds_upsampled_mean_squares_layer_by_layer(kind, align_corners):
     module = weighing(kind=kind, align_corners=align_corners)
-    module.fit(lambda: [residuals(0), residuals(1)])
+    module.fit(lambda: [compared(0), compared(1)])
     expected = torch.zeros(6, 32, 32)
     for i, residual in enumerate(residuals(2)):
         matrix = torch.eye(residual.shape[1]) if kind == "raw" else module.get_buffer(f"matrix_{i}")
         weighed = torch.einsum("dc,nchw->ndhw", matrix, residual)
         error = (weighed**2).sum(1, keepdim=True) / weighed.shape[1]
         expected += F.interpolate(error, (32, 32), mode="bilinear", align_corners=align_corners)[:, 0]
-    torch.testing.assert_close(module(residuals(2)), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(module(compared(2)), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_whitening_is_the_mahalanobis_distance_over_all_batches():
     module = weighing(kind="whitened")
-    module.fit(lambda: [residuals(0), residuals(1)])
+    module.fit(lambda: [compared(0), compared(1)])
     for i, (one, two) in enumerate(zip(residuals(0), residuals(1), strict=True)):
         flat = torch.cat([one, two]).transpose(0, 1).flatten(1).double().numpy()
         moment = flat @ flat.T / flat.shape[1]
@@ -57,11 +62,11 @@ def test_diagonal_divides_by_the_deviation():
 
 def test_by_position_divides_by_the_smoothed_mean_map_of_good_images():
     module, plain = weighing(by_position=True), weighing()
-    module.fit(lambda: [residuals(0), residuals(1)])
-    mean = torch.cat([plain(residuals(0)), plain(residuals(1))]).double().mean(0).numpy()
+    module.fit(lambda: [compared(0), compared(1)])
+    mean = torch.cat([plain(compared(0)), plain(compared(1))]).double().mean(0).numpy()
     smooth = gaussian_filter(mean, 6 / 256 * 32, mode="mirror", truncate=4.0)
-    expected = plain(residuals(2)).numpy() / (smooth + 0.5 * smooth.mean())
-    np.testing.assert_allclose(module(residuals(2)).numpy(), expected, rtol=1e-3)
+    expected = plain(compared(2)).numpy() / (smooth + 0.5 * smooth.mean())
+    np.testing.assert_allclose(module(compared(2)).numpy(), expected, rtol=1e-3)
 
 
 def test_a_spot_that_is_always_odd_counts_for_less_but_not_for_nothing():
@@ -73,8 +78,45 @@ def test_a_spot_that_is_always_odd_counts_for_less_but_not_for_nothing():
 
 
 def test_without_learning_all_residuals_count_alike():
-    fresh = weighing(kind="whitened", by_position=True)
-    torch.testing.assert_close(fresh(residuals(3)), weighing()(residuals(3)))
+    fresh = weighing(kind="whitened", by_content=True, by_position=True)
+    torch.testing.assert_close(fresh(compared(3)), weighing()(compared(3)))
     raw = weighing()
     raw.fit(lambda: pytest.fail("raw residuals need no pass"))
     assert raw.state_dict() == {}
+
+
+def test_cosine_adds_the_angle_between_feature_and_prediction():
+    both = compared(5)
+    found = weighing(cosine=True).errors(both)
+    for error, plain, residual, prediction in zip(found, weighing().errors(both), *both, strict=True):
+        feature = residual + prediction
+        norms = feature.norm(dim=1) * prediction.norm(dim=1)
+        torch.testing.assert_close(error, plain + 1 - (feature * prediction).sum(1) / norms, rtol=1e-4, atol=1e-4)
+
+
+def test_patches_that_are_hard_to_predict_are_judged_by_their_like():
+    """Residuals three times as large where the prediction says so: their errors come to the level of the others."""
+    generator = torch.Generator().manual_seed(3)
+
+    def batch(count=8):
+        predictions = torch.randn(count, 4, 8, 8, generator=generator)
+        bright = (torch.rand(count, 1, 8, 8, generator=generator) < 0.3).float()
+        predictions[:, :1] = 5 * bright + 0.2 * predictions[:, :1]
+        return Compared([torch.randn(count, 4, 8, 8, generator=generator) * (1 + 2 * bright)], [predictions]), bright
+
+    good = [batch()[0] for _ in range(6)]
+    modules = [
+        ResidualScaler([4], (8, 8), kind="whitened", by_position=False, align_corners=False, by_content=by)
+        for by in (False, True)
+    ]
+    ratios = []
+    new, bright = batch(64)
+    for module in modules:
+        module.fit(lambda: good)
+        errors = module.errors(new)[0]
+        ratios.append(float(errors[bright[:, 0] > 0].mean() / errors[bright[:, 0] == 0].mean()))
+    assert 7 < ratios[0] < 11 and 0.8 < ratios[1] < 1.25
+    # What is odd about the feature does not excuse itself: the usual error follows from the prediction alone.
+    defect = Compared([new.residuals[0] + 10], new.predictions)
+    usual = modules[1]._unscaled(defect)[0] / modules[1].errors(defect)[0]
+    torch.testing.assert_close(usual, modules[1]._unscaled(new)[0] / modules[1].errors(new)[0], rtol=1e-4, atol=1e-5)

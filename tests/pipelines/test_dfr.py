@@ -146,7 +146,7 @@ def test_the_papers_network_runs_end_to_end(project, part, name):
     version = run(project, part, env="paper", preset=name, image_size=48, weights="random", epochs=1, latent_dim=8)
     card = load(project, version, "card.json")
     assert card["backbone"]["backbone"] == "vgg19" and card["backbone"]["pooling"] == "max"
-    assert card["image_score"] == {"rule": "maximum of the anomaly map", "sigma": 0.0}
+    assert card["image_score"] == {"rule": "maximum of the anomaly map", "sigma": 0.0, "share": 0.0}
     path = project / "data/06_models/folder/disc/dfr/detector" / version / "detector"
     widths = load_method(path, weights="random").autoencoder.widths
     channels = {"paper": 5504, "head": 3456}[name]

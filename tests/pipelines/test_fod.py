@@ -76,8 +76,9 @@ def test_the_card_says_what_was_built_and_how_it_scores(finished):
     assert card["method"] == "fod" and "no skip connection" in card["model"]
     assert card["score"].startswith("whitened squared error + 1 - cosine; ") and card["pixel_metrics"] == "on raw maps"
     assert card["image_score"] == {
-        "rule": "maximum of the anomaly map, smoothed by a Gaussian of sigma 4 px",
+        "rule": "mean of the highest 0.01 of the values of the anomaly map, smoothed by a Gaussian of sigma 4 px",
         "sigma": 4.0,
+        "share": 0.01,
     }
 
 
@@ -269,7 +270,7 @@ def test_conf_paper_is_the_papers(project):
     assert (parameters.heads, parameters.depth, parameters.as_figure) == (8, 3, False)
     assert (parameters.divergence_weight, parameters.entropy_weight) == (0.5, 0.5)
     assert parameters.branches == ["intra", "inter"] and parameters.scored == "inter" and not parameters.balanced
-    training = parameters.training
+    training = parameters.training(examples=200)
     assert (training.epochs, training.batch_size, training.learning_rate, training.weight_decay) == (100, 1, 1e-4, 0)
     assert (training.schedule, training.precision, parameters.zero_gradient_steps) == ("constant", "fp32", True)
     assert (parameters.residuals, parameters.by_position, parameters.standardise) == ("raw", False, False)

@@ -239,7 +239,7 @@ def test_paper_settings_are_the_papers(project):
     assert parameters.backbone == "vgg19" and parameters.pooling == "avg" and parameters.estimator == "vgg19"
     assert parameters.layers_of("wood") == ["relu4_1", "relu4_2", "relu4_3", "relu4_4"]
     assert parameters.layers_of("cable") == ["relu4_3", "relu4_4", "relu5_1", "relu5_2"]
-    training = parameters.training
+    training = parameters.training(examples=200)
     assert (training.epochs, training.batch_size, training.learning_rate) == (201, 8, 1e-4)
     assert (training.weight_decay, training.schedule) == (1e-6, "constant")
     assert not parameters.standardise and not parameters.by_position

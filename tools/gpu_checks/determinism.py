@@ -71,5 +71,5 @@ def compared(options: Options) -> list[dict[str, Any]]:
 def _weights(case: Case) -> list[Tensor]:
     """Return the weights, on the CPU, after two epochs from the start."""
     case.restart()
-    case.fit(replace(case.parameters.training, epochs=2, batch_size=min(case.parameters.batch_size, 4)))
+    case.fit(replace(case.parameters.training(1), epochs=2, batch_size=min(case.parameters.batch_size, 4)))
     return [value.detach().cpu().clone() for value in case.module.state_dict().values()]

@@ -53,7 +53,7 @@ def _trained(
     """Weights and history of a training from the start, or from a checkpoint."""
     case.restart()
     case.task.many_small_steps = recorded
-    settings = replace(case.parameters.training, epochs=epochs, precision=mode, schedule="constant")
+    settings = replace(case.parameters.training(1), epochs=epochs, precision=mode, schedule="constant")
     history = case.fit(settings, checkpoint)
     return [value.detach().cpu().clone() for value in case.module.state_dict().values()], history
 

@@ -104,7 +104,7 @@ def _whole_training(case: Case, mode: Precision, timed: int) -> dict[str, Any]:
     """Images per second of the training loop, with the making of batches; and the CPU's seconds for each."""
     steps = math.ceil(len(case.images) / case.parameters.batch_size)
     epochs = 1 + math.ceil(timed / steps)
-    settings = replace(case.parameters.training, epochs=epochs, precision=mode)
+    settings = replace(case.parameters.training(1), epochs=epochs, precision=mode)
     cpu = time.process_time()
     history = case.fit(settings)
     seconds = sum(epoch.seconds for epoch in history[1:]) / (epochs - 1)

@@ -44,7 +44,7 @@ def training(options: Options, found: dict[str, Any]) -> None:
 def _trained(case: Case, epochs: int, checkpoint: Path | None) -> tuple[list[Tensor], int]:
     """Weights after a training from the start, and the epochs in its history."""
     case.restart()
-    history = case.fit(replace(case.parameters.training, epochs=epochs, schedule="constant"), checkpoint)
+    history = case.fit(replace(case.parameters.training(1), epochs=epochs, schedule="constant"), checkpoint)
     return [value.detach().cpu().clone() for value in case.module.state_dict().values()], len(history)
 
 

@@ -19,9 +19,6 @@ from numpy.typing import NDArray
 
 from discrepancy.detection.scoring import LazyScores, ScoredMaps, ScoredPiece, joined
 from discrepancy.devices import computing_in
-from discrepancy.features.backbones import Backbone
-from discrepancy.features.cache import FeatureCache
-from discrepancy.features.recipe import LazyFeatures
 from discrepancy.methods.base import Method, TrainingData
 from discrepancy.methods.parameters import MethodParameters
 from discrepancy.rows import Rows
@@ -51,24 +48,13 @@ def fit_without(
     features = None if data.features is None else data.features.rows(order)
     part = TrainingData(images, features, len(learnt))
     with computing_in(parameters.precision):
-        prepared = prepare(type(trained), trained.backbone, part, parameters)
+        prepared = trained.prepare(trained.backbone, part, parameters)
         card = trained.card.with_entries(
             images={"train": len(learnt), "validation": len(held_out)}, **trained.card_entries(parameters, prepared)
         )
         detector = type(trained)(trained.backbone, parameters, card)
         detector.fit(replace(part, prepared=prepared), checkpoint)
     return detector
-
-
-def prepare(
-    method: type[Method], backbone: Backbone, data: TrainingData, parameters: MethodParameters
-) -> dict[str, Any]:
-    """Return the results of a method's preparations; planned features are computed, into the cache of the others."""
-    found = {step.name: step.compute(backbone, data, parameters) for step in method.preparations}
-    return {
-        name: FeatureCache(data.cached.path.parent).get(value) if isinstance(value, LazyFeatures) else value
-        for name, value in found.items()
-    }
 
 
 @dataclass(frozen=True)

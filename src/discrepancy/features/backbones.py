@@ -33,6 +33,8 @@ class Backbone(nn.Module):
         digest: sha256 over the tensors that the network uses (up to the cut; names, types, shapes, bytes). It is the
             same for a `.pth` and a `.safetensors` file, with or without the classifier.
         weights_source: source of the weights, one line.
+        architecture: its layers, builder and names.
+        options: pooling and padding, as far as the network has them.
         identity: all that decides the numbers, as JSON values: name, layers, digest, normalisation, options.
     """
 
@@ -44,6 +46,8 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.name = name
+        self.architecture = architecture
+        self.options = dict(options)
         self.layers = tuple(layer for layer in architecture.layers if layer.name in network.keep)
         self.network = network
         self.digest = tensors_digest(_used_tensors(network))
@@ -64,6 +68,26 @@ class Backbone(nn.Module):
         self.to(memory_format=torch.channels_last)  # faster for CPU convolutions
         self.requires_grad_(False)
         self.train(False)
+
+    def only(self, layers: Sequence[str]) -> Backbone:
+        """Return this network cut after the last of some of its layers; the weights are shared, not copied.
+
+        It is the network that `build_backbone` gives for these layers, with the same digest.
+
+        Raises:
+            InputError: a layer is not among those of this network.
+        """
+        names = [layer.name for layer in self.layers]
+        if unknown := [layer for layer in layers if layer not in names]:
+            raise InputError(f"layer {unknown[0]!r} is not among those of this {self.name}: {', '.join(names)}")
+        steps = ((step, self.network.get_submodule(step)) for step in self.network.steps)
+        return Backbone(
+            self.name,
+            self.architecture,
+            Chain(steps, layers),
+            weights_source=self.weights_source,
+            options=self.options,
+        )
 
     def train(self, mode: bool = True) -> Backbone:
         """Stay in evaluation mode, also when a module around it is set to training."""

@@ -20,13 +20,17 @@ from torch import Tensor, nn
 
 from discrepancy.devices import actual_precision, computing_in, device_title, resolve_device
 from discrepancy.features.backbones import Backbone, build_backbone
-from discrepancy.features.cache import Features
+from discrepancy.features.cache import FeatureCache, Features
+from discrepancy.features.recipe import LazyFeatures
 from discrepancy.features.reduction import Reduction
 from discrepancy.methods.card import Card as BaseCard
 from discrepancy.methods.input_images import input_images
 from discrepancy.methods.parameters import MethodParameters
-from discrepancy.methods.smoothing import gaussian_blur
+from discrepancy.methods.smoothing import gaussian_blur, peak
 from discrepancy.training.loop import Epoch
+
+OLDER_VALUES = {"by_content": False, "peak_share": 0.0}
+"""Parameters that older cards lack, with the values that mean what was done then."""
 
 
 class Scored(NamedTuple):
@@ -150,14 +154,25 @@ class Method(nn.Module, ABC):
         return {}
 
     @classmethod
+    def prepare(cls, backbone: Backbone, data: TrainingData, parameters: Any) -> dict[str, Any]:
+        """Return the results of all preparations; planned features are computed, into the cache of the others."""
+        found = {step.name: step.compute(backbone, data, parameters) for step in cls.preparations}
+        return {
+            name: FeatureCache(data.cached.path.parent).get(value) if isinstance(value, LazyFeatures) else value
+            for name, value in found.items()
+        }
+
+    @classmethod
     def from_card(cls, card: BaseCard, backbone: Backbone) -> Self:
         """Build a detector of this card's shape; its weights are still to be loaded.
 
         Device and processes on the card record the training and are ignored at inference.
         """
         runtime = {"device": "auto", "processes": 1}
-        known = {name: value for name, value in runtime.items() if name in cls.Parameters.model_fields}
-        return cls(backbone, cls.Parameters.model_validate({**card.parameters, **known}), card)
+        given = {**OLDER_VALUES, **card.parameters, **runtime}
+        known = {name: value for name, value in given.items() if name in cls.Parameters.model_fields}
+        unknown = {name: value for name, value in card.parameters.items() if name not in known}
+        return cls(backbone, cls.Parameters.model_validate(known | unknown), card)
 
     @abstractmethod
     def fit(self, data: TrainingData, checkpoint: Path | None = None) -> list[Epoch] | None:
@@ -172,15 +187,22 @@ class Method(nn.Module, ABC):
         """
 
     @abstractmethod
-    def anomaly_maps(self, images: Tensor) -> Tensor:
-        """Return raw anomaly maps [N, H, W], 0 or larger, of images uint8 [N, 3, H, W] on the method's device."""
+    def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        """Return raw anomaly maps [N, H, W], 0 or larger.
+
+        Args:
+            features: maps of the frozen network by layer, [N, C, h, w]; there may be layers that the method does not
+                use.
+            images: uint8 [N, 3, H, W], on the method's device.
+        """
 
     def image_scores(self, maps: Tensor) -> Tensor:
-        """Return image scores [N] of anomaly maps [N, H, W]: the maximum of the smoothed map.
+        """Return image scores [N] of anomaly maps [N, H, W]: the peak of the smoothed map.
 
-        The card says how wide the Gaussian is.
+        The card says how wide the Gaussian is, and how much of the map the peak is.
         """
-        return gaussian_blur(maps, self.card.image_score.sigma).flatten(1).amax(1)
+        rule = self.card.image_score
+        return peak(gaussian_blur(maps, rule.sigma), rule.share)
 
     def score(self, images: Tensor | NDArray[np.uint8]) -> Scored:
         """Return anomaly maps, smoothed if the parameters say so, and image scores; in the method's precision.
@@ -192,17 +214,24 @@ class Method(nn.Module, ABC):
             InputError: images of another size, type or order of axes, or none.
         """
         with computing_in(self.parameters_used.precision):
-            return self.scored(self.checked(images))
+            checked = self.checked(images)
+            return self.scored(self.backbone(checked), checked)
 
-    def scored(self, images: Tensor) -> Scored:
-        """Return the result of `score` of checked images; to be overridden if image scores do not come from maps."""
-        maps = gaussian_blur(self.anomaly_maps(images), self.parameters_used.smoothing)
+    def scored(self, features: Mapping[str, Tensor], images: Tensor) -> Scored:
+        """Return the result of `score`; to be overridden if image scores do not come from maps.
+
+        Args:
+            features: maps of the frozen network by layer, as of `anomaly_maps`.
+            images: checked images.
+        """
+        maps = gaussian_blur(self.anomaly_maps(features, images), self.parameters_used.smoothing)
         return Scored(maps, self.image_scores(maps))
 
     def forward(self, images: Tensor | NDArray[np.uint8]) -> Tensor:
         """Return the anomaly maps of `score`, float32 [N, H, W], 0 or larger, unbounded."""
         with computing_in(self.parameters_used.precision):
-            return gaussian_blur(self.anomaly_maps(self.checked(images)), self.parameters_used.smoothing)
+            checked = self.checked(images)
+            return gaussian_blur(self.anomaly_maps(self.backbone(checked), checked), self.parameters_used.smoothing)
 
     def checked(self, images: Tensor | NDArray[np.uint8]) -> Tensor:
         """Return images as the method takes them, on its device; `score` lists what is refused."""
@@ -221,7 +250,7 @@ class Method(nn.Module, ABC):
 
     def trained_tensors(self) -> dict[str, Tensor]:
         """Return the learnt tensors: the state dict outside the backbone, on their device and of their type."""
-        return {key: value for key, value in self.state_dict().items() if not key.startswith("backbone.")}
+        return {key: value for key, value in self.state_dict().items() if "backbone" not in key.split(".")}
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return the learnt tensors on the CPU, to be saved."""
@@ -247,8 +276,9 @@ def new_card(
         data_digest: digest of the sample table.
         more: further entries, JSON values.
     """
-    sigma = parameters.image_smoothing
+    sigma, share = parameters.image_smoothing, parameters.peak_share
     smoothed = f", smoothed by a Gaussian of sigma {sigma:g} px" if sigma else ""
+    taken = f"mean of the highest {share:.3g} of the values" if share else "maximum"
     device = resolve_device(parameters.device)
     return method.Card.read(
         {
@@ -256,7 +286,7 @@ def new_card(
             "parameters": parameters.model_dump(mode="json"),
             "backbone": {**backbone.identity, "source": backbone.weights_source},
             "image_size": list(image_size),
-            "image_score": {"rule": f"maximum of the anomaly map{smoothed}", "sigma": sigma},
+            "image_score": {"rule": f"{taken} of the anomaly map{smoothed}", "sigma": sigma, "share": share},
             "thresholds": None,
             "data_digest": data_digest,
             "device": device_title(device),

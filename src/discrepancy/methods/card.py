@@ -14,10 +14,11 @@ from discrepancy.decisions.segmentation import SegmentationRule
 from discrepancy.errors import InputError
 from discrepancy.parameters import shortened
 
-FORMAT = 2
+FORMAT = 3
 """Version of cards, raised when earlier programs would misread new ones; cards without one have version 1.
 
 Version 2: outlines follow the smoothed map, and parts that pass have none.
+Version 3: an image score may be the mean of a share of the map's values.
 """
 
 LARGEST = 1 << 14
@@ -61,10 +62,17 @@ class NetworkEntry(CardEntry):
 
 
 class ImageScoreEntry(CardEntry):
-    """Rule from maps to image scores; sigma of the Gaussian before the maximum, px, 0: none."""
+    """Rule from maps to image scores.
+
+    Attributes:
+        rule: in words.
+        sigma: of the Gaussian that smooths the map, px; 0: none.
+        share: the score is the mean of this share of the map's highest values; 0: the maximum.
+    """
 
     rule: str = ""
     sigma: float = Field(ge=0, le=LARGEST_SIGMA)
+    share: float = Field(0.0, ge=0, le=1)
 
 
 class ThresholdEntry(CardEntry):
@@ -155,6 +163,7 @@ class Card(CardEntry):
         category: name of its category.
         preprocessing: parameters of ingestion.
         images: number of good images by split.
+        epochs: passes over the training images; None for a method without, and on older cards.
         device: on which it was trained, `cpu` or the model of a GPU; empty on older cards.
         precision: in which it was trained, `fp32`, `tf32` or `bf16`; empty on older cards.
         versions: of the libraries.
@@ -173,6 +182,7 @@ class Card(CardEntry):
     category: str = ""
     preprocessing: dict[str, Any] = {}
     images: dict[str, int] = {}
+    epochs: int | None = Field(None, ge=1)
     device: str = ""
     precision: Literal["", "fp32", "tf32", "bf16"] = ""
     versions: dict[str, str] = {}

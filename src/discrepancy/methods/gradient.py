@@ -89,7 +89,7 @@ class GradientMethod(Method):
             return fit(
                 self.trained_network,
                 self.training_task(data),
-                self.parameters_used.training,
+                self.parameters_used.training(data.examples),
                 device=device,
                 name=self.name,
                 checkpoint=None if checkpoint is None else Checkpoint(checkpoint, fingerprint),
@@ -106,6 +106,7 @@ class GradientMethod(Method):
         # Child processes leave the finished checkpoint, which the training in this process then restores.
         run_distributed(used.processes, used.device, _train_in_process, (type(self), used, self.card, data, checkpoint))
         history = self.train_network(data, checkpoint)
+        self.card = self.card.with_entries(epochs=len(history))
         self.fit_residual_scaler(data)
         return history
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -44,7 +45,10 @@ class MethodParameters(Parameters):
     align_corners: bool = Field(False, description="upsampling of the error maps; the authors' programs: true")
     smoothing: float = Field(0.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian on anomaly maps, px")
     image_smoothing: float = Field(
-        4.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian before the image score's maximum, px"
+        4.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian before the image score's peak, px"
+    )
+    peak_share: float = Field(
+        0.0, ge=0, le=1, description="the image score is the mean of this share of the highest values; 0: the maximum"
     )
 
     @field_validator("layers", mode="before")
@@ -72,20 +76,29 @@ class GradientParameters(MethodParameters):
     """Base of the parameters of methods that are trained by gradient descent on a residual of features."""
 
     SCORING_FIELDS: ClassVar[frozenset[str]] = frozenset(
-        {"residuals", "by_position", "align_corners", "smoothing", "image_smoothing"}
+        {"residuals", "by_content", "by_position", "align_corners", "smoothing", "image_smoothing", "peak_share"}
     )
     """The trained weights do not depend on these."""
 
     RUNTIME_FIELDS = MethodParameters.RUNTIME_FIELDS | {"processes", "checkpoint_every"}
     """A checkpoint may be resumed with other values of these."""
 
+    MOST_EPOCHS: ClassVar[int] = 45
+    """Epochs where none are given, if `steps` allows so many."""
+
     standardise: bool = Field(True, description="features of mean 0 and deviation 1 per channel")
     residuals: Literal["raw", "diagonal", "whitened"] = Field(
         "whitened", description="residuals as they are, or scaled by their deviation or covariance on good images"
     )
+    by_content: bool = Field(True, description="divide errors by what is usual for patches that are predicted alike")
     by_position: bool = Field(True, description="divide maps by what is usual at each position of good images")
 
-    epochs: int = Field(45, ge=1)
+    peak_share: float = Field(
+        0.01, ge=0, le=1, description="the image score is the mean of this share of the highest values; 0: the maximum"
+    )
+
+    epochs: int | None = Field(None, ge=1, description="null: the method's usual number, as far as `steps` allows")
+    steps: int = Field(900, ge=1, description="gradient steps at most where no epochs are given; at least one epoch")
     batch_size: int = Field(4, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -104,11 +117,20 @@ class GradientParameters(MethodParameters):
         mixed = [f"{name}.precision=bf16"] if self.precision != "bf16" else []
         return [*smaller_batch, *mixed, *super().lighter(name)]
 
-    @property
-    def training(self) -> TrainingSettings:
-        """Settings of the training loop."""
+    def epochs_of(self, examples: int) -> int:
+        """Return the number of epochs over so many training images.
+
+        Where none are given, the time of a training has a bound that does not grow with the number of images.
+        """
+        if self.epochs is not None:
+            return self.epochs
+        steps_per_epoch = math.ceil(examples / self.batch_size)
+        return max(1, min(self.MOST_EPOCHS, self.steps // steps_per_epoch))
+
+    def training(self, examples: int) -> TrainingSettings:
+        """Return the settings of the training loop for so many training images."""
         return TrainingSettings(
-            epochs=self.epochs,
+            epochs=self.epochs_of(examples),
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,

@@ -21,6 +21,7 @@ BUILT_IN = {
     "fod": "discrepancy.methods.fod.model:FOD",
     "padim": "discrepancy.methods.padim.model:PaDiM",
     "patchcore": "discrepancy.methods.patchcore.model:PatchCore",
+    "committee": "discrepancy.methods.committee.model:Committee",
 }
 
 DEFAULT = "dfc"

@@ -1,25 +1,37 @@
-"""Scaling of residuals by their statistics on good images, per channel, jointly, and per position.
+"""From residuals to an error map: scaled by their statistics on good images, per channel, content and position.
 
-This is ours, not the paper's (which takes raw residuals): a residual counts the more, the rarer it is on good images.
+This is ours, not the papers' (which take raw residuals): a residual counts the more, the rarer it is on good images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from discrepancy.methods.content_scaler import ContentScaler
 from discrepancy.methods.smoothing import gaussian_blur
+from discrepancy.methods.sums import Sums, sums_of, total
 
 Kind = Literal["raw", "diagonal", "whitened"]
-Residuals = Sequence[Tensor]
-"""One map [N, C, h, w] per layer."""
 
 POSITION_SIGMA = 6 / 256
 """Sigma of the Gaussian that smooths the mean normal map, as a share of the shorter side."""
+
+
+class Compared(NamedTuple):
+    """Predicted features and what they miss: for each layer a map [N, C, h, w].
+
+    Attributes:
+        residuals: features minus predictions.
+        predictions: of the features.
+    """
+
+    residuals: Sequence[Tensor]
+    predictions: Sequence[Tensor]
 
 
 class ResidualScaler(nn.Module):
@@ -30,9 +42,11 @@ class ResidualScaler(nn.Module):
         image_size: height and width of the anomaly maps, px.
         kind: `raw` leaves residuals as they are, `diagonal` divides each channel by its deviation on good images.
             `whitened` takes the squared Mahalanobis distance under their covariance, over the number of channels.
+        by_content: divide errors by what is usual for patches that are predicted alike (see `ContentScaler`).
         by_position: divide the map by the mean of good images at each position (smoothed); helps if parts are aligned,
             and changes little otherwise.
         align_corners: of the bilinear upsampling.
+        cosine: add the cosine distance between feature and prediction to the error.
     """
 
     position: Tensor
@@ -43,43 +57,46 @@ class ResidualScaler(nn.Module):
         image_size: tuple[int, int],
         *,
         kind: Kind,
+        by_content: bool,
         by_position: bool,
         align_corners: bool,
+        cosine: bool = False,
     ) -> None:
         super().__init__()
         self.image_size = tuple(image_size)
         self.kind = kind
         self.by_position = by_position
         self.align_corners = align_corners
+        self.cosine = cosine
         if kind != "raw":
             for index, count in enumerate(channels):
                 self.register_buffer(f"matrix_{index}", torch.eye(count))
+        self.contents = nn.ModuleList(ContentScaler(count) for count in channels if by_content)
         if by_position:
             self.register_buffer("position", torch.ones(image_size))
 
-    def forward(self, residuals: Residuals) -> Tensor:
-        """Compute error maps of residuals, one [N, C, h, w] per layer -> [N, H, W], 0 or larger."""
-        return self.relative(self._sum(residuals))
+    def forward(self, compared: Compared) -> Tensor:
+        """Compute error maps [N, H, W], 0 or larger."""
+        return self.relative(self.upsampled(self.errors(compared)))
 
-    def relative(self, maps: Tensor) -> Tensor:
-        """Divide maps [N, H, W] by the usual value at each position, if `by_position` is set."""
-        return maps / self.position if self.by_position else maps
+    def errors(self, compared: Compared) -> list[Tensor]:
+        """Return the error of each layer's patches, [N, h, w]: mean squared residuals, scaled."""
+        found = self._unscaled(compared)
+        if not self.contents:
+            return found
+        triples = zip(self.contents, found, compared.predictions, strict=True)
+        return [content(error, prediction) for content, error, prediction in triples]
 
-    def _sum(self, residuals: Residuals) -> Tensor:
-        """Return the mean squared residual per layer, upsampled and summed.
-
-        Maps of one size are summed before upsampling, which is exact.
-        """
-        sums: dict[tuple[int, ...], Tensor] = {}
-        for index, residual in enumerate(residuals):
-            error = self.weighed(index, residual).square().mean(1, keepdim=True)
-            size = tuple(error.shape[-2:])
-            sums[size] = sums[size] + error if size in sums else error
-        maps = [
-            F.interpolate(error, self.image_size, mode="bilinear", align_corners=self.align_corners).squeeze(1)
-            for error in sums.values()
+    def _unscaled(self, compared: Compared) -> list[Tensor]:
+        """Return the errors [N, h, w] of each layer before they are divided by what is usual there."""
+        errors = [self.weighed(index, part).square().mean(1) for index, part in enumerate(compared.residuals)]
+        if not self.cosine:
+            return errors
+        pairs = zip(compared.residuals, compared.predictions, strict=True)
+        distances = [
+            1 - F.cosine_similarity(residual + prediction, prediction, dim=1) for residual, prediction in pairs
         ]
-        return maps[0] if len(maps) == 1 else torch.stack(maps).sum(0)
+        return [error + distance for error, distance in zip(errors, distances, strict=True)]
 
     def weighed(self, index: int, residual: Tensor) -> Tensor:
         """Return the residual of a layer, [N, C, h, w], in units of its usual size on good images."""
@@ -87,31 +104,67 @@ class ResidualScaler(nn.Module):
             return residual
         return F.conv2d(residual, self.get_buffer(f"matrix_{index}")[:, :, None, None])
 
-    @torch.no_grad()
-    def fit(self, batches: Callable[[], Iterable[Residuals]]) -> None:
-        """Learn from the residuals of good images.
+    def upsampled(self, errors: Sequence[Tensor]) -> Tensor:
+        """Return the sum of the layers' errors [N, h, w], upsampled: [N, H, W].
+
+        Maps of one size are summed before upsampling, which is exact.
+        """
+        sums: dict[tuple[int, ...], Tensor] = {}
+        for error in errors:
+            size = tuple(error.shape[-2:])
+            sums[size] = sums[size] + error if size in sums else error
+        maps = [
+            F.interpolate(error[:, None], self.image_size, mode="bilinear", align_corners=self.align_corners)[:, 0]
+            for error in sums.values()
+        ]
+        return maps[0] if len(maps) == 1 else torch.stack(maps).sum(0)
+
+    def relative(self, maps: Tensor) -> Tensor:
+        """Divide maps [N, H, W] by the usual value at each position, if `by_position` is set."""
+        return maps / self.position if self.by_position else maps
+
+    def fit(self, batches: Callable[[], Iterable[Compared]]) -> None:
+        """Learn from predictions of good images.
 
         Args:
-            batches: starts a pass over the good images; yields their residuals. Called once or twice.
+            batches: starts a pass over the good images; called once for matrices and axes, content, and position, as
+                far as they are to be learnt.
         """
-        if self.kind != "raw":
-            self.fit_matrices(batches())
+        self.fit_errors(batches)
         if self.by_position:
-            self.fit_position(self._sum(residuals) for residuals in batches())
+            self.fit_position(self.upsampled(self.errors(compared)) for compared in batches())
 
     @torch.no_grad()
-    def fit_matrices(self, batches: Iterable[Residuals]) -> None:
-        """Learn the usual residual of each channel from good images."""
-        moments: dict[int, Tensor] = {}
-        positions: dict[int, int] = {}
-        for residuals in batches:
-            for index, residual in enumerate(residuals):
-                flat = residual.transpose(0, 1).flatten(1)
-                # Products in float32, sums over batches in float64.
-                moments[index] = moments.get(index, 0) + (flat @ flat.T).double().cpu()
-                positions[index] = positions.get(index, 0) + flat.shape[1]
-        for index, moment in moments.items():
-            self.get_buffer(f"matrix_{index}").copy_(weighing_matrix(moment / positions[index], self.kind))
+    def fit_errors(self, batches: Callable[[], Iterable[Compared]]) -> None:
+        """Learn what `errors` needs: the usual residual of each channel, and the usual error of each content."""
+        if self.kind != "raw" or self.contents:
+            self._fit_moments(batches())
+        if self.contents:
+            regressions = total(self._regression_sums(compared) for compared in batches())
+            for content, sums in zip(self._content_scalers, regressions, strict=True):
+                content.fit_coefficients(sums)
+
+    def _fit_moments(self, batches: Iterable[Compared]) -> None:
+        """Learn the matrices and the principal axes of the predictions, in one pass."""
+        contents = self._content_scalers
+        found = total(
+            [sums_of(values) for values in (*compared.residuals, *(compared.predictions if contents else ()))]
+            for compared in batches
+        )
+        layers = len(found) - len(contents)
+        if self.kind != "raw":
+            for index, sums in enumerate(found[:layers]):
+                self.get_buffer(f"matrix_{index}").copy_(weighing_matrix(sums.second / sums.patches, self.kind))
+        for content, sums in zip(contents, found[layers:], strict=True):
+            content.fit_axes(sums)
+
+    def _regression_sums(self, compared: Compared) -> list[Sums]:
+        triples = zip(self._content_scalers, self._unscaled(compared), compared.predictions, strict=True)
+        return [content.regression_sums(error, prediction) for content, error, prediction in triples]
+
+    @property
+    def _content_scalers(self) -> list[ContentScaler]:
+        return [content for content in self.contents if isinstance(content, ContentScaler)]
 
     @torch.no_grad()
     def fit_position(self, batches: Iterable[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Gaussian smoothing of maps."""
+"""Gaussian smoothing of maps, and their peaks."""
 
 from __future__ import annotations
 
@@ -17,3 +17,14 @@ def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
     kernel = kernel / kernel.sum()
     padded = F.pad(maps.unsqueeze(1), (reach, reach, reach, reach), mode="reflect")
     return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1)).squeeze(1)
+
+
+def peak(maps: Tensor, share: float) -> Tensor:
+    """Return the mean of the highest values of each map [N, H, W], [N].
+
+    Args:
+        maps: the maps.
+        share: of the map's values, 0 to 1; 0: the highest value alone.
+    """
+    values = maps.flatten(1)
+    return values.topk(max(1, round(share * values.shape[1])), sorted=False).values.mean(1)

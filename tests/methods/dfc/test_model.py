@@ -12,6 +12,7 @@ from discrepancy.methods.dfc.corruption import Corruption
 from discrepancy.methods.dfc.model import DFC, build_estimator
 from discrepancy.methods.dfc.parameters import DFCParameters
 from discrepancy.methods.dfc.training import DFCTask, build_corruption
+from discrepancy.methods.residual_scaler import Compared
 from discrepancy.metrics import auroc
 from discrepancy.training.loop import Checkpoint, fit
 from tests.tiny import Killed, killed_after, training_data, unseen_and_defective
@@ -91,7 +92,7 @@ def test_weighing_is_learnt_from_the_residuals_of_the_rows_asked_for(backbone, f
         predictions = twin.estimator(images / 255)
         targets = twin.standardised(backbone(images))
         residuals = [t - p for t, p in zip(targets, predictions.values(), strict=True)]
-    twin.weighing.fit(lambda: [residuals])
+    twin.weighing.fit(lambda: [Compared(residuals, list(predictions.values()))])
     for name, value in twin.weighing.state_dict().items():
         torch.testing.assert_close(detector.weighing.state_dict()[name], value, rtol=2e-3, atol=2e-3)
 
@@ -102,7 +103,8 @@ def test_it_learns_what_good_looks_like(backbone, features, good_images):
     problem = DFCTask(
         detector, training_data(features, 16, good_images), build_corruption(detector.parameters_used, (96, 96))
     )
-    history = fit(detector.estimator, problem, detector.parameters_used.training, device=CPU, progress=False)
+    settings = detector.parameters_used.training(problem.examples)
+    history = fit(detector.estimator, problem, settings, device=CPU, progress=False)
     detector.fit_residual_scaler(training_data(features, 16, good_images))
     assert history[-1].loss < 0.6 * history[0].loss
     assert history[-1].validation_loss < 0.8 * history[0].validation_loss
@@ -118,7 +120,7 @@ def test_killed_training_resumes_with_the_same_bits(backbone, features, good_ima
     def train(checkpoint):
         detector = build(backbone, features, epochs=4)
         problem = DFCTask(detector, training_data(features, 16, good_images), Corruption())
-        settings = detector.parameters_used.training
+        settings = detector.parameters_used.training(16)
         fit(detector.estimator, problem, settings, device=CPU, checkpoint=checkpoint, progress=False)
         return detector.estimator.state_dict()
 

@@ -160,8 +160,8 @@ def test_weighing_is_learnt_from_the_residuals_of_the_rows_asked_for(network, re
     plain = build(network, regional, residuals="raw", by_position=False)
     with torch.no_grad():
         rows = plain.eval().regions.reduced(network(torch.from_numpy(good_images[:5])))
-        residuals = plain._residuals(rows)
-    twin.weighing.fit(lambda: [[residuals]])
+        compared = plain._compared(rows)
+    twin.weighing.fit(lambda: [compared])
     for name, value in twin.weighing.state_dict().items():
         torch.testing.assert_close(detector.weighing.state_dict()[name], value, rtol=5e-3, atol=5e-3)
 
@@ -169,7 +169,7 @@ def test_weighing_is_learnt_from_the_residuals_of_the_rows_asked_for(network, re
 def train(network, regional, checkpoint=None, **changes):
     detector = build(network, regional, **{"epochs": 30, **changes})
     problem = DFRTask(detector, training_data(regional, 16))
-    settings = detector.parameters_used.training
+    settings = detector.parameters_used.training(16)
     return detector, fit(detector.autoencoder, problem, settings, device=CPU, checkpoint=checkpoint, progress=False)
 
 

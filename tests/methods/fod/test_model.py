@@ -66,7 +66,7 @@ def train(build, tokens):
         history = fit(
             detector.transformers,
             FODTask(detector, training_data(tokens, 16)),
-            detector.parameters_used.training,
+            detector.parameters_used.training(16),
             device=CPU,
             checkpoint=checkpoint,
             optimiser=detector.optimiser(),
@@ -204,7 +204,7 @@ def test_the_oracle_watches_and_changes_nothing(build, train, tokens):
         return {"image_auroc": len(seen) / 10}
 
     problem = FODTask(watched, training_data(tokens, 16), watch=watch)
-    settings, optimiser = watched.parameters_used.training, watched.optimiser()
+    settings, optimiser = watched.parameters_used.training(16), watched.optimiser()
     history = fit(watched.transformers, problem, settings, device=CPU, optimiser=optimiser, progress=False)
     assert [entry.noted["image_auroc"] for entry in history] == [0.1, 0.2, 0.3]
     assert not torch.equal(seen[0], seen[1])  # it saw each epoch's state
@@ -239,7 +239,7 @@ def test_weighing_is_learnt_from_good_images(build, tokens, good_images):
     detector = build(correlation="auto").eval()
     detector.fit_residual_scaler(training_data(tokens, 16))
     with torch.no_grad():
-        residuals = detector._residuals(tokens.tensors(range(16)))
+        residuals = detector._compared(tokens.tensors(range(16))).residuals
         for level, residual in enumerate(residuals):
             weighed = detector.weighing.weighed(level, residual).transpose(0, 1).flatten(1)
             moments = weighed @ weighed.T / weighed.shape[1]

@@ -21,7 +21,7 @@ from discrepancy.methods.dfc.estimators import CompactEstimator, VGG19Estimator
 from discrepancy.methods.dfc.parameters import DFCParameters
 from discrepancy.methods.dfc.training import DFCTask, build_corruption
 from discrepancy.methods.gradient import GradientMethod
-from discrepancy.methods.residual_scaler import ResidualScaler
+from discrepancy.methods.residual_scaler import Compared, ResidualScaler
 
 SMALLEST = 72
 """Shorter side of the images, px: at stride 8, MCRL's reflection by 8 px needs maps of 9."""
@@ -57,6 +57,7 @@ class DFC(GradientMethod):
             [layer.channels for layer in backbone.layers],
             self.image_size,
             kind=parameters.residuals,
+            by_content=parameters.by_content,
             by_position=parameters.by_position,
             align_corners=parameters.align_corners,
         )
@@ -105,24 +106,25 @@ class DFC(GradientMethod):
         maps = self.estimator(scaled)
         return [maps[layer] for layer in self.layers]
 
-    def anomaly_maps(self, images: Tensor) -> Tensor:
+    def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """Return the errors of the layers' residuals, upsampled and summed (see `ResidualScaler`)."""
-        return self.weighing(self._residuals(self.backbone(images), images))
+        return self.weighing(self._compared(features, images))
 
-    def _residuals(self, features: Mapping[str, Tensor], images: Tensor) -> list[Tensor]:
-        """Return standardised features minus prediction, one map [N, C, h, w] per layer."""
-        pairs = zip(self.standardised(features), self.predicted(images), strict=True)
-        return [target - prediction.float() for target, prediction in pairs]
+    def _compared(self, features: Mapping[str, Tensor], images: Tensor) -> Compared:
+        """Return predictions, and standardised features minus these."""
+        predictions = [prediction.float() for prediction in self.predicted(images)]
+        pairs = zip(self.standardised(features), predictions, strict=True)
+        return Compared([target - prediction for target, prediction in pairs], predictions)
 
     @torch.inference_mode()
     def fit_residual_scaler(self, data: TrainingData) -> None:
         """Learn the usual residuals from the training images, after training."""
 
-        def batches() -> Iterator[list[Tensor]]:
+        def batches() -> Iterator[Compared]:
             for start in range(0, data.examples, 16):
                 part = list(range(start, min(start + 16, data.examples)))
                 cached = {layer: tensor.to(self.device) for layer, tensor in data.cached.tensors(part).items()}
-                yield self._residuals(cached, torch.from_numpy(np.array(data.images[part])).to(self.device))
+                yield self._compared(cached, torch.from_numpy(np.array(data.images[part])).to(self.device))
 
         self.eval()
         self.weighing.fit(batches)

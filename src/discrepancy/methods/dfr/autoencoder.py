@@ -90,10 +90,14 @@ class Autoencoder(nn.Module):
         return total.flatten(0, 2)
 
     @torch.no_grad()
-    def residuals(self, kept: Sequence[Tensor], regions: Regions) -> Tensor:
-        """Return reconstruction minus regional features, [R, C], without gradients; arguments as of `first`."""
-        result = self.output(self.hidden(self.first(kept, regions)))
-        return _subtract(result, _aligned(kept, regions), regions.split)
+    def compare(self, kept: Sequence[Tensor], regions: Regions) -> tuple[Tensor, Tensor]:
+        """Return regional features minus reconstruction, and the reconstruction, [R, C], without gradients.
+
+        Arguments are those of `first`.
+        """
+        reconstruction = self.output(self.hidden(self.first(kept, regions)))
+        residuals = torch.cat(_aligned(kept, regions), 1).sub_(reconstruction)
+        return residuals, reconstruction
 
     def loss(self, kept: Sequence[Tensor], regions: Regions) -> Tensor:
         """Return the mean squared residual over positions and channels, DFR's loss; arguments as of `first`."""

@@ -21,7 +21,7 @@ from discrepancy.methods.dfr.latent_step import check_latent, choose_latent_dim
 from discrepancy.methods.dfr.parameters import LARGEST_LATENT, DFRParameters
 from discrepancy.methods.dfr.regions import Regions, build_regions
 from discrepancy.methods.gradient import GradientMethod
-from discrepancy.methods.residual_scaler import ResidualScaler
+from discrepancy.methods.residual_scaler import Compared, ResidualScaler
 from discrepancy.training.feature_task import FeatureTask
 from discrepancy.training.task import Batch
 
@@ -62,6 +62,7 @@ class DFR(GradientMethod):
             [self.regions.channels],
             self.image_size,
             kind=parameters.residuals,
+            by_content=parameters.by_content,
             by_position=parameters.by_position,
             align_corners=parameters.align_corners,
         )
@@ -127,21 +128,23 @@ class DFR(GradientMethod):
         """Return the mean squared error of the reconstruction, a scalar; arguments as of `standardised`."""
         return self.autoencoder.loss(self.standardised(kept), self.regions)
 
-    def anomaly_maps(self, images: Tensor) -> Tensor:
+    def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """Return the mean squared residual of each region, upsampled (see `ResidualScaler`)."""
-        return self.weighing([self._residuals(self.regions.reduced(self.backbone(images)))])
+        del images
+        return self.weighing(self._compared(self.regions.reduced(features)))
 
-    def _residuals(self, kept: Mapping[str, Tensor]) -> Tensor:
-        """Return reconstruction minus standardised features, [N, C, grid rows, grid columns], channels last."""
-        rows = self.autoencoder.residuals(self.standardised(kept), self.regions)
-        return rows.unflatten(0, (-1, *self.regions.grid)).permute(0, 3, 1, 2)
+    def _compared(self, kept: Mapping[str, Tensor]) -> Compared:
+        """Return the reconstruction, and standardised features minus it: one map [N, C, h, w], channels last."""
+        rows = self.autoencoder.compare(self.standardised(kept), self.regions)
+        maps = [part.unflatten(0, (-1, *self.regions.grid)).permute(0, 3, 1, 2) for part in rows]
+        return Compared(maps[:1], maps[1:])
 
     @torch.inference_mode()
     def fit_residual_scaler(self, data: TrainingData) -> None:
         """Learn the usual residuals from the training images, after training."""
         rows = range(data.examples)
         self.eval()
-        self.weighing.fit(lambda: ([self._residuals(kept)] for kept in data.cached.batches(rows, self.device)))
+        self.weighing.fit(lambda: map(self._compared, data.cached.batches(rows, self.device)))
 
 
 class DFRTask(FeatureTask):

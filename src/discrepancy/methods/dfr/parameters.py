@@ -25,6 +25,7 @@ class DFRParameters(GradientParameters):
     """Parameters of DFR. The defaults suit the embedded backbone on two CPU cores; `conf/paper` holds the paper's."""
 
     DEFAULT_LAYERS = DEFAULT_LAYERS
+    MOST_EPOCHS = 100
 
     region: int = Field(8, ge=1, description="side of a region, px: features are averaged in regions")
     alignment: Literal["nearest", "bilinear", "bilinear_corners"] = Field(
@@ -39,5 +40,5 @@ class DFRParameters(GradientParameters):
     variance_images: int = Field(10, ge=1, description="number of training images used for that, the first by name")
     batch_norm: bool = Field(True, description="batch normalisation in the autoencoder")
 
-    epochs: int = Field(100, ge=1)
+    steps: int = Field(1500, ge=1, description="gradient steps at most where no epochs are given; at least one epoch")
     checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")

@@ -33,7 +33,7 @@ from discrepancy.methods.fod.transformer import (
     plain_attention,
 )
 from discrepancy.methods.gradient import GradientMethod
-from discrepancy.methods.residual_scaler import ResidualScaler
+from discrepancy.methods.residual_scaler import Compared, ResidualScaler
 
 
 class FOD(GradientMethod):
@@ -69,8 +69,10 @@ class FOD(GradientMethod):
             [channels for channels, _, _ in self.tokens.shapes.values()],
             self.image_size,
             kind=parameters.residuals,
+            by_content=parameters.by_content,
             by_position=parameters.by_position,
             align_corners=parameters.align_corners,
+            cosine=True,
         )
 
     @classmethod
@@ -163,50 +165,48 @@ class FOD(GradientMethod):
             losses.append(F.mse_loss(reconstruction, tokens) + cosine_distances(reconstruction, tokens).mean())
         return torch.stack(losses).sum()
 
-    def anomaly_maps(self, images: Tensor) -> Tensor:
-        """Return reconstruction x correlation score, upsampled, mean of the levels: [N, 3, H, W] -> [N, H, W]."""
-        return self.weighing.relative(self._scores(self.tokens.reduced(self.backbone(images))))
+    def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        """Return reconstruction x correlation score, upsampled, mean of the levels: [N, H, W]."""
+        del images
+        return self.weighing.relative(self._scores(self.tokens.reduced(features)))
 
     def _scores(self, maps: Mapping[str, Tensor]) -> Tensor:
         """Return anomaly maps [N, H, W] of cached maps [N, C, h, w], before the normalisation by position."""
         scored = self.parameters_used.scored
-        total = None
-        for level, tokens in enumerate(self.standardised(maps)):
-            comparison = DivergenceRecorder([scored] if scored else [])
-            reconstruction = self.reconstructed(level, tokens, comparison)
-            residual = self.weighing.weighed(level, self._as_map(level, tokens - reconstruction))
-            score = residual.square().mean(1).flatten(1) + cosine_distances(reconstruction, tokens)
-            if scored:
-                unusual = correlation_scores(scored, comparison.mean(scored))
-                score = score * (unusual * unusual.shape[1] if self.parameters_used.balanced else unusual)
-            grid = score.unflatten(1, self.grids[level]).unsqueeze(1)
-            corners = self.parameters_used.align_corners
-            map_ = F.interpolate(grid, self.image_size, mode="bilinear", align_corners=corners).squeeze(1)
-            total = map_ if total is None else total + map_
-        if total is None:
-            raise TypeError("a detector without levels")
-        return total / len(self.levels)
+        recorders = [DivergenceRecorder([scored] if scored else []) for _ in self.levels]
+        errors = self.weighing.errors(self._compared(maps, recorders))
+        if scored:
+            pairs = zip(errors, recorders, strict=True)
+            errors = [error * self._unusual(recorder.mean(scored)).view_as(error) for error, recorder in pairs]
+        return self.weighing.upsampled(errors) / len(self.levels)
+
+    def _unusual(self, divergences: Tensor) -> Tensor:
+        """Return the factor by which an error is multiplied, [N, tokens], of divergences J_i."""
+        used = self.parameters_used
+        factors = correlation_scores(str(used.scored), divergences)
+        return factors * factors.shape[1] if used.balanced else factors
 
     def _as_map(self, level: int, tokens: Tensor) -> Tensor:
         """Return tokens [N, tokens, C] as a map [N, C, h, w]."""
         return tokens.transpose(1, 2).unflatten(2, self.grids[level])
+
+    def _compared(self, maps: Mapping[str, Tensor], attentions: Sequence[AttentionFn] | None = None) -> Compared:
+        """Return the reconstruction, and tokens minus it, [N, C, h, w] per level, of cached maps."""
+        residuals, reconstructions = [], []
+        for level, tokens in enumerate(self.standardised(maps)):
+            reconstruction = self.reconstructed(level, tokens, attentions[level] if attentions else plain_attention)
+            residuals.append(self._as_map(level, tokens - reconstruction))
+            reconstructions.append(self._as_map(level, reconstruction))
+        return Compared(residuals, reconstructions)
 
     @torch.inference_mode()
     def fit_residual_scaler(self, data: TrainingData) -> None:
         """Learn the usual residuals and maps from the training images, after training."""
         rows = range(data.examples)
         self.eval()
-        if self.parameters_used.residuals != "raw":
-            self.weighing.fit_matrices(self._residuals(maps) for maps in data.cached.batches(rows, self.device))
+        self.weighing.fit_errors(lambda: map(self._compared, data.cached.batches(rows, self.device)))
         if self.parameters_used.by_position:
             self.weighing.fit_position(self._scores(maps) for maps in data.cached.batches(rows, self.device))
-
-    def _residuals(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return tokens minus reconstruction, [N, C, h, w] per level, of cached maps."""
-        return [
-            self._as_map(level, tokens - self.reconstructed(level, tokens))
-            for level, tokens in enumerate(self.standardised(maps))
-        ]
 
     @torch.inference_mode()
     def correlations(self, image: Tensor, places: Sequence[tuple[float, float]]) -> list[dict[str, Correlation]]:

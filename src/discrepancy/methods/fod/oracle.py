@@ -89,7 +89,7 @@ def _watched(
         return fit(
             detector.transformers,
             FODTask(detector, data, watch=watch),
-            parameters.training,
+            parameters.training(data.examples),
             device=device,
             name="oracle",
             checkpoint=Checkpoint(checkpoint, fingerprint),

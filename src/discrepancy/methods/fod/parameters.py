@@ -22,6 +22,7 @@ class FODParameters(GradientParameters):
     """Parameters of FOD. The defaults suit the embedded backbone on two CPU cores; `conf/paper` holds the paper's."""
 
     DEFAULT_LAYERS = DEFAULT_LAYERS
+    MOST_EPOCHS = 12
     SCORING_FIELDS = GradientParameters.SCORING_FIELDS | {"correlation", "balanced", "pictured", "oracle"}
     FINAL_FIELDS = frozenset({"pictured", "oracle"})
 
@@ -44,7 +45,7 @@ class FODParameters(GradientParameters):
         False, description="train once more and evaluate the test images after each epoch, as published numbers do"
     )
 
-    epochs: int = Field(12, ge=1)
+    steps: int = Field(1200, ge=1, description="gradient steps at most where no epochs are given; at least one epoch")
     checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")
     batch_size: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)

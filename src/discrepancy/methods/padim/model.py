@@ -6,6 +6,7 @@ is anomalous where its features are far from the Gaussian. `docs/methods.md` lis
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -71,9 +72,10 @@ class PaDiM(Method):
         self.mean.copy_(statistics.mean)
         self.whitening = statistics.whitening(parameters.ridge)
 
-    def anomaly_maps(self, images: Tensor) -> Tensor:
-        """Return the Mahalanobis distance at each position, upsampled: [N, 3, H, W] -> [N, H, W]."""
-        vectors = self.embedding(self.backbone(images)).flatten(1, 2)
+    def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        """Return the Mahalanobis distance at each position, upsampled: [N, H, W]."""
+        del images
+        vectors = self.embedding(features).flatten(1, 2)
         distances = mahalanobis(vectors, self.mean, self.whitening).unflatten(1, (1, *self.embedding.grid))
         align = self.parameters_used.align_corners
         return F.interpolate(distances, self.image_size, mode="bilinear", align_corners=align).squeeze(1)

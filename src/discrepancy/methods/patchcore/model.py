@@ -118,14 +118,16 @@ class PatchCore(Method):
         layers = [maps[layer.name] for layer in self.backbone.layers]
         return patch_features(layers, dimension=used.dimension, padding=used.padding)
 
-    def anomaly_maps(self, images: Tensor) -> Tensor:
-        """Return the distance of each patch from the memory, upsampled: [N, 3, H, W] -> [N, H, W]."""
-        return self._upsampled(nearest(self._patches(self.backbone(images)).flatten(0, 2), self.memory)[0])
+    def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        """Return the distance of each patch from the memory, upsampled: [N, H, W]."""
+        del images
+        return self._upsampled(nearest(self._patches(features).flatten(0, 2), self.memory)[0])
 
-    def scored(self, images: Tensor) -> Scored:
+    def scored(self, features: Mapping[str, Tensor], images: Tensor) -> Scored:
         """Return smoothed maps, and image scores: of the most anomalous patch, weighed (see `reweighted`)."""
+        del images
         used = self.parameters_used
-        patches = self._patches(self.backbone(images)).flatten(1, 2)
+        patches = self._patches(features).flatten(1, 2)
         distances, indices = nearest(patches.flatten(0, 1), self.memory)
         maps = gaussian_blur(self._upsampled(distances), used.smoothing)
         worst = distances.view(len(patches), -1).argmax(1)

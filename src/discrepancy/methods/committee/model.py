@@ -1,0 +1,221 @@
+"""A committee: members of several methods look at the same features, and their anomaly maps are averaged.
+
+What a method remembers of good parts and what another one predicts have different blind spots. Each member's maps are
+scaled by their spread on held-out good images, and weighed by how well they show defects painted on these. No real
+defect is needed. `docs/methods.md` says what the choices rest on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from discrepancy.devices import resolve_device
+from discrepancy.errors import InputError
+from discrepancy.features.backbones import Backbone
+from discrepancy.features.derived import reduced, with_layers
+from discrepancy.methods.base import Method, TrainingData, new_card
+from discrepancy.methods.card import Card as BaseCard
+from discrepancy.methods.committee.parameters import CommitteeParameters
+from discrepancy.methods.committee.weights import Examples, learnt_weights, painted_copies, spread
+from discrepancy.methods.registry import METHODS
+from discrepancy.methods.smoothing import gaussian_blur
+
+logger = logging.getLogger(__name__)
+
+MOST_MEMBERS = 100
+LEAST_IMAGES = 4
+"""Training images and held-out images, at least."""
+MOST_IMAGES = 64
+"""Held-out images that set the weights, at most: more tell little more."""
+READ_AT_ONCE = 16
+"""Images that the members look at at a time."""
+
+
+class CommitteeCard(BaseCard):
+    """A committee's card.
+
+    Attributes:
+        members: cards of the members by name; none before `fit`.
+        weights: share of each member in the maps; they add up to 1.
+    """
+
+    members: dict[str, dict[str, Any]] = Field({}, max_length=MOST_MEMBERS)
+    weights: dict[str, float] = Field({}, max_length=MOST_MEMBERS)
+
+
+class Committee(Method):
+    """Average the anomaly maps of several methods.
+
+    Attributes:
+        members: the members by name; none before `fit`.
+        factors: by which each member's maps are multiplied: its weight over the spread of its maps, [members].
+
+    Example:
+        >>> detector = load_method(folder)  # doctest: +SKIP
+        >>> maps = detector(images)  # uint8 [N, 3, H, W] -> float32 [N, H, W]  # doctest: +SKIP
+    """
+
+    name = "committee"
+    title = "Committee"
+    Parameters = CommitteeParameters
+    Card = CommitteeCard
+    parameters_used: CommitteeParameters
+    card: CommitteeCard
+    factors: Tensor
+
+    def __init__(self, backbone: Backbone, parameters: CommitteeParameters, card: CommitteeCard) -> None:
+        super().__init__(backbone, parameters, card)
+        self.members = nn.ModuleDict()
+        self.register_buffer("factors", torch.ones(len(parameters.members)))
+        if card.members and set(card.members) != set(parameters.members):
+            raise InputError(f"members: {', '.join(card.members)} given; expected {', '.join(parameters.members)}")
+        for name in parameters.members if card.members else ():
+            self.members[name] = _member_from_card(name, card.members[name], backbone)
+
+    @classmethod
+    def from_card(cls, card: BaseCard, backbone: Backbone) -> Self:
+        """Build a committee of this card's shape; its weights are still to be loaded.
+
+        Raises:
+            InputError: the card has no members.
+        """
+        committee = super().from_card(card, backbone)
+        if not committee.members:
+            raise InputError("members: none given; expected the card of each member")
+        return committee
+
+    @classmethod
+    def reduction(cls, backbone: Backbone, parameters: CommitteeParameters, image_size: tuple[int, int]) -> None:
+        """Keep the layers' maps as they are; refuse what a member would refuse."""
+        for name in parameters.members:
+            used = parameters.parameters_of(name)
+            METHODS[name].reduction(backbone.only(parameters.layers_of_member(name, "")), used, image_size)
+
+    def fit(self, data: TrainingData, checkpoint: Path | None = None) -> None:
+        """Fit the members one after the other, then learn their weights from the held-out images.
+
+        Where no images are held out, a fifth of the training images serves for that and trains no member.
+
+        Args:
+            data: the good images.
+            checkpoint: file of the state; each member has its own beside it.
+        """
+        used = self.parameters_used
+        data = _with_held_out(data)
+        for name in used.members:
+            logger.info("committee: fitting %s", name)
+            place = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.stem}.{name}{checkpoint.suffix}")
+            self.members[name] = self._fitted(name, data, place)
+        self.to(resolve_device(used.device)).eval()
+        weights = self._learn_factors(np.array(data.images[data.examples : data.examples + MOST_IMAGES]))
+        self.card = self.card.with_entries(
+            members={name: _of(self.members[name]).card.to_json() for name in used.members}, weights=weights
+        )
+
+    def _fitted(self, name: str, data: TrainingData, checkpoint: Path | None) -> Method:
+        """Return a member that has learnt from the cached maps."""
+        method, parameters = METHODS[name], self.parameters_used.parameters_of(name)
+        backbone = self.backbone.only(self.parameters_used.layers_of_member(name, self.card.category))
+        reduction = method.reduction(backbone, parameters, self.image_size)
+        if not method.uses_cache:
+            features = None
+        elif reduction is None:
+            features = with_layers(data.cached, [layer.name for layer in backbone.layers])
+        else:
+            features = reduced(data.cached, reduction, resolve_device(parameters.device))
+        own = TrainingData(data.images, features, data.examples)
+        prepared = method.prepare(backbone, own, parameters)
+        card = new_card(
+            method,
+            parameters,
+            backbone,
+            image_size=self.image_size,
+            data_digest=self.card.data_digest,
+            dataset=self.card.dataset,
+            category=self.card.category,
+            preprocessing=self.card.preprocessing,
+            images={"train": data.examples, "validation": len(data.images) - data.examples},
+            **method.card_entries(parameters, prepared),
+        )
+        member = method(backbone, parameters, card)
+        member.fit(replace(own, prepared=prepared), checkpoint)
+        return member
+
+    @torch.inference_mode()
+    def _learn_factors(self, held_out: NDArray[np.uint8]) -> dict[str, float]:
+        """Set the factors from good images that no member has seen; return the weights by name."""
+        used = self.parameters_used
+        good = self._member_maps(held_out)
+        scales = spread(good)
+        weights = torch.full_like(scales, 1 / len(scales))
+        if used.weighing == "learnt":
+            painted, masks = painted_copies(held_out, copies=used.paintings, seed=used.seed)
+            examples = Examples(good, self._member_maps(painted), masks)
+            rule = self.card.image_score
+            weights = learnt_weights(examples, sigma=rule.sigma, share=rule.share)
+        self.factors.copy_(weights / scales)
+        found = {name: round(float(weight), 4) for name, weight in zip(used.members, weights, strict=True)}
+        logger.info("committee: weights %s", ", ".join(f"{name} {weight:.2f}" for name, weight in found.items()))
+        return found
+
+    def _member_maps(self, images: NDArray[np.uint8]) -> Tensor:
+        """Return the members' maps [members, N, H, W] of images, on the CPU."""
+        found = []
+        for start in range(0, len(images), READ_AT_ONCE):
+            part = torch.from_numpy(images[start : start + READ_AT_ONCE]).to(self.device)
+            features = self.backbone(part)
+            maps = [self._maps_of(name, features, part).float().cpu() for name in self.parameters_used.members]
+            found.append(torch.stack(maps))
+        return torch.cat(found, 1)
+
+    def _maps_of(self, name: str, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        """Return a member's maps [N, H, W], smoothed as its parameters say."""
+        member = _of(self.members[name])
+        return gaussian_blur(member.anomaly_maps(features, images), member.parameters_used.smoothing)
+
+    def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        """Return the weighed mean of the members' maps, each in units of its spread on good images: [N, H, W]."""
+        maps = [
+            factor * self._maps_of(name, features, images)
+            for name, factor in zip(self.parameters_used.members, self.factors, strict=True)
+        ]
+        return torch.stack(maps).sum(0)
+
+
+def _of(member: nn.Module) -> Method:
+    assert isinstance(member, Method)
+    return member
+
+
+def _member_from_card(name: str, values: Mapping[str, Any], backbone: Backbone) -> Method:
+    if name not in METHODS:
+        raise InputError(f"members: expected some of {', '.join(METHODS)}, found {name[:80]!r}")
+    method = METHODS[name]
+    card = method.Card.read(values)
+    return method.from_card(card, backbone.only(card.backbone.layers))
+
+
+def _with_held_out(data: TrainingData) -> TrainingData:
+    """Return the data with images that are held out: the last fifth of the training images where there are none.
+
+    Raises:
+        InputError: there are too few images.
+    """
+    if len(data.images) > data.examples:
+        return data
+    held_out = max(LEAST_IMAGES, data.examples // 5)
+    if data.examples < held_out + LEAST_IMAGES:
+        raise InputError(
+            f"committee: {data.examples} good images; expected at least {2 * LEAST_IMAGES}: half of them set weights"
+        )
+    return replace(data, examples=data.examples - held_out)

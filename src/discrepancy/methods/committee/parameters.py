@@ -1,0 +1,73 @@
+"""The committee's parameters: its members, their settings, and how their maps are weighed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from discrepancy.errors import InputError
+from discrepancy.features.architectures import ARCHITECTURES
+from discrepancy.methods.parameters import MethodParameters, split_names
+from discrepancy.methods.registry import METHODS
+
+SHARED = ("backbone", "weights", "pooling", "padding", "cache_dtype", "device", "precision", "align_corners")
+"""Parameters in which the members follow the committee: they share one frozen network and its cached maps."""
+
+
+class CommitteeParameters(MethodParameters):
+    """Parameters of the committee. Members have the defaults of their methods, unless `settings` say otherwise."""
+
+    members: list[str] = Field(["dfc", "padim", "patchcore"], min_length=1, description="methods that take part, a+b")
+    settings: dict[str, dict[str, Any]] = Field({}, description="parameters of members, by their name")
+    weighing: Literal["learnt", "equal"] = Field(
+        "learnt", description="members count by how well they find painted defects, or all alike"
+    )
+    paintings: int = Field(2, ge=1, le=100, description="painted copies of each held-out image, to learn the weights")
+
+    peak_share: float = Field(
+        0.01, ge=0, le=1, description="the image score is the mean of this share of the highest values; 0: the maximum"
+    )
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _split_members(cls, value: Any) -> Any:
+        return split_names(value)
+
+    @model_validator(mode="after")
+    def _members(self) -> Self:
+        if unknown := [name for name in self.members if name not in METHODS or name == "committee"]:
+            others = [name for name in METHODS if name != "committee"]
+            raise ValueError(f"{unknown[0]!r} cannot be a member; expected some of {', '.join(others)}")
+        if len(set(self.members)) < len(self.members):
+            raise ValueError("a member is named twice; expected different methods")
+        for name in self.members:
+            self.parameters_of(name)
+        return self
+
+    def parameters_of(self, name: str) -> MethodParameters:
+        """Return the parameters of a member.
+
+        Raises:
+            InputError: the settings do not fit the method.
+        """
+        method = METHODS[name]
+        known = method.Parameters.model_fields
+        shared = {key: getattr(self, key) for key in SHARED if key in known}
+        try:
+            return method.Parameters.model_validate({"seed": self.seed, **self.settings.get(name, {}), **shared})
+        except InputError as error:
+            raise InputError(f"settings.{name}: {error}") from error
+
+    def layers_of(self, category: str) -> list[str]:
+        """Return the layers that any member uses for a category, in network order."""
+        used = {layer for name in self.members for layer in self.layers_of_member(name, category)}
+        return [layer.name for layer in ARCHITECTURES[self.backbone].layers if layer.name in used]
+
+    def layers_of_member(self, name: str, category: str) -> list[str]:
+        """Return the layers that a member uses for a category."""
+        return self.parameters_of(name).layers_of(category) or list(ARCHITECTURES[self.backbone].default)
+
+    def lighter(self, name: str) -> list[str]:
+        """Return what lowers the memory that the committee needs for training, in words for messages."""
+        return [*super().lighter(name), f"fewer {name}.members"]
