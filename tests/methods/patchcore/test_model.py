@@ -21,7 +21,7 @@ from tests.tiny import unseen_and_defective
 
 
 def build(backbone, images=18, **changes):
-    parameters = PatchCoreParameters(**{"coreset": 0.1, "device": "cpu", **changes})
+    parameters = PatchCoreParameters(**{"coreset": 0.1, "smallest_memory": 1, "device": "cpu", **changes})
     card = new_card(
         PatchCore,
         parameters,
@@ -87,6 +87,42 @@ def test_the_memory_is_the_coreset_of_the_training_patches(backbone, features, g
     for step in range(1, len(chosen)):
         nearest = distances[:, chosen[:step]].min(1)
         assert nearest[chosen[step]] == pytest.approx(nearest.max(), rel=1e-5)
+
+
+def test_few_patches_are_all_kept_and_many_are_chosen_out_of_a_random_part(backbone, features, good_images):
+    """The candidates are patches of all images, and the memory is the coreset of these."""
+    patches = slow_patches(backbone, good_images[:6]).reshape(-1, 152)
+    whole = trained(backbone, features, good_images, examples=6, smallest_memory=2000, candidates=2000)
+    assert len(whole.memory) == len(patches)
+    np.testing.assert_allclose(np.sort(whole.memory.numpy(), 0), np.sort(patches, 0), atol=1e-4)
+    chosen_from = {"projection": None, "coreset": 0.05, "candidates": 200}
+    memory = trained(backbone, features, good_images, examples=6, **chosen_from).memory.double().numpy()
+    indices = cdist(memory, patches).argmin(1)
+    assert len(set(indices)) == len(memory) == round(0.05 * len(patches)) and len(set(indices // 144)) > 3
+    # Nearer to each other than a coreset of all patches is: the outermost are not all among the candidates.
+    every = trained(backbone, features, good_images, examples=6, **chosen_from | {"candidates": None}).memory
+    assert cdist(patches, memory).min(1).max() > cdist(patches, every.double().numpy()).min(1).max()
+
+
+@pytest.mark.parametrize(
+    ("patches", "changes", "size", "candidates"),
+    [
+        (1000, {}, 1000, 1000),
+        (60_000, {}, 2000, 30_000),
+        (300_000, {}, 3000, 30_000),
+        (300_000, {"coreset": 0.25}, 75_000, 82_500),
+        (300_000, {"coreset": 0.25, "smallest_memory": 1, "candidates": None}, 75_000, 300_000),
+        (50, {"coreset": 0.001, "smallest_memory": 1}, 1, 50),
+    ],
+)
+def test_sizes_of_memory_and_candidates(patches, changes, size, candidates):
+    parameters = PatchCoreParameters(**changes)
+    assert (parameters.memory_size(patches), parameters.candidate_count(patches)) == (size, candidates)
+
+
+def test_fewer_candidates_than_the_memory_are_refused():
+    with pytest.raises(InputError, match="candidates: 100 given; expected at least smallest_memory, 2000"):
+        PatchCoreParameters.model_validate({"candidates": 100})
 
 
 def test_a_projection_chooses_almost_as_well(backbone, features, good_images):

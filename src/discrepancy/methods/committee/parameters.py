@@ -41,6 +41,10 @@ class CommitteeParameters(MethodParameters):
             raise ValueError(f"{unknown[0]!r} cannot be a member; expected some of {', '.join(others)}")
         if len(set(self.members)) < len(self.members):
             raise ValueError("a member is named twice; expected different methods")
+        if self.layers is not None:
+            raise ValueError(
+                "layers: the committee has none of its own; expected those of members, settings.<method>.layers"
+            )
         for name in self.members:
             self.parameters_of(name)
         return self

@@ -67,8 +67,9 @@ class PatchCore(Method):
         shapes = backbone.map_shapes(*self.image_size)
         self.grid = patch_grid(shapes)
         patches = card.images["train"] * self.grid[0] * self.grid[1]
-        size = max(1, round(parameters.coreset * patches))
-        self.register_buffer("memory", torch.zeros(size, patch_length(shapes, parameters.dimension)))
+        self.register_buffer(
+            "memory", torch.zeros(parameters.memory_size(patches), patch_length(shapes, parameters.dimension))
+        )
 
     @classmethod
     def card_entries(cls, parameters: PatchCoreParameters, prepared: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,31 +86,43 @@ class PatchCore(Method):
         del checkpoint
         self.to(resolve_device(self.parameters_used.device))
         generator = np.random.RandomState(self.parameters_used.seed % 2**32)
-        points = self._projected(data)
+        candidates = self._candidates(data, generator)
+        points = self._projected(data, candidates)
         chosen = greedy_k_center(points, len(self.memory), first=generator.randint(len(points)))
-        self.memory.copy_(self._chosen(data, chosen))
+        self.memory.copy_(self._chosen(data, candidates[chosen]))
+
+    def _candidates(self, data: TrainingData, generator: np.random.RandomState) -> NDArray[np.intp]:
+        """Return the indices of the patches out of which the memory is chosen, ascending."""
+        patches = data.examples * self.grid[0] * self.grid[1]
+        count = self.parameters_used.candidate_count(patches)
+        return np.arange(patches) if count == patches else np.sort(generator.permutation(patches)[:count])
 
     def _batches(self, data: TrainingData) -> Iterator[Tensor]:
         """Patch features of the training images, [n, d] for a few of them at a time."""
         for maps in data.cached.batches(range(data.examples), self.device):
             yield self._patches(maps).flatten(0, 2)
 
-    def _projected(self, data: TrainingData) -> NDArray[np.float32]:
-        """All patches [N, k], at random projected to fewer numbers each."""
+    def _projected(self, data: TrainingData, candidates: NDArray[np.intp]) -> NDArray[np.float32]:
+        """The candidates [n, k], at random projected to fewer numbers each."""
         length, components = self.memory.shape[1], self.parameters_used.projection
         if components is None or components >= length:
-            return np.concatenate([patches.cpu().numpy() for patches in self._batches(data)])
+            return np.concatenate([patches.cpu().numpy() for patches in self._picked(data, candidates)])
         matrix = torch.from_numpy(random_projection(length, components, seed=self.parameters_used.seed)).to(self.device)
-        return np.concatenate([(patches @ matrix).cpu().numpy() for patches in self._batches(data)])
+        return np.concatenate([(patches @ matrix).cpu().numpy() for patches in self._picked(data, candidates)])
+
+    def _picked(self, data: TrainingData, ascending: NDArray[np.intp]) -> Iterator[Tensor]:
+        """Features [n, d] of the patches with these indices, those of a few images at a time."""
+        first = 0
+        for patches in self._batches(data):
+            start, end = np.searchsorted(ascending, [first, first + len(patches)])
+            yield patches[torch.from_numpy(ascending[start:end] - first).to(self.device)]
+            first += len(patches)
 
     def _chosen(self, data: TrainingData, chosen: NDArray[np.intp]) -> Tensor:
         """Features [M, d] of the patches with these indices, in their order."""
-        features, first = torch.empty_like(self.memory), 0
-        for patches in self._batches(data):
-            wanted = torch.from_numpy(np.flatnonzero((first <= chosen) & (chosen < first + len(patches))))
-            rows = torch.from_numpy(chosen)[wanted] - first
-            features[wanted.to(self.device)] = patches[rows.to(self.device)]
-            first += len(patches)
+        order = np.argsort(chosen)
+        features = torch.empty_like(self.memory)
+        features[torch.from_numpy(order).to(self.device)] = torch.cat(list(self._picked(data, chosen[order])))
         return features
 
     def _patches(self, maps: Mapping[str, Tensor]) -> Tensor:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from discrepancy.methods.card import LARGEST_SIGMA
 from discrepancy.methods.parameters import MethodParameters
@@ -23,6 +23,10 @@ class PatchCoreParameters(MethodParameters):
         None, ge=1, le=1 << 14, description="length of patch features; null: all channels; 1024 in the paper"
     )
     coreset: float = Field(0.01, gt=0, le=1, description="share of the patches that the memory keeps")
+    smallest_memory: int = Field(2000, ge=1, description="... but at least so many, if there are as many")
+    candidates: int | None = Field(
+        30_000, ge=1, description="patches drawn at random, out of which the memory is chosen; null: all"
+    )
     projection: int | None = Field(
         64, ge=1, le=1 << 14, description="length to which features are projected to choose the coreset; null: theirs"
     )
@@ -30,3 +34,22 @@ class PatchCoreParameters(MethodParameters):
 
     smoothing: float = Field(4.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian on anomaly maps, px")
     image_smoothing: float = Field(0.0, ge=0, le=0, description="none: the image score comes from the patches")
+
+    @model_validator(mode="after")
+    def _room_for_the_smallest_memory(self) -> Self:
+        if self.candidates is not None and self.candidates < self.smallest_memory:
+            raise ValueError(
+                f"candidates: {self.candidates} given; expected at least smallest_memory, {self.smallest_memory}, or null"
+            )
+        return self
+
+    def memory_size(self, patches: int) -> int:
+        """Return how many patches the memory keeps out of so many."""
+        wanted = min(patches, max(self.smallest_memory, round(self.coreset * patches)))
+        return min(wanted, self.candidate_count(patches))
+
+    def candidate_count(self, patches: int) -> int:
+        """Return out of how many patches the memory is chosen: at least a tenth more than a large coreset takes."""
+        if self.candidates is None:
+            return patches
+        return min(patches, max(self.candidates, round(1.1 * self.coreset * patches)))

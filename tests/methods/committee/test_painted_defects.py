@@ -1,0 +1,59 @@
+"""Painted defects: small, where the mask says, repeatable."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from discrepancy.methods.committee.painted_defects import KINDS, SMALLEST, paint_defect
+
+
+class Chosen:
+    """A generator that chooses a given kind and draws the rest by chance."""
+
+    def __init__(self, kind, seed):
+        self.kind, self.rng = kind, np.random.default_rng(seed)
+
+    def choice(self, values):
+        return self.kind if values is KINDS else self.rng.choice(values)
+
+    def __getattr__(self, name):
+        return getattr(self.rng, name)
+
+
+def texture(height, width):
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (3, height, width), dtype=np.uint8)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(KINDS), st.integers(SMALLEST, 200), st.integers(SMALLEST, 200), st.integers(0, 2**32 - 1))
+def test_only_the_defect_changes_whatever_kind_size_and_place(kind, height, width, seed):
+    image = texture(height, width)
+    before = image.copy()
+    painted, mask = paint_defect(image, Chosen(kind, seed))
+    assert painted.shape == image.shape and painted.dtype == np.uint8
+    assert mask.shape == (height, width) and mask.dtype == bool
+    np.testing.assert_array_equal(image, before)
+    changed = (painted != image).any(0)
+    rows, columns = np.nonzero(mask)
+    assert mask.any() and mask.mean() < 0.25
+    around = np.zeros_like(mask)  # the soft border of the defect lies beyond the mask
+    around[max(rows.min() - 6, 0) : rows.max() + 7, max(columns.min() - 6, 0) : columns.max() + 7] = True
+    assert not changed[~around].any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_defects_can_be_seen(kind):
+    """Of every kind, most defects change most of their pixels in a texture."""
+    image = texture(96, 96)
+    shares = []
+    for seed in range(20):
+        painted, mask = paint_defect(image, Chosen(kind, seed))
+        shares.append((np.abs(painted.astype(int) - image).max(0) > 8)[mask].mean())
+    assert np.median(shares) > 0.6
+
+
+def test_the_same_seed_paints_the_same_defect():
+    one, other, third = (paint_defect(texture(80, 80), np.random.default_rng(seed))[0] for seed in (3, 3, 4))
+    assert (one == other).all() and (one != third).any()
