@@ -11,6 +11,8 @@ from discrepancy.detection.storage import load_method, save_method
 from discrepancy.errors import InputError
 from discrepancy.features.architectures import ARCHITECTURES
 from discrepancy.features.backbones import build_backbone
+from discrepancy.features.cache import FeatureCache
+from discrepancy.features.recipe import lazy_features
 from discrepancy.methods.base import TrainingData, new_card
 from discrepancy.methods.padim.model import PaDiM
 from discrepancy.methods.padim.parameters import PaDiMParameters
@@ -19,7 +21,7 @@ from tests.tiny import unseen_and_defective
 
 
 def build(backbone, images=18, **changes):
-    parameters = PaDiMParameters(**{"channels": 20, "device": "cpu", **changes})
+    parameters = PaDiMParameters(**{"channels": 20, "augmentation": "none", "device": "cpu", **changes})
     card = new_card(
         PaDiM, parameters, backbone, image_size=(96, 96), data_digest="d", images={"train": images, "validation": 0}
     )
@@ -60,6 +62,32 @@ def test_maps_are_mahalanobis_distances_upsampled_and_smoothed(backbone, feature
     smooth = np.stack([gaussian_filter(values, 4, mode="mirror") for values in expected])
     np.testing.assert_allclose(maps, smooth, rtol=1e-3)
     np.testing.assert_allclose(scores, smooth.max((1, 2)), rtol=1e-3)
+
+
+@pytest.mark.parametrize("augmentation", ["flips", "rotations"])
+def test_copies_count_as_images_of_their_own(backbone, features, good_images, augmentation):
+    """As if they had been photographed too."""
+    detector = trained(backbone, features, good_images, examples=5, channels=None, ridge=1.0, augmentation=augmentation)
+    five = good_images[:5]
+    turned = [np.rot90(five, count, (2, 3)) for count in ((0, 2) if augmentation == "flips" else range(4))]
+    copies = np.concatenate([copy for one in turned for copy in (one, one[..., ::-1])])
+    images = torch.from_numpy(unseen_and_defective()[0][7:9])
+    with torch.inference_mode():
+        raw = detector.anomaly_maps(backbone(images), images)
+    expected = slow_maps(backbone, np.ascontiguousarray(copies), images.numpy(), ridge=1.0)
+    np.testing.assert_allclose(raw, expected, rtol=2e-3)
+    assert detector.card.to_json()["augmentation"] == augmentation
+
+
+def test_auto_learns_from_copies_of_parts_in_any_pose_but_not_of_those_in_one(backbone, good_images, tmp_path):
+    """Stripes all run one way: turned copies make them less likely. Half of them turned, they run any way."""
+    turned = good_images.copy()
+    turned[::2] = turned[::2].transpose(0, 1, 3, 2)
+    chosen = []
+    for images in (good_images, turned):
+        features = FeatureCache(tmp_path).get(lazy_features(backbone, images, [str(hash(i.tobytes())) for i in images]))
+        chosen.append(trained(backbone, features, images, augmentation="auto").card.to_json()["augmentation"])
+    assert chosen == ["flips", "rotations"]
 
 
 def test_only_training_images_count(backbone, features, good_images):

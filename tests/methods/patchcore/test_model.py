@@ -121,7 +121,7 @@ def test_sizes_of_memory_and_candidates(patches, changes, size, candidates):
 
 
 def test_fewer_candidates_than_the_memory_are_refused():
-    with pytest.raises(InputError, match="candidates: 100 given; expected at least smallest_memory, 2000"):
+    with pytest.raises(InputError, match="candidates: 100 given; expected null, or 2000 or more: smallest_memory"):
         PatchCoreParameters.model_validate({"candidates": 100})
 
 

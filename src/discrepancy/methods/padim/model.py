@@ -6,20 +6,29 @@ is anomalous where its features are far from the Gaussian. `docs/methods.md` lis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from discrepancy.devices import resolve_device
 from discrepancy.features.backbones import Backbone
+from discrepancy.features.poses import Augmentation, Pose, poses
 from discrepancy.methods.base import Method, TrainingData
 from discrepancy.methods.card import Card
+from discrepancy.methods.padim.augmentation import CHANNELS, HELD_OUT, MOST_IMAGES, best_augmentation
 from discrepancy.methods.padim.embedding import Embedding
 from discrepancy.methods.padim.gaussian import GaussianStatistics, mahalanobis
 from discrepancy.methods.padim.parameters import PaDiMParameters
+
+READ_AT_ONCE = 16
+"""Images whose copies are in memory at a time."""
 
 
 class PaDiM(Method):
@@ -60,7 +69,7 @@ class PaDiM(Method):
 
     @torch.no_grad()
     def fit(self, data: TrainingData, checkpoint: Path | None = None) -> None:
-        """Fit the Gaussians, in one pass over the training images; there is nothing to resume."""
+        """Fit the Gaussians to the training images and their copies; there is nothing to resume."""
         del checkpoint
         parameters = self.parameters_used
         device = resolve_device(parameters.device)
@@ -69,8 +78,35 @@ class PaDiM(Method):
         statistics = GaussianStatistics(positions, channels, device)
         for maps in data.cached.batches(range(data.examples), device):
             statistics.update(self.embedding(maps).flatten(1, 2))
+        augmentation = self._augmentation(data)
+        _, *others = poses(augmentation, self.image_size)
+        for vectors in self._in_poses(data.images[: data.examples], others):
+            statistics.update(vectors)
+        self.card = self.card.with_entries(augmentation=augmentation)
         self.mean.copy_(statistics.mean)
         self.whitening = statistics.whitening(parameters.ridge)
+
+    def _augmentation(self, data: TrainingData) -> Augmentation:
+        """Return the augmentation of the parameters, or choose it."""
+        used = self.parameters_used
+        if used.augmentation != "auto":
+            return used.augmentation
+        count = min(data.examples, MOST_IMAGES)
+        if count < HELD_OUT:
+            return "none"
+        every = poses("rotations", self.image_size)
+        channels = torch.linspace(0, self.embedding.channels - 1, min(CHANNELS, self.embedding.channels)).long()
+        kept = [vectors[..., channels.to(vectors.device)] for vectors in self._in_poses(data.images[:count], every)]
+        return best_augmentation(torch.cat(kept).unflatten(0, (len(every), count)), self.image_size, used.ridge)
+
+    def _in_poses(self, images: NDArray[np.uint8], wanted: Sequence[Pose]) -> Iterator[Tensor]:
+        """Yield the vectors [n, P, d] of images in each pose in turn, those of a few images at a time."""
+        bar = tqdm(total=len(images) * len(wanted), desc="padim: poses", unit="image", disable=None if wanted else True)
+        with bar:
+            for pose, start in product(wanted, range(0, len(images), READ_AT_ONCE)):
+                part = torch.from_numpy(np.array(images[start : start + READ_AT_ONCE])).to(self.device)
+                yield self.embedding(self.backbone(pose(part))).flatten(1, 2)
+                bar.update(len(part))
 
     def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """Return the Mahalanobis distance at each position, upsampled: [N, H, W]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,10 @@ class PaDiMParameters(MethodParameters):
 
     channels: int | None = Field(100, ge=1, description="drawn out of those of all layers; null: all")
     ridge: float = Field(0.01, gt=0, description="added to the diagonal of covariances")
+
+    augmentation: Literal["none", "auto", "flips", "rotations"] = Field(
+        "auto", description="learn from turned and mirrored copies too; auto: if that predicts held-out images better"
+    )
 
     smoothing: float = Field(4.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian on anomaly maps, px")
     image_smoothing: float = Field(

@@ -38,9 +38,8 @@ class PatchCoreParameters(MethodParameters):
     @model_validator(mode="after")
     def _room_for_the_smallest_memory(self) -> Self:
         if self.candidates is not None and self.candidates < self.smallest_memory:
-            raise ValueError(
-                f"candidates: {self.candidates} given; expected at least smallest_memory, {self.smallest_memory}, or null"
-            )
+            least = self.smallest_memory
+            raise ValueError(f"candidates: {self.candidates} given; expected null, or {least} or more: smallest_memory")
         return self
 
     def memory_size(self, patches: int) -> int:
