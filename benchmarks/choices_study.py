@@ -2,8 +2,8 @@
 
     python benchmarks/choices_study.py --data ../photographs [--methods dfc,committee] [--parts cable,cookies]
 
-Of the good training images (100 at most) 60 % are trained on, 4 are for validation, and the others are held out: as they
-are, and in two copies each with a painted defect. The parts are the demo's three, the cable under varying exposure
+Of the good training images (100 at most) 60 % are trained on, 4 are for validation, and the others are held out: as
+they are, and in two copies each with a painted defect. The parts are the demo's three, the cable under varying exposure
 (each photograph times 0.35 to 1), and below `--data` the folders `kolektorsdd` (at half its resolution), `cookies` and
 `elpv`, in MVTec AD's layout. What is done stays done: a killed study goes on. Writes
 benchmarks/results/choices_study.json.
@@ -58,7 +58,7 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
         "5,000": {"smallest_memory": 5000},
         "default": {},
     },
-    "dfc": SCALED | {"half the steps": {"steps": 180}},
+    "dfc": SCALED,
     "dfr": SCALED,
     "fod": SCALED,
     "committee": {
@@ -96,7 +96,7 @@ def judge(part: str, name: str, changes: dict[str, Any], images: NDArray[np.uint
     rng = np.random.default_rng(11)
     painted, masks = zip(*(paint_defect(image, rng) for _ in range(PAINTINGS) for image in held_out), strict=True)
     method = METHODS[name]
-    parameters = method.Parameters.model_validate({**changes, "device": "cpu"})
+    parameters = method.Parameters.model_validate({"pooling": "max", **changes, "device": "cpu"})
     backbone = build_backbone(parameters.backbone, layers=parameters.layers_of(part))
     size = images.shape[2], images.shape[3]
     known, digests = images[: train + 4], [f"{part} {index}" for index in range(train + 4)]
