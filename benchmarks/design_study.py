@@ -93,8 +93,12 @@ FOD_VARIANTS: Variants = {
     "widths 256": {"widths": [256, 256]},
     "mixed precision": {"precision": "bf16"},
 }
-START: dict[str, dict[str, object]] = {"fod": {"heads": 4}}
-"""Parameters that FOD's variants start from: two heads, the default, came out of the study."""
+START: dict[str, dict[str, object]] = {
+    "dfc": {"by_content": False, "peak_share": 0.0},
+    "dfr": {"by_content": False, "peak_share": 0.0},
+    "fod": {"by_content": False, "peak_share": 0.0, "heads": 4},
+}
+"""Parameters that the variants start from: the other values of these came out of this study and of choices_study.py."""
 
 
 def train_variant(

@@ -158,6 +158,33 @@ def study_table(name: str) -> str:
     return markdown_table(frame if name.startswith("dfc") else frame.drop(columns="train_seconds"))
 
 
+def choices() -> pd.DataFrame:
+    """Return the study of choices, one row per part, method and variant; methods whose parts differ stand apart."""
+    report = read("choices_study")
+    return pd.DataFrame(report if isinstance(report, list) else [])
+
+
+def choices_table() -> str:
+    """Tabulate what each choice brings, mean over the parts."""
+    frame = choices()
+    if frame.empty:
+        return ""
+    grouped = frame.groupby(["method", "variant"], sort=False)
+    means = grouped[[*SHORT, "seconds"]].mean()
+    means.insert(0, "parts", grouped["part"].nunique())
+    return markdown_table(means.reset_index().rename(columns={"seconds": "train_seconds"}))
+
+
+def choices_by_part() -> str:
+    """Tabulate the defaults on each part, AUPRO beside the AUROC of images."""
+    frame = choices()
+    if frame.empty:
+        return ""
+    frame = frame[frame["variant"].isin(["default", "equal weights", "without content, maximum"])]
+    wide = frame.pivot_table(index=["method", "variant"], columns="part", values=SHORT[0], sort=False)
+    return markdown_table(wide.reset_index())
+
+
 def epoch_table(device: str) -> str:
     """Tabulate what an epoch of DFR costs, by the ways to go about it."""
     report = read(f"dfr_epoch_{device}")
@@ -340,6 +367,8 @@ TABLES = {
     "design study dfc": lambda: study_table("dfc_cable"),
     "design study dfr": lambda: study_table("dfr_cable"),
     "design study dfr, real": lambda: study_table("dfr_kolektorsdd"),
+    "choices": choices_table,
+    "choices by part": choices_by_part,
     "dfr epoch": lambda: epoch_table("cpu"),
     "dfr widths": lambda: markdown_table(pd.DataFrame(read("dfr_widths_cpu"))),
     "demo": lambda: run_table("demo"),

@@ -116,7 +116,7 @@ _DETECTORS = {
     "dfr": (32, {"layers": ["blocks.0", "blocks.1"]}, {"latent_dim": 4}),
     "fod": (32, {"layers": ["blocks.0", "blocks.1"], "widths": [8, 8], "heads": 1, "depth": 1}, {}),
     "padim": (32, {"layers": ["blocks.0", "blocks.1"], "channels": 4}, {}),
-    "patchcore": (32, {"layers": ["blocks.0", "blocks.1"], "coreset": 0.05}, {}),
+    "patchcore": (32, {"layers": ["blocks.0", "blocks.1"], "coreset": 0.05, "smallest_memory": 1}, {}),
 }
 
 

@@ -26,7 +26,7 @@ REPORTS = "data/08_reporting/folder/disc/patchcore/calibration"
 @pytest.fixture(scope="module")
 def trained_once(tmp_path_factory, part):
     project = make_project(tmp_path_factory.mktemp("trained") / "project")
-    run_method("patchcore", project, part, coreset=0.1, reporting={"segmentations": False})
+    run_method("patchcore", project, part, coreset=0.1, smallest_memory=1, reporting={"segmentations": False})
     return project
 
 
@@ -130,10 +130,14 @@ def test_a_photograph_that_cannot_be_read_is_named_and_nothing_changes(trained, 
     assert newest_version(trained / MODELS) == before
 
 
-@pytest.mark.parametrize("method", ["padim", "dfr"])
+@pytest.mark.parametrize("method", ["padim", "dfr", "committee"])
 def test_a_run_with_cross_fitting_holds_out_every_good_image(project, part, method):
     """All train the detector, and all give scores for the threshold."""
-    parameters = {"padim": {"channels": 8}, "dfr": {"epochs": 1, "latent_dim": 4}}[method]
+    parameters = {
+        "padim": {"channels": 8, "augmentation": "none"},
+        "dfr": {"epochs": 1, "latent_dim": 4},
+        "committee": {"members": ["padim"], "settings": {"padim": {"channels": 8, "augmentation": "none"}}},
+    }[method]
     given = {"dataset": "folder", "data_root": str(part), "category": "disc", "image_size": 96, method: parameters}
     given |= {"ingestion": {"calibration": "cross", "folds": 2}, "reporting": {"segmentations": False}}
     bootstrap_project(project)

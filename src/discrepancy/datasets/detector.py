@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +18,7 @@ from discrepancy.json_files import parse_object
 from discrepancy.methods.base import Method
 from discrepancy.methods.card import Card
 from discrepancy.stores import local_path
+from discrepancy.training.checkpoint import with_parts
 
 
 class DetectorDataset(OwnDataset[Method, Method]):
@@ -92,6 +94,10 @@ class CardDataset(FileDataset[Card, Card]):
         return JSONPreview(json.dumps(self.load().to_json()))
 
 
+Stamp = tuple[int, int]
+"""Inode and time of change, ns."""
+
+
 class CheckpointDataset(AbstractDataset[NoReturn, Path]):
     """The state of a training run, replaced while it goes on. Loads as a path.
 
@@ -102,13 +108,13 @@ class CheckpointDataset(AbstractDataset[NoReturn, Path]):
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = local_path(filepath, "a checkpoint is replaced while a training goes on")
-        self._found: tuple[int, int] | None = None
-        self._finished: tuple[int, int] | None = None
+        self._found: dict[Path, Stamp] = {}
+        self._finished: dict[Path, Stamp] = {}
         self.metadata = metadata
 
     def load(self) -> Path:
         """Return the path."""
-        self._found = self._stamp()
+        self._found = self._stamps()
         return self._filepath
 
     def save(self, data: NoReturn) -> None:
@@ -117,21 +123,23 @@ class CheckpointDataset(AbstractDataset[NoReturn, Path]):
 
     def finish(self) -> None:
         """Remember the state with which this run's training has ended, if a step has written or taken up any."""
-        stamp = self._stamp()
-        if stamp != self._found:
-            self._finished = stamp
+        self._finished |= {path: stamp for path, stamp in self._stamps().items() if stamp != self._found.get(path)}
 
     def clear(self) -> None:
-        """Remove the file if it holds that state still: what it guarded is saved. Another run's state is kept."""
-        if self._finished is not None and self._stamp() == self._finished:
-            self._filepath.unlink(missing_ok=True)
+        """Remove the files that hold that state still: what they guarded is saved. Another run's state is kept."""
+        now = self._stamps()
+        for path, stamp in self._finished.items():
+            if now.get(path) == stamp:
+                path.unlink(missing_ok=True)
 
-    def _stamp(self) -> tuple[int, int] | None:
-        try:
-            found = self._filepath.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns
+    def _stamps(self) -> dict[Path, Stamp]:
+        """Return what tells the states of the training and of its parts apart from others, by file."""
+        found = {}
+        for path in with_parts(self._filepath):
+            with suppress(OSError):
+                status = path.stat()
+                found[path] = (status.st_ino, status.st_mtime_ns)
+        return found
 
     def _exists(self) -> bool:
         return True

@@ -22,6 +22,7 @@ from discrepancy.devices import computing_in
 from discrepancy.methods.base import Method, TrainingData
 from discrepancy.methods.parameters import MethodParameters
 from discrepancy.rows import Rows
+from discrepancy.training.checkpoint import part_of, with_parts
 
 logger = logging.getLogger(__name__)
 
@@ -105,13 +106,12 @@ class CrossFittedScores:
             yield from LazyScores(detector, images, self.device, self.batch_size).pieces()
         for number in range(1, len(self.folds) + 1):
             if (place := self._checkpoint(number)) is not None:
-                place.unlink(missing_ok=True)
+                for path in with_parts(place):
+                    path.unlink(missing_ok=True)
 
     def _checkpoint(self, number: int) -> Path | None:
         """Return the file of a fold's training."""
-        if self.checkpoint is None:
-            return None
-        return self.checkpoint.with_name(f"{self.checkpoint.stem}.fold{number}{self.checkpoint.suffix}")
+        return None if self.checkpoint is None else part_of(self.checkpoint, f"fold{number}")
 
     def computed(self) -> ScoredMaps:
         """Compute everything, in memory."""

@@ -29,6 +29,7 @@ from discrepancy.methods.committee.parameters import CommitteeParameters
 from discrepancy.methods.committee.weights import Examples, learnt_weights, painted_copies, spread
 from discrepancy.methods.registry import METHODS
 from discrepancy.methods.smoothing import gaussian_blur
+from discrepancy.training.checkpoint import part_of
 
 logger = logging.getLogger(__name__)
 
@@ -114,8 +115,7 @@ class Committee(Method):
         data = _with_held_out(data)
         for name in used.members:
             logger.info("committee: fitting %s", name)
-            place = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.stem}.{name}{checkpoint.suffix}")
-            self.members[name] = self._fitted(name, data, place)
+            self.members[name] = self._fitted(name, data, None if checkpoint is None else part_of(checkpoint, name))
         self.to(resolve_device(used.device)).eval()
         weights = self._learn_factors(np.array(data.images[data.examples : data.examples + MOST_IMAGES]))
         self.card = self.card.with_entries(
