@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError, Version
 from kedro_datasets._typing import JSONPreview
 
+from discrepancy.checkpoint_files import with_parts
 from discrepancy.datasets.own import FileDataset, OwnDataset
 from discrepancy.detection.storage import CARD, WEIGHTS, load_method, save_method
 from discrepancy.errors import InputError
@@ -18,7 +19,6 @@ from discrepancy.json_files import parse_object
 from discrepancy.methods.base import Method
 from discrepancy.methods.card import Card
 from discrepancy.stores import local_path
-from discrepancy.training.checkpoint import with_parts
 
 
 class DetectorDataset(OwnDataset[Method, Method]):

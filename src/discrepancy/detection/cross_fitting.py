@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from discrepancy.checkpoint_files import part_of, with_parts
 from discrepancy.detection.scoring import LazyScores, ScoredMaps, ScoredPiece, joined
 from discrepancy.devices import computing_in
 from discrepancy.methods.base import Method, TrainingData
 from discrepancy.methods.parameters import MethodParameters
 from discrepancy.rows import Rows
-from discrepancy.training.checkpoint import part_of, with_parts
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from glob import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -78,17 +77,6 @@ class Checkpoint:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror or error}); expected a place with room for it"
             ) from error
-
-
-def part_of(checkpoint: Path, name: str) -> Path:
-    """Return the file for a part of a training, beside that of the whole: `checkpoint.<name>.pt`."""
-    return checkpoint.with_name(f"{checkpoint.stem}.{name}{checkpoint.suffix}")
-
-
-def with_parts(checkpoint: Path) -> list[Path]:
-    """Return the file of a training and those of its parts, as far as they are there."""
-    parts = checkpoint.parent.glob(f"{escape(checkpoint.stem)}.*{escape(checkpoint.suffix)}")
-    return sorted({path for path in (checkpoint, *parts) if path.is_file()})
 
 
 def take_up(state: Mapping[str, Any], module: nn.Module, optimiser: torch.optim.Optimizer) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from discrepancy.checkpoint_files import part_of
 from discrepancy.devices import resolve_device
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
@@ -29,7 +30,6 @@ from discrepancy.methods.committee.parameters import CommitteeParameters
 from discrepancy.methods.committee.weights import Examples, learnt_weights, painted_copies, spread
 from discrepancy.methods.registry import METHODS
 from discrepancy.methods.smoothing import gaussian_blur
-from discrepancy.training.checkpoint import part_of
 
 logger = logging.getLogger(__name__)
 

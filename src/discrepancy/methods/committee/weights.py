@@ -19,7 +19,7 @@ LEAST = 0.02
 
 @dataclass(frozen=True)
 class Examples:
-    """What the members say of held-out good images and of copies with painted defects.
+    """Maps of the members, of held-out good images and of copies with painted defects.
 
     Attributes:
         good: maps of each member, [members, N, H, W].
