@@ -159,7 +159,7 @@ def study_table(name: str) -> str:
 
 
 def choices() -> pd.DataFrame:
-    """Return the study of choices, one row per part, method and variant; methods whose parts differ stand apart."""
+    """Return the study of choices, one row per part, method and variant."""
     report = read("choices_study")
     return pd.DataFrame(report if isinstance(report, list) else [])
 
@@ -170,9 +170,9 @@ def choices_table() -> str:
     if frame.empty:
         return ""
     grouped = frame.groupby(["method", "variant"], sort=False)
-    means = grouped[[*SHORT, "seconds"]].mean()
+    means = grouped[SHORT].mean()  # no seconds: variants take up each other's checkpoints
     means.insert(0, "parts", grouped["part"].nunique())
-    return markdown_table(means.reset_index().rename(columns={"seconds": "train_seconds"}))
+    return markdown_table(means.reset_index())
 
 
 def choices_by_part() -> str:

@@ -118,14 +118,14 @@ def test_started_again_only_what_is_missing_runs(finished, photographs, tmp_path
     assert f"was made with data_root '{photographs}', now '{fixed}': expected" in refused.output
     fewer = command(photographs, "--dry-run", params=",dfr.batch_size=2")
     refused = invoke(project, fewer)  # what would be refused is not planned either
-    assert refused.exit_code == 1 and "was made with dfr.batch_size 4, now 2: expected" in refused.output
+    assert refused.exit_code == 1 and "dfr.batch_size 4, now 2: expected" in refused.output
     threads = [option if option != "--threads=1" else "--dry-run" for option in command(photographs, categories="all")]
     assert "dfr         1 done     1 to run" in invoke(project, threads).output  # as many threads as before
     paper = project / "conf/base/parameters_dfr.yml"
     text = paper.read_text()
     paper.write_text(re.sub(r"^  region: .*$", "  region: 4", text, flags=re.MULTILINE))
     refused = invoke(project, command(photographs))
-    assert refused.exit_code == 1 and "was made with dfr.region 8, now 4: expected" in refused.output
+    assert refused.exit_code == 1 and "dfr.region 8, now 4: expected" in refused.output
     paper.write_text(text)
     shutil.copy(
         fixed / "torn/ground_truth/scratch/001_mask.png", photographs / "torn/ground_truth/scratch/000_mask.png"
@@ -224,7 +224,7 @@ def test_an_mlflow_server_that_does_not_answer(project, photographs, monkeypatch
 def test_the_environment_decides_the_data_set(project):
     bootstrap_project(project)
     base = resolved(project, None, {})
-    assert base == resolved(project, None, {"dataset": "demo"}) and base["dfr"]["epochs"] == 100
+    assert base == resolved(project, None, {"dataset": "demo"}) and base["dfr"]["steps"] == 1500
     assert resolved(project, "paper", {})["dataset"] == "mvtec_ad" and resolved(project, "paper", {}) != base
     result = invoke(project, ["--env=paper"])
     assert result.exit_code == 1 and "data/01_raw/mvtec_ad holds no category of mvtec_ad" in result.output
