@@ -133,7 +133,7 @@ def test_presets_are_the_papers(project, name, layers, alignment, batch_norm, ep
     assert (parameters.alignment, parameters.batch_norm, parameters.epochs) == (alignment, batch_norm, epochs)
     assert (parameters.region, parameters.padded_maps, parameters.standardise) == (4, name == "head", False)
     assert (parameters.explained_variance, parameters.variance_images, parameters.latent_dim) == (0.9, 10, None)
-    training = parameters.training
+    training = parameters.training(examples=200)
     assert (training.batch_size, training.learning_rate, training.weight_decay) == (4, 1e-4, 0)
     assert (training.schedule, training.precision, parameters.cache_dtype) == ("constant", "fp32", "float32")
     assert (parameters.residuals, parameters.by_position, parameters.align_corners) == ("raw", False, True)

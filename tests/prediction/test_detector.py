@@ -162,14 +162,14 @@ def test_a_detector_of_an_earlier_version_outlines_pixels_above_a_threshold(meth
     card = method.card
     try:
         value = card.decision.image.value
-        save_method(with_thresholds(method, value, value / 2), tmp_path / "old")
+        save_method(with_thresholds(method, value, value / 8), tmp_path / "old")
     finally:
         method.card = card
     results = load_detector(tmp_path / "old", device="cpu").predict(photos)
     good = [one for one in results if not one.anomalous]
     assert len(good) == 8 and any(one.mask.any() for one in good)
     for one in results:
-        np.testing.assert_array_equal(one.mask, one.map > value / 2)
+        np.testing.assert_array_equal(one.mask, one.map > value / 8)
         assert np.isnan(one.false_alarm_probability) and one.relative_score == one.score / value
     table = results.to_pandas()
     assert table["false_alarm_probability"].isna().all() and table["relative_score"].gt(0).all()
