@@ -43,7 +43,7 @@ def refusal(project, *options):
         ("--runner=no.Where", "SequentialRunner, ThreadRunner"),
         ("--runner=os.path", "SequentialRunner, ThreadRunner"),
         ("--env=nope", "base, local, paper"),
-        ("--params=nope=1", "category, cost_alarm"),
+        ("--params=nope=1", "category, committee, cost_alarm"),
     ],
 )
 def test_unknown_names_are_refused_with_those_that_exist(shared, option, known):

@@ -192,13 +192,18 @@ def test_without_held_out_images_a_fifth_of_the_others_sets_the_weights(data):
         ({"members": "dfc+resnet"}, "'resnet' cannot be a member; expected some of dfc, dfr, fod, padim, patchcore"),
         ({"members": "committee"}, "'committee' cannot be a member"),
         ({"members": "dfc+dfc"}, "a member is named twice"),
-        ({"settings": {"dfc": {"epoch": 3}}}, r"settings.dfc: .*epoch.*did you mean 'epochs'"),
         ({"layers": ["blocks.2"]}, "layers: .*settings"),
     ],
 )
 def test_parameters_that_cannot_be_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         CommitteeParameters.model_validate(changes)
+
+
+def test_settings_that_cannot_be_are_refused_before_any_work(backbone):
+    used = CommitteeParameters(settings={"dfc": {"epoch": 3}})
+    with pytest.raises(InputError, match=r"settings.dfc: .*epoch.*did you mean 'epochs'"):
+        Committee.reduction(backbone, used, (96, 96))
 
 
 def test_members_follow_the_committee_in_what_they_share():

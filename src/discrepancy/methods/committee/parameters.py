@@ -16,7 +16,11 @@ SHARED = ("backbone", "weights", "pooling", "padding", "cache_dtype", "device", 
 
 
 class CommitteeParameters(MethodParameters):
-    """Parameters of the committee. Members have the defaults of their methods, unless `settings` say otherwise."""
+    """Parameters of the committee. Members have the defaults of their methods, unless `settings` say otherwise.
+
+    Settings are checked when they are asked for, before any work is done: those of a run are its groups of parameters,
+    which are checked by themselves.
+    """
 
     members: list[str] = Field(["dfc", "padim", "patchcore"], min_length=1, description="methods that take part, a+b")
     settings: dict[str, dict[str, Any]] = Field({}, description="parameters of members, by their name")
@@ -45,8 +49,6 @@ class CommitteeParameters(MethodParameters):
             raise ValueError(
                 "layers: the committee has none of its own; expected those of members, settings.<method>.layers"
             )
-        for name in self.members:
-            self.parameters_of(name)
         return self
 
     def parameters_of(self, name: str) -> MethodParameters:
