@@ -17,35 +17,24 @@ import json
 import logging
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from variants import VALIDATION, fit_variant, judge
 
 from discrepancy.atomic import replacing
 from discrepancy.data.images import ResizeCrop, decode_image
 from discrepancy.demo import render_category
-from discrepancy.detection import LazyScores
-from discrepancy.features.backbones import build_backbone
-from discrepancy.features.cache import FeatureCache
-from discrepancy.features.recipe import lazy_features
-from discrepancy.methods.base import TrainingData, new_card
-from discrepancy.methods.committee.painted_defects import paint_defect
-from discrepancy.methods.registry import METHODS
-from discrepancy.metrics import evaluate
 
 ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "benchmarks/results/choices_study.json"
-CPU = torch.device("cpu")
 DEMO = ("cable", "gear", "weave")
 PARTS = (*DEMO, "cable_exposure", "kolektorsdd", "cookies", "elpv")
 SIZES = {"kolektorsdd": (320, 128)}
 MOST_IMAGES = 100
 PAINTINGS = 2
-METRICS = ("image_auroc", "pixel_auroc", "aupro_0.30")
 SCALED = {
     "without content, maximum": {"by_content": False, "peak_share": 0.0},
     "by content, maximum": {"peak_share": 0.0},
@@ -89,36 +78,22 @@ def good_images(root: Path, part: str) -> NDArray[np.uint8]:
     return np.round(images * gains).astype(np.uint8)
 
 
-def judge(part: str, name: str, changes: dict[str, Any], images: NDArray[np.uint8], cache: Path) -> dict[str, float]:
+def fitted_and_judged(
+    part: str, name: str, changes: dict[str, Any], images: NDArray[np.uint8], cache: Path
+) -> dict[str, float]:
     """Fit a variant of a method, and judge it on held-out images and painted copies of them."""
     train = int(0.6 * len(images))
-    held_out = images[train + 4 :]
-    rng = np.random.default_rng(11)
-    painted, masks = zip(*(paint_defect(image, rng) for _ in range(PAINTINGS) for image in held_out), strict=True)
-    method = METHODS[name]
-    parameters = method.Parameters.model_validate({"pooling": "max", **changes, "device": "cpu"})
-    backbone = build_backbone(parameters.backbone, layers=parameters.layers_of(part))
-    size = images.shape[2], images.shape[3]
-    known, digests = images[: train + 4], [f"{part} {index}" for index in range(train + 4)]
-    lazy = lazy_features(backbone, known, digests, reduction=method.reduction(backbone, parameters, size))
-    data = TrainingData(known, FeatureCache(cache).get(lazy, progress=False), train)
-    prepared = method.prepare(backbone, data, parameters)
-    entries = {"images": {"train": train}, **method.card_entries(parameters, prepared)}
-    detector = method(
-        backbone, parameters, new_card(method, parameters, backbone, image_size=size, data_digest="", **entries)
-    )
     deciding = {key: value for key, value in changes.items() if key not in LEARNT_ALIKE}
     digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
     # A committee's member finds the checkpoint of its method's default.
-    state = cache / (f"{part}.{digest}.pt" if name == "committee" else f"{part}.{digest}.{name}.pt")
+    state = f"{part}.{digest}" if name == "committee" else f"{part}.{digest}.{name}"
     began = time.perf_counter()
-    detector.fit(replace(data, prepared=prepared), state)
+    detector, _ = fit_variant(
+        name, {"pooling": "max", **changes}, images[: train + VALIDATION], train, cache / part, state
+    )
     seconds = time.perf_counter() - began
-    scored = LazyScores(detector, np.concatenate([held_out, *np.stack(painted)[None]]), CPU).computed()
-    every = np.concatenate([np.zeros((len(held_out), *size), bool), np.stack(masks)])
-    labels = np.repeat([0, 1], [len(held_out), len(painted)])
-    values = evaluate(scored.maps, every, labels, scored.image_scores)
-    return {**{metric: round(values[metric], 4) for metric in METRICS}, "seconds": round(seconds, 1)}
+    values = judge(detector, images[train + VALIDATION :], PAINTINGS)
+    return {**{metric: round(value, 4) for metric, value in values.items()}, "seconds": round(seconds, 1)}
 
 
 def study(root: Path, parts: list[str], methods: list[str]) -> None:
@@ -132,7 +107,7 @@ def study(root: Path, parts: list[str], methods: list[str]) -> None:
                 for variant, changes in CHOICES[name].items():
                     if (part, name, variant) in done:
                         continue
-                    values = judge(part, name, changes, images, Path(cache))
+                    values = fitted_and_judged(part, name, changes, images, Path(cache))
                     row = {"part": part, "images": len(images), "method": name, "variant": variant, **values}
                     logger.info("%s", row)
                     found.append(row)

@@ -56,7 +56,7 @@ from discrepancy.features.recipe import lazy_features
 from discrepancy.figures import style
 from discrepancy.fitting import fit_detector
 from discrepancy.methods.base import Method, TrainingData, new_card
-from discrepancy.methods.committee.painted_defects import paint_defect
+from discrepancy.methods.committee.weights import painted_copies
 from discrepancy.methods.registry import METHODS
 from discrepancy.metrics.rates import oracle_detection_at_target
 from discrepancy.metrics.regions import region_metrics
@@ -155,10 +155,9 @@ def _collect(part: str, name: str, samples: Any, images: np.ndarray, masks: np.n
 
 def _painted(detector: Method, held_out: np.ndarray) -> dict[str, np.ndarray]:
     """Return scores, maps and masks of held-out good images with painted defects: what choices may look at."""
-    rng = np.random.default_rng(5)
-    painted, masks = zip(*(paint_defect(image, rng) for _ in range(PAINTINGS) for image in held_out), strict=True)
-    scored = LazyScores(detector, np.stack(painted), torch.device("cpu")).computed()
-    return {"painted_scores": scored.image_scores, "painted_maps": scored.maps, "painted_masks": np.stack(masks)}
+    painted, masks = painted_copies(held_out, copies=PAINTINGS, seed=5)
+    scored = LazyScores(detector, painted, torch.device("cpu")).computed()
+    return {"painted_scores": scored.image_scores, "painted_maps": scored.maps, "painted_masks": masks}
 
 
 def _file(part: str, name: str, which: str) -> Path:

@@ -16,27 +16,17 @@ import argparse
 import hashlib
 import json
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
+from variants import VALIDATION, fit_variant, judge
 
-from discrepancy.detection import LazyScores
-from discrepancy.features.backbones import build_backbone
-from discrepancy.features.cache import FeatureCache
-from discrepancy.features.recipe import LazyFeatures, lazy_features
-from discrepancy.methods.base import Method, TrainingData, new_card
-from discrepancy.methods.committee.painted_defects import paint_defect
 from discrepancy.methods.registry import METHODS
-from discrepancy.metrics import evaluate
-from discrepancy.training.loop import Epoch
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
-CPU = torch.device("cpu")
 Variants = dict[str, dict[str, object]]
 DFC_VARIANTS: Variants = {
     "default": {},
@@ -101,60 +91,25 @@ START: dict[str, dict[str, object]] = {
 """Parameters that the variants start from: the other values of these came out of this study and of choices_study.py."""
 
 
-def train_variant(
-    name: str, images: NDArray[np.uint8], train: int, changes: dict[str, object], cache: Path
-) -> tuple[Method, list[Epoch]]:
-    """Train a variant on the first images; the others are for validation.
-
-    Variants that differ in their scoring only take up the same finished checkpoint.
-    """
-    method = METHODS[name]
-    parameters = method.Parameters.model_validate({**START.get(name, {}), **changes})
-    backbone = build_backbone(parameters.backbone, layers=parameters.layers_of(""))
-    size = images.shape[2], images.shape[3]
-    store = FeatureCache(cache)
-    lazy = lazy_features(
-        backbone,
-        images,
-        [str(index) for index in range(len(images))],
-        reduction=method.reduction(backbone, parameters, size),
-        dtype=parameters.cache_dtype,
-    )
-    data = TrainingData(images, store.get(lazy), train)
-    prepared = {}
-    for preparation in method.preparations:
-        value = preparation.compute(backbone, data, parameters)
-        prepared[preparation.name] = store.get(value) if isinstance(value, LazyFeatures) else value
-    entries = method.card_entries(parameters, prepared)
-    card = new_card(method, parameters, backbone, image_size=size, data_digest="", **entries)
-    detector = method(backbone, parameters, card)
-    fields = parameters.model_dump(mode="json", exclude=set(getattr(parameters, "SCORING_FIELDS", ())))
-    name_of_state = hashlib.sha256(json.dumps([name, fields], sort_keys=True).encode()).hexdigest()
-    history = detector.fit(replace(data, prepared=prepared), cache / f"{name_of_state}.pt")
-    return detector, history or []
-
-
 VARIANTS = {"dfc": DFC_VARIANTS, "dfr": DFR_VARIANTS, "fod": FOD_VARIANTS}
 
 
-def judge(
+def study(
     method: str, images: NDArray[np.uint8], changes: dict[str, object], paintings: int, cache: Path
 ) -> dict[str, object]:
-    """Train one variant on the first 60 % of the images, judge it on the last ones."""
+    """Train one variant on the first 60 % of the images, judge it on the last ones.
+
+    Variants that differ in their scoring only take up the same finished checkpoint.
+    """
     train = int(0.6 * len(images))
-    held_out = images[train + 4 :]
-    rng = np.random.default_rng(11)
-    painted, masks = zip(*(paint_defect(image, rng) for _ in range(paintings) for image in held_out), strict=True)
-    detector, history = train_variant(method, images[: train + 4], train, {**changes, "device": "cpu"}, cache)
-    both = np.concatenate([held_out, np.stack(painted)])
-    scored = LazyScores(detector, both, CPU).computed()
-    every = np.concatenate([np.zeros((len(held_out), *images.shape[2:]), bool), np.stack(masks)])
-    labels = np.repeat([0, 1], [len(held_out), len(painted)])
-    values = evaluate(scored.maps, every, labels, scored.image_scores)
-    names = ("image_auroc", "pixel_auroc", "aupro_0.30")
+    given = {**START[method], **changes}
+    scoring = METHODS[method].Parameters.SCORING_FIELDS  # type: ignore[attr-defined]  # of methods that are trained
+    deciding = {key: value for key, value in given.items() if key not in scoring}
+    state = hashlib.sha256(json.dumps([method, deciding], sort_keys=True).encode()).hexdigest()
+    detector, history = fit_variant(method, given, images[: train + VALIDATION], train, cache, state)
     seconds = sum(epoch.seconds for epoch in history)
-    last = history[-1].validation_loss
-    return {**{name: values[name] for name in names}, "validation_loss": last, "train_seconds": seconds}
+    values = judge(detector, images[train + VALIDATION :], paintings)
+    return {**values, "validation_loss": history[-1].validation_loss, "train_seconds": seconds}
 
 
 def main() -> None:
@@ -175,7 +130,7 @@ def main() -> None:
         rows = []
         for name in options.only or variants:
             changes = {**variants[name], "epochs": options.epochs}
-            rows.append({"variant": name, **judge(options.method, images, changes, options.paintings, Path(cache))})
+            rows.append({"variant": name, **study(options.method, images, changes, options.paintings, Path(cache))})
             if not options.only:
                 given = {"part": options.part, "epochs": options.epochs, "paintings": options.paintings}
                 content = {**given, "images": len(images), "variants": rows}

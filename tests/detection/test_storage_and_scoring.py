@@ -92,6 +92,25 @@ def test_the_card_says_what_it_is(detector, backbone):
     assert card.versions["torch"].startswith(torch.__version__.split("+")[0])
 
 
+def test_a_detector_saved_before_content_and_peaks_scores_as_then(backbone, tmp_path):
+    """Its card knows none of these parameters, and its weights have none of what belongs to them."""
+    absent = {"by_content": False, "peak_share": 0.0}
+    parameters = DFCParameters(**absent, width=8, device="cpu")
+    card = new_card(DFC, parameters, backbone, image_size=(96, 96), data_digest="d")
+    detector = DFC(backbone, parameters, card).eval()
+    save_method(detector, tmp_path / "old")
+    path = tmp_path / "old/card.json"
+    values = json.loads(path.read_text())
+    values["parameters"] = {key: value for key, value in values["parameters"].items() if key not in absent}
+    del values["image_score"]["share"]
+    path.write_text(json.dumps(values | {"format": 2}))
+    images = np.zeros((1, 3, 96, 96), np.uint8)
+    images[..., 40:50, 40:50] = 255
+    with torch.inference_mode():
+        found, expected = load_method(tmp_path / "old").score(images), detector.score(images)
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("sigma", [0.8, 4.0])
 def test_blur_is_scipys(sigma):
     maps = np.random.default_rng(0).random((2, 40, 50)).astype(np.float32)

@@ -31,6 +31,8 @@ from discrepancy.training.loop import Epoch
 
 OLDER_VALUES = {"by_content": False, "peak_share": 0.0, "smallest_memory": 1, "candidates": None}
 """Parameters that older cards lack, with the values that mean what was done then."""
+RUNTIME_VALUES = {"device": "auto", "processes": 1}
+"""Parameters of a detector at work, whatever those of its training were."""
 
 
 class Scored(NamedTuple):
@@ -168,11 +170,10 @@ class Method(nn.Module, ABC):
 
         Device and processes on the card record the training and are ignored at inference.
         """
-        runtime = {"device": "auto", "processes": 1}
-        given = {**OLDER_VALUES, **card.parameters, **runtime}
-        known = {name: value for name, value in given.items() if name in cls.Parameters.model_fields}
-        unknown = {name: value for name, value in card.parameters.items() if name not in known}
-        return cls(backbone, cls.Parameters.model_validate(known | unknown), card)
+        fields = cls.Parameters.model_fields
+        older = {name: value for name, value in OLDER_VALUES.items() if name in fields}
+        runtime = {name: value for name, value in RUNTIME_VALUES.items() if name in fields}
+        return cls(backbone, cls.Parameters.model_validate({**older, **card.parameters, **runtime}), card)
 
     @abstractmethod
     def fit(self, data: TrainingData, checkpoint: Path | None = None) -> list[Epoch] | None:

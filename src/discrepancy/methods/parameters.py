@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from discrepancy.features.cache import Features
 
 
+PEAK_SHARE = "the image score is the mean of this share of the highest values; 0: the maximum"
+STEPS = "gradient steps at most where no epochs are given; at least one epoch"
+
+
 class MethodParameters(Parameters):
     """Base of every method's parameters. Defaults suit the embedded backbone on two CPU cores."""
 
@@ -47,9 +51,7 @@ class MethodParameters(Parameters):
     image_smoothing: float = Field(
         4.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian before the image score's peak, px"
     )
-    peak_share: float = Field(
-        0.0, ge=0, le=1, description="the image score is the mean of this share of the highest values; 0: the maximum"
-    )
+    peak_share: float = Field(0.0, ge=0, le=1, description=PEAK_SHARE)
 
     @field_validator("layers", mode="before")
     @classmethod
@@ -62,7 +64,7 @@ class MethodParameters(Parameters):
         return self.layers or self.DEFAULT_LAYERS.get(self.backbone)
 
     def lighter(self, name: str) -> list[str]:
-        """Return what lowers the memory that the method `name` needs for training, in words for messages."""
+        """Return changes that lower the memory that the method `name` needs for training, as text for messages."""
         smaller_cache = [f"{name}.cache_dtype=float16"] if self.cache_dtype != "float16" else []
         return ["a smaller image_size", *smaller_cache, f"{name}.device=cpu"]
 
@@ -93,12 +95,10 @@ class GradientParameters(MethodParameters):
     by_content: bool = Field(True, description="divide errors by what is usual for patches that are predicted alike")
     by_position: bool = Field(True, description="divide maps by what is usual at each position of good images")
 
-    peak_share: float = Field(
-        0.01, ge=0, le=1, description="the image score is the mean of this share of the highest values; 0: the maximum"
-    )
+    peak_share: float = Field(0.01, ge=0, le=1, description=PEAK_SHARE)
 
     epochs: int | None = Field(None, ge=1, description="null: the method's usual number, as far as `steps` allows")
-    steps: int = Field(900, ge=1, description="gradient steps at most where no epochs are given; at least one epoch")
+    steps: int = Field(900, ge=1, description=STEPS)
     batch_size: int = Field(4, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -112,7 +112,7 @@ class GradientParameters(MethodParameters):
         return self
 
     def lighter(self, name: str) -> list[str]:
-        """Return what lowers the memory that the method `name` needs for training, in words for messages."""
+        """Return changes that lower the memory that the method `name` needs for training, as text for messages."""
         smaller_batch = [f"a smaller {name}.batch_size"] if self.batch_size > 1 else []
         mixed = [f"{name}.precision=bf16"] if self.precision != "bf16" else []
         return [*smaller_batch, *mixed, *super().lighter(name)]

@@ -206,6 +206,20 @@ def test_settings_that_cannot_be_are_refused_before_any_work(backbone):
         Committee.reduction(backbone, used, (96, 96))
 
 
+def test_images_without_room_for_a_painted_defect_are_refused(backbone):
+    used = parameters("padim")
+    with pytest.raises(InputError, match=r"image_size: 48x96 given; .* at least 64 px on each side, or weighing=equal"):
+        Committee.reduction(backbone, used, (48, 96))
+    Committee.reduction(backbone, parameters("padim", weighing="equal"), (48, 96))
+
+
+def test_a_category_with_layers_of_its_own_can_be_planned(good_images):
+    used = parameters("dfc", settings={"dfc": {"layers_by_category": {"wood": ["blocks.2", "blocks.3"]}}})
+    backbone = build_backbone(used.backbone, layers=used.layers_of("wood"))
+    assert [layer.name for layer in backbone.layers] == ["blocks.2", "blocks.3"]
+    Committee.reduction(backbone, used, (96, 96))
+
+
 def test_members_follow_the_committee_in_what_they_share():
     used = parameters("dfc", "dfr", seed=7, precision="tf32", settings={"dfc": {"backbone": "vgg19", "epochs": 3}})
     own = used.parameters_of("dfc")

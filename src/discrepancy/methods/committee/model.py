@@ -26,6 +26,7 @@ from discrepancy.features.backbones import Backbone
 from discrepancy.features.derived import reduced, with_layers
 from discrepancy.methods.base import Method, TrainingData, new_card
 from discrepancy.methods.card import Card as BaseCard
+from discrepancy.methods.committee.painted_defects import SMALLEST
 from discrepancy.methods.committee.parameters import CommitteeParameters
 from discrepancy.methods.committee.weights import Examples, learnt_weights, painted_copies, spread
 from discrepancy.methods.registry import METHODS
@@ -34,6 +35,7 @@ from discrepancy.methods.smoothing import gaussian_blur
 logger = logging.getLogger(__name__)
 
 MOST_MEMBERS = 100
+"""Members that a card may name."""
 LEAST_IMAGES = 4
 """Training images and held-out images, at least."""
 MOST_IMAGES = 64
@@ -98,9 +100,18 @@ class Committee(Method):
     @classmethod
     def reduction(cls, backbone: Backbone, parameters: CommitteeParameters, image_size: tuple[int, int]) -> None:
         """Keep the layers' maps as they are; refuse what a member would refuse."""
+        if parameters.weighing == "learnt" and min(image_size) < SMALLEST:
+            given = f"{image_size[0]}x{image_size[1]}"
+            raise InputError(
+                f"image_size: {given} given; to learn its weights, the committee expects at least {SMALLEST} px on each "
+                "side, or weighing=equal"
+            )
+        there = {layer.name for layer in backbone.layers}
         for name in parameters.members:
             used = parameters.parameters_of(name)
-            METHODS[name].reduction(backbone.only(parameters.layers_of_member(name, "")), used, image_size)
+            layers = parameters.layers_of_member(name, "")
+            if there.issuperset(layers):  # a category may have layers of its own: then `fit` refuses what is to be
+                METHODS[name].reduction(backbone.only(layers), used, image_size)
 
     def fit(self, data: TrainingData, checkpoint: Path | None = None) -> None:
         """Fit the members one after the other, then learn their weights from the held-out images.

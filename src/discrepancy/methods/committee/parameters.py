@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from discrepancy.errors import InputError
 from discrepancy.features.architectures import ARCHITECTURES
-from discrepancy.methods.parameters import MethodParameters, split_names
+from discrepancy.methods.parameters import PEAK_SHARE, MethodParameters, split_names
 from discrepancy.methods.registry import METHODS
 
 SHARED = ("backbone", "weights", "pooling", "padding", "cache_dtype", "device", "precision", "align_corners")
@@ -29,9 +29,7 @@ class CommitteeParameters(MethodParameters):
     )
     paintings: int = Field(2, ge=1, le=100, description="painted copies of each held-out image, to learn the weights")
 
-    peak_share: float = Field(
-        0.01, ge=0, le=1, description="the image score is the mean of this share of the highest values; 0: the maximum"
-    )
+    peak_share: float = Field(0.01, ge=0, le=1, description=PEAK_SHARE)
 
     @field_validator("members", mode="before")
     @classmethod
@@ -75,5 +73,5 @@ class CommitteeParameters(MethodParameters):
         return self.parameters_of(name).layers_of(category) or list(ARCHITECTURES[self.backbone].default)
 
     def lighter(self, name: str) -> list[str]:
-        """Return what lowers the memory that the committee needs for training, in words for messages."""
+        """Return changes that lower the memory needed for training, as text for messages."""
         return [*super().lighter(name), f"fewer {name}.members"]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from discrepancy.methods.parameters import GradientParameters
+from discrepancy.methods.parameters import STEPS, GradientParameters
 
 DEFAULT_LAYERS = {
     "tf_efficientnet_lite0": [f"blocks.{index}" for index in range(5)],
@@ -40,5 +40,5 @@ class DFRParameters(GradientParameters):
     variance_images: int = Field(10, ge=1, description="number of training images used for that, the first by name")
     batch_norm: bool = Field(True, description="batch normalisation in the autoencoder")
 
-    steps: int = Field(1500, ge=1, description="gradient steps at most where no epochs are given; at least one epoch")
+    steps: int = Field(1500, ge=1, description=STEPS)
     checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")

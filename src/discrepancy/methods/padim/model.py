@@ -7,13 +7,12 @@ is anomalous where its features are far from the Gaussian. `docs/methods.md` lis
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -74,39 +73,61 @@ class PaDiM(Method):
         parameters = self.parameters_used
         device = resolve_device(parameters.device)
         self.to(device)
-        positions, channels = self.mean.shape
-        statistics = GaussianStatistics(positions, channels, device)
-        for maps in data.cached.batches(range(data.examples), device):
-            statistics.update(self.embedding(maps).flatten(1, 2))
-        augmentation = self._augmentation(data)
-        _, *others = poses(augmentation, self.image_size)
-        for vectors in self._in_poses(data.images[: data.examples], others):
+        wanted, examples = parameters.augmentation, data.examples
+        if wanted == "auto" and examples >= HELD_OUT:
+            compared = min(examples, MOST_IMAGES)
+            augmentation, statistics = self._best(data, compared)
+        else:
+            compared = 0
+            augmentation, statistics = "none" if wanted == "auto" else wanted, self._statistics()
+        rest = range(compared, examples)
+        for _, vectors in self._in_poses(data, poses(augmentation, self.image_size), rest):
             statistics.update(vectors)
         self.card = self.card.with_entries(augmentation=augmentation)
         self.mean.copy_(statistics.mean)
         self.whitening = statistics.whitening(parameters.ridge)
 
-    def _augmentation(self, data: TrainingData) -> Augmentation:
-        """Return the augmentation of the parameters, or choose it."""
-        used = self.parameters_used
-        if used.augmentation != "auto":
-            return used.augmentation
-        count = min(data.examples, MOST_IMAGES)
-        if count < HELD_OUT:
-            return "none"
-        every = poses("rotations", self.image_size)
-        channels = torch.linspace(0, self.embedding.channels - 1, min(CHANNELS, self.embedding.channels)).long()
-        kept = [vectors[..., channels.to(vectors.device)] for vectors in self._in_poses(data.images[:count], every)]
-        return best_augmentation(torch.cat(kept).unflatten(0, (len(every), count)), self.image_size, used.ridge)
+    def _statistics(self) -> GaussianStatistics:
+        """Return statistics that know no image yet."""
+        positions, channels = self.mean.shape
+        return GaussianStatistics(positions, channels, self.device)
 
-    def _in_poses(self, images: NDArray[np.uint8], wanted: Sequence[Pose]) -> Iterator[Tensor]:
-        """Yield the vectors [n, P, d] of images in each pose in turn, those of a few images at a time."""
-        bar = tqdm(total=len(images) * len(wanted), desc="padim: poses", unit="image", disable=None if wanted else True)
-        with bar:
-            for pose, start in product(wanted, range(0, len(images), READ_AT_ONCE)):
-                part = torch.from_numpy(np.array(images[start : start + READ_AT_ONCE])).to(self.device)
-                yield self.embedding(self.backbone(pose(part))).flatten(1, 2)
-                bar.update(len(part))
+    def _best(self, data: TrainingData, count: int) -> tuple[Augmentation, GaussianStatistics]:
+        """Return the augmentation that predicts held-out images best, and what it has learnt from the first images."""
+        every = poses("rotations", self.image_size)
+        statistics = {name: self._statistics() for name in get_args(Augmentation)}
+        channels = torch.linspace(0, self.embedding.channels - 1, min(CHANNELS, self.embedding.channels)).long()
+        kept = []
+        for pose, vectors in self._in_poses(data, every, range(count)):
+            kept.append(vectors[..., channels.to(vectors.device)])
+            for name, learnt in statistics.items():
+                if pose in poses(name, self.image_size):
+                    learnt.update(vectors)
+        in_poses = torch.cat(kept).unflatten(0, (len(every), count))
+        best = best_augmentation(in_poses, self.image_size, self.parameters_used.ridge)
+        return best, statistics[best]
+
+    def _in_poses(self, data: TrainingData, wanted: Sequence[Pose], rows: range) -> Iterator[tuple[Pose, Tensor]]:
+        """Yield the vectors [n, P, d] of training images in each pose in turn, those of a few images at a time.
+
+        Features of the images as they are come from the cache.
+        """
+        only_cached = len(wanted) == 1
+        with tqdm(
+            total=len(rows) * len(wanted), desc="padim: poses", unit="image", disable=True if only_cached else None
+        ) as bar:
+            for pose in wanted:
+                as_they_are = pose == wanted[0]  # `poses` says so
+                for maps in data.cached.batches(rows, self.device) if as_they_are else self._posed(data, pose, rows):
+                    vectors = self.embedding(maps).flatten(1, 2)
+                    yield pose, vectors
+                    bar.update(len(vectors))
+
+    def _posed(self, data: TrainingData, pose: Pose, rows: range) -> Iterator[dict[str, Tensor]]:
+        """Yield the frozen network's maps of copies of training images, a few at a time."""
+        for start in range(rows.start, rows.stop, READ_AT_ONCE):
+            part = np.array(data.images[start : min(start + READ_AT_ONCE, rows.stop)])
+            yield self.backbone(pose(torch.from_numpy(part).to(self.device)))
 
     def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """Return the Mahalanobis distance at each position, upsampled: [N, H, W]."""
