@@ -103,8 +103,8 @@ class Committee(Method):
         if parameters.weighing == "learnt" and min(image_size) < SMALLEST:
             given = f"{image_size[0]}x{image_size[1]}"
             raise InputError(
-                f"image_size: {given} given; to learn its weights, the committee expects at least {SMALLEST} px on each "
-                "side, or weighing=equal"
+                f"image_size: {given} given; to learn its weights, the committee expects at least {SMALLEST} px on "
+                "each side, or weighing=equal"
             )
         there = {layer.name for layer in backbone.layers}
         for name in parameters.members:
