@@ -1,11 +1,12 @@
 """The choices behind the defaults, each with and without it, on several parts: no test image is looked at.
 
     python benchmarks/choices_study.py --data ../photographs [--methods dfc,committee] [--parts cable,cookies]
+                                       [--device cuda --workers 12]
 
 Of the good training images (100 at most) 60 % are trained on, 4 are for validation, and the others are held out: as
-they are, and in two copies each with a painted defect. The parts are the demo's three, the cable under varying exposure
-(each photograph times 0.35 to 1), and below `--data` the folders `kolektorsdd` (at half its resolution), `cookies` and
-`elpv`, in MVTec AD's layout. What is done stays done: a killed study goes on. Writes
+they are, and in four copies each with a painted defect. The parts are the demo's three, the cable under varying
+exposure (each photograph times 0.35 to 1), and below `--data` the folders `kolektorsdd` (at half its resolution),
+`cookies` and `elpv`, in MVTec AD's layout. What is done stays done: a killed study goes on. Writes
 benchmarks/results/choices_study.json.
 """
 
@@ -15,17 +16,24 @@ import argparse
 import hashlib
 import json
 import logging
+import multiprocessing
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from variants import VALIDATION, fit_variant, judge
 
 from discrepancy.atomic import replacing
 from discrepancy.data.images import ResizeCrop, decode_image
+from discrepancy.data.lazy_array import usable_cores
 from discrepancy.demo import render_category
 
 ROOT = Path(__file__).parents[1]
@@ -34,28 +42,37 @@ DEMO = ("cable", "gear", "weave")
 PARTS = (*DEMO, "cable_exposure", "kolektorsdd", "cookies", "elpv")
 SIZES = {"kolektorsdd": (320, 128)}
 MOST_IMAGES = 100
-PAINTINGS = 2
+PAINTINGS = 4
 SCALED = {
-    "without content, maximum": {"by_content": False, "peak_share": 0.0},
-    "by content, maximum": {"peak_share": 0.0},
     "default": {},
+    "by content, maximum": {"peak_share": 0.0},
+    "without content, maximum": {"by_content": False, "peak_share": 0.0},
+}
+WIDTHS = {
+    "lite2": {"backbone": "tf_efficientnet_lite2"},
+    "320 px": {"side": 320},
+    "with stride 4": {"layers": ["blocks.1", "blocks.2", "blocks.4"]},
+    "with stride 32": {"layers": ["blocks.2", "blocks.4", "blocks.6"]},
 }
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
-    "padim": {name: {"augmentation": name} for name in ("none", "flips", "rotations")} | {"default": {}},
+    "dfc": SCALED | WIDTHS,
+    "committee": {
+        "default": {},
+        "equal weights": {"weighing": "equal"},
+        "padim + patchcore": {"members": ["padim", "patchcore"]},
+        "padim + patchcore, equal": {"members": ["padim", "patchcore"], "weighing": "equal"},
+        "dfc + patchcore": {"members": ["dfc", "patchcore"]},
+        "dfc + patchcore, equal": {"members": ["dfc", "patchcore"], "weighing": "equal"},
+    },
+    "padim": {"default": {}} | {name: {"augmentation": name} for name in ("none", "flips", "rotations")} | WIDTHS,
     "patchcore": {
+        "default": {},
         "1 %, out of all": {"smallest_memory": 1, "candidates": None},
         "5,000": {"smallest_memory": 5000},
-        "default": {},
-    },
-    "dfc": SCALED,
+    }
+    | WIDTHS,
     "dfr": SCALED,
     "fod": SCALED,
-    "committee": {
-        "padim + patchcore": {"members": ["padim", "patchcore"]},
-        "dfc + patchcore": {"members": ["dfc", "patchcore"]},
-        "equal weights": {"weighing": "equal"},
-        "default": {},
-    },
 }
 LEARNT_ALIKE = frozenset({"peak_share", "by_content", "weighing", "members"})
 """Variants that differ in these only take up the same checkpoints."""
@@ -63,14 +80,24 @@ LEARNT_ALIKE = frozenset({"peak_share", "by_content", "weighing", "members"})
 logger = logging.getLogger("choices_study")
 
 
-def good_images(root: Path, part: str) -> NDArray[np.uint8]:
-    """Return good training images in random order, uint8 [N, 3, H, W]."""
+@dataclass(frozen=True)
+class Job:
+    """Variants, by method and name, of which one is trained and the others take up its checkpoint."""
+
+    part: str
+    state: str
+    variants: tuple[tuple[str, str], ...]
+
+
+def good_images(root: Path, part: str, side: int = 256) -> NDArray[np.uint8]:
+    """Return good training images in random order, uint8 [N, 3, H, W]; `side` for 256 px."""
     name = part.removesuffix("_exposure")
     folder = render_category(ROOT / "data/01_raw/demo", name) if name in DEMO else root / name
     paths = sorted(path for path in (folder / "train/good").iterdir() if path.is_file())
     rng = np.random.default_rng(0)
     paths = [paths[index] for index in rng.permutation(len(paths))[:MOST_IMAGES]]
-    size = ResizeCrop(SIZES.get(part, (256, 256)))
+    height, width = SIZES.get(part, (256, 256))
+    size = ResizeCrop((height * side // 256, width * side // 256))
     images = np.stack([decode_image(path, size) for path in paths])
     if part == name:
         return images
@@ -78,41 +105,81 @@ def good_images(root: Path, part: str) -> NDArray[np.uint8]:
     return np.round(images * gains).astype(np.uint8)
 
 
-def fitted_and_judged(
-    part: str, name: str, changes: dict[str, Any], images: NDArray[np.uint8], cache: Path
-) -> dict[str, float]:
-    """Fit a variant of a method, and judge it on held-out images and painted copies of them."""
+def jobs_of(parts: Sequence[str], methods: Sequence[str], done: set[tuple[str, str, str]]) -> list[Job]:
+    """Return what is to be done, those variants together that share a training; the longest jobs first."""
+    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for part in parts:
+        for method in methods:
+            for name, changes in CHOICES[method].items():
+                deciding = {key: value for key, value in changes.items() if key not in LEARNT_ALIKE}
+                # A committee's member finds the checkpoint of DFC's default.
+                owner = "dfc" if method == "committee" else method
+                if (part, method, name) not in done:
+                    groups.setdefault((part, f"{_digest(deciding)}.{owner}"), []).append((method, name))
+    jobs = [Job(part, state, tuple(variants)) for (part, state), variants in groups.items()]
+    return sorted(jobs, key=lambda job: -len(job.variants))
+
+
+def _digest(changes: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def run(job: Job, root: Path, cache: Path, device: str) -> list[dict[str, Any]]:
+    """Fit and judge the variants of a job; return a row of each."""
+    return [_row(job, method, name, root, cache, device) for method, name in job.variants]
+
+
+def _row(job: Job, method: str, name: str, root: Path, cache: Path, device: str) -> dict[str, Any]:
+    changes = dict(CHOICES[method][name])
+    side = changes.pop("side", 256)
+    images = good_images(root, job.part, side)
     train = int(0.6 * len(images))
-    deciding = {key: value for key, value in changes.items() if key not in LEARNT_ALIKE}
-    digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
-    # A committee's member finds the checkpoint of its method's default.
-    state = f"{part}.{digest}" if name == "committee" else f"{part}.{digest}.{name}"
+    state = job.state.removesuffix(".dfc") if method == "committee" else job.state
     began = time.perf_counter()
     detector, _ = fit_variant(
-        name, {"pooling": "max", **changes}, images[: train + VALIDATION], train, cache / part, state
+        method,
+        {"pooling": "max", **changes},
+        images[: train + VALIDATION],
+        train,
+        cache / f"{job.part}_{side}",
+        state,
+        device,
     )
     seconds = time.perf_counter() - began
-    values = judge(detector, images[train + VALIDATION :], PAINTINGS)
-    return {**{metric: round(value, 4) for metric, value in values.items()}, "seconds": round(seconds, 1)}
+    values = judge(detector, images[train + VALIDATION :], PAINTINGS, device)
+    numbers = {**{metric: round(value, 4) for metric, value in values.items()}, "seconds": round(seconds, 1)}
+    return {"part": job.part, "images": len(images), "method": method, "variant": name, **numbers}
 
 
-def study(root: Path, parts: list[str], methods: list[str]) -> None:
+def study(root: Path, parts: Sequence[str], methods: Sequence[str], device: str, workers: int) -> None:
     """Fill in what is missing in the report."""
     found = json.loads(REPORT.read_text()) if REPORT.is_file() else []
-    done = {(row["part"], row["method"], row["variant"]) for row in found}
-    for part in parts:
-        images = good_images(root, part)
-        with tempfile.TemporaryDirectory() as cache:
-            for name in methods:
-                for variant, changes in CHOICES[name].items():
-                    if (part, name, variant) in done:
-                        continue
-                    values = fitted_and_judged(part, name, changes, images, Path(cache))
-                    row = {"part": part, "images": len(images), "method": name, "variant": variant, **values}
-                    logger.info("%s", row)
-                    found.append(row)
-                    with replacing(REPORT) as path:
-                        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    jobs = jobs_of(parts, methods, {(row["part"], row["method"], row["variant"]) for row in found})
+    for part in {job.part.removesuffix("_exposure") for job in jobs} & set(DEMO):
+        render_category(ROOT / "data/01_raw/demo", part)
+    with tempfile.TemporaryDirectory() as cache:
+        task = partial(run, root=root, cache=Path(cache), device=device)
+        for rows in _results(task, jobs, workers):
+            for row in rows:
+                logger.info("%s", row)
+            found.extend(rows)
+            with replacing(REPORT) as path:
+                path.write_text(json.dumps(sorted(found, key=_place), indent=1) + "\n", encoding="utf-8")
+
+
+def _results(task: Any, jobs: Sequence[Job], workers: int) -> Iterator[list[dict[str, Any]]]:
+    threads = max(1, usable_cores() // workers)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, torch.set_num_threads, (threads,)) as pool:
+        for future in as_completed([pool.submit(task, job) for job in jobs]):
+            yield future.result()
+
+
+def _place(row: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Sort by the order in which parts, methods and variants stand above."""
+    method = str(row["method"])
+    variants = list(CHOICES[method])
+    return PARTS.index(row["part"]), list(CHOICES).index(method), variants.index(row["variant"])
 
 
 def main() -> None:
@@ -120,9 +187,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the real parts")
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--methods", default=",".join(CHOICES))
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--workers", type=int, default=1, help="trainings at a time")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    study(options.data, options.parts.split(","), options.methods.split(","))
+    study(options.data, options.parts.split(","), options.methods.split(","), options.device, options.workers)
 
 
 if __name__ == "__main__":

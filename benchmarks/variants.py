@@ -27,7 +27,13 @@ VALIDATION = 4
 
 
 def fit_variant(
-    name: str, changes: Mapping[str, Any], images: NDArray[np.uint8], train: int, cache: Path, state: str
+    name: str,
+    changes: Mapping[str, Any],
+    images: NDArray[np.uint8],
+    train: int,
+    cache: Path,
+    state: str,
+    device: str = "cpu",
 ) -> tuple[Method, list[Epoch]]:
     """Fit a method with changed parameters to the first images, and return its history too.
 
@@ -38,9 +44,10 @@ def fit_variant(
         train: number of images to train on.
         cache: folder of features and checkpoints.
         state: name of the checkpoint; variants with the same one take up each other's finished training.
+        device: where to compute.
     """
     method, size = METHODS[name], (images.shape[2], images.shape[3])
-    parameters = method.Parameters.model_validate({**changes, "device": "cpu"})
+    parameters = method.Parameters.model_validate({**changes, "device": device})
     backbone = build_backbone(parameters.backbone, layers=parameters.layers_of(""))
     lazy = lazy_features(
         backbone,
@@ -48,6 +55,7 @@ def fit_variant(
         [str(index) for index in range(len(images))],
         reduction=method.reduction(backbone, parameters, size),
         dtype=parameters.cache_dtype,
+        device=device,
     )
     data = TrainingData(images, FeatureCache(cache).get(lazy), train)
     prepared = method.prepare(backbone, data, parameters)
@@ -58,16 +66,17 @@ def fit_variant(
     return detector, detector.fit(replace(data, prepared=prepared), cache / f"{state}.pt") or []
 
 
-def judge(detector: Method, held_out: NDArray[np.uint8], paintings: int) -> dict[str, float]:
+def judge(detector: Method, held_out: NDArray[np.uint8], paintings: int, device: str = "cpu") -> dict[str, float]:
     """Return how well a detector tells held-out good images from copies of them with a painted defect.
 
     Args:
         detector: the detector.
         held_out: uint8 [N, 3, H, W].
         paintings: copies of each image.
+        device: where to compute.
     """
     painted, masks = painted_copies(held_out, copies=paintings, seed=11)
-    scored = LazyScores(detector, np.concatenate([held_out, painted]), torch.device("cpu")).computed()
+    scored = LazyScores(detector, np.concatenate([held_out, painted]), torch.device(device)).computed()
     every = np.concatenate([np.zeros((len(held_out), *masks.shape[1:]), bool), masks])
     values = evaluate(scored.maps, every, np.repeat([0, 1], [len(held_out), len(painted)]), scored.image_scores)
     return {name: values[name] for name in METRICS}

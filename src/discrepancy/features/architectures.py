@@ -55,6 +55,7 @@ class Architecture:
 # Channels of the seven stages, whose maps have strides 2 to 32.
 _EFFICIENTNETS = {
     "tf_efficientnet_lite0": (16, 24, 40, 80, 112, 192, 320),
+    "tf_efficientnet_lite2": (16, 24, 48, 88, 120, 208, 352),
     "tf_efficientnet_b6": (32, 40, 72, 144, 200, 344, 576),
 }
 
@@ -87,8 +88,8 @@ def _build_efficientnet(name: str, layers: Sequence[str]) -> Chain:
     return Chain([*stem, *stages], layers)
 
 
-def _lite0_file_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    names = _whole_names("tf_efficientnet_lite0")
+def _lite_file_names(name: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    names = _whole_names(name)
     if "_conv_stem.weight" in tensors and len(tensors) == len(names):
         # The package's file: the same tensors in the same order under other names. Shapes are checked later.
         return dict(zip(names, tensors, strict=True))
@@ -121,19 +122,24 @@ def _vgg19_file_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     return names
 
 
-# Channels and strides are those of timm's feature_info and of torchvision's stages; the tests compare them.
-ARCHITECTURES: dict[str, Architecture] = {
-    "tf_efficientnet_lite0": Architecture(
-        layers=_efficientnet_layers("tf_efficientnet_lite0"),
+def _efficientnet_lite(name: str) -> Architecture:
+    return Architecture(
+        layers=_efficientnet_layers(name),
         default=("blocks.2", "blocks.4"),
-        build=partial(_build_efficientnet, "tf_efficientnet_lite0"),
+        build=partial(_build_efficientnet, name),
         options=(),
-        file_names=_lite0_file_names,
+        file_names=partial(_lite_file_names, name),
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         rounds_up=True,
         frame=32,
-    ),
+    )
+
+
+# Channels and strides are those of timm's feature_info and of torchvision's stages; the tests compare them.
+ARCHITECTURES: dict[str, Architecture] = {
+    "tf_efficientnet_lite0": _efficientnet_lite("tf_efficientnet_lite0"),
+    "tf_efficientnet_lite2": _efficientnet_lite("tf_efficientnet_lite2"),
     "tf_efficientnet_b6": Architecture(
         layers=_efficientnet_layers("tf_efficientnet_b6"),
         default=("blocks.2", "blocks.4"),

@@ -158,12 +158,12 @@ def build_backbone(
     """Build a frozen backbone with the given layers.
 
     Args:
-        name: `tf_efficientnet_lite0`, `tf_efficientnet_b6`, `vgg19` or `wide_resnet50_2`.
-        layers: `blocks.0` .. `blocks.6` (of both EfficientNets), `relu1_1` .. `relu5_4` or `layer1` .. `layer4`, in
+        name: `tf_efficientnet_lite0`, `tf_efficientnet_lite2`, `tf_efficientnet_b6`, `vgg19` or `wide_resnet50_2`.
+        layers: `blocks.0` .. `blocks.6` (of the EfficientNets), `relu1_1` .. `relu5_4` or `layer1` .. `layer4`, in
             any order; None takes two layers at strides 8 and 16 (`vgg19`: four in the last two blocks).
         weights: `auto`, `package`, a name of `weights.PUBLISHED` (`racm`, `imagenet1k_v1`, ...), the path of a `.pth`
-            or `.safetensors` file, or `random` (`random:7` with a seed). `auto` is the installed package for lite0,
-            else the library's file from torch hub's folder or the network.
+            or `.safetensors` file, or `random` (`random:7` with a seed). `auto` is the installed package for lite0 and
+            lite2, else the library's file from torch hub's folder or the network.
         pooling: `max` or `avg`; `vgg19` only, others ignore it.
         padding: `reflect` or `zeros`. Zeros at the border look like anomalies (Yang, Shi and Qi 2020): `vgg19` pads
             each convolution by reflection, the others see the image in a frame of its own reflection.

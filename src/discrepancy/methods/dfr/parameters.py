@@ -10,6 +10,7 @@ from discrepancy.methods.parameters import STEPS, GradientParameters
 
 DEFAULT_LAYERS = {
     "tf_efficientnet_lite0": [f"blocks.{index}" for index in range(5)],
+    "tf_efficientnet_lite2": [f"blocks.{index}" for index in range(5)],
     "vgg19": [
         f"relu{block}_{index}" for block, count in ((1, 2), (2, 2), (3, 4), (4, 4)) for index in range(1, count + 1)
     ],

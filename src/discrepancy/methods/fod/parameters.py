@@ -11,6 +11,7 @@ from discrepancy.methods.parameters import STEPS, GradientParameters, split_name
 
 DEFAULT_LAYERS = {
     "tf_efficientnet_lite0": ["blocks.2", "blocks.4"],
+    "tf_efficientnet_lite2": ["blocks.2", "blocks.4"],
     "tf_efficientnet_b6": ["blocks.2", "blocks.4"],
     "vgg19": ["relu4_4", "relu5_4"],
     "wide_resnet50_2": ["layer2", "layer3"],
