@@ -5,8 +5,11 @@ BIN := $(VENV)/bin
 PIPELINE ?= dfc
 PARAMS ?= category=cable
 TEST_WORKERS ?= 2
-SEEDS ?= 0,1
+SEEDS ?= 0,1,2
+PHOTOGRAPHS ?=
+PARTS ?= cookies,elpv
 KOLEKTORSDD ?=
+BENCHMARK ?=
 export KEDRO_DISABLE_TELEMETRY := 1
 
 .PHONY: run test test-fast test-slow browser lint setup benchmark compare results graph viz clean
@@ -48,11 +51,15 @@ benchmark: setup ## measure; writes benchmarks/results
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python tools/results.py
 
-compare: setup ## all methods on the demo; with KOLEKTORSDD=/data on /data/kolektorsdd too; then tables and picture
-	$(BIN)/kedro benchmark --seeds=$(SEEDS)
+compare: setup ## all methods on the demo, on PARTS in PHOTOGRAPHS=/data, on kolektorsdd in KOLEKTORSDD=/data; then the tables
+	$(BIN)/kedro benchmark --seeds=$(SEEDS) $(BENCHMARK)
+ifneq ($(PHOTOGRAPHS),)
+	$(BIN)/kedro benchmark --seeds=$(SEEDS) $(BENCHMARK) --name=photographs --categories=$(PARTS) \
+	  --params=dataset=folder,data_root=$(PHOTOGRAPHS)
+endif
 ifneq ($(KOLEKTORSDD),)
-	$(BIN)/kedro benchmark --seeds=$(SEEDS) --name=kolektorsdd --categories=kolektorsdd \
-	  --params=dataset=folder,data_root=$(KOLEKTORSDD),image_size=640x256,dfc.epochs=15,dfr.epochs=50,fod.epochs=3
+	$(BIN)/kedro benchmark --seeds=$(SEEDS) $(BENCHMARK) --name=kolektorsdd --categories=kolektorsdd \
+	  --params=dataset=folder,data_root=$(KOLEKTORSDD),image_size=640x256
 endif
 	$(BIN)/python tools/results.py --collect
 	$(BIN)/python tools/page_picture.py

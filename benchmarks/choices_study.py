@@ -43,19 +43,17 @@ PARTS = (*DEMO, "cable_exposure", "kolektorsdd", "cookies", "elpv")
 SIZES = {"kolektorsdd": (320, 128)}
 MOST_IMAGES = 100
 PAINTINGS = 4
-SCALED = {
-    "default": {},
-    "by content, maximum": {"peak_share": 0.0},
-    "without content, maximum": {"by_content": False, "peak_share": 0.0},
-}
+MAXIMUM = {"peak_share": 0.0}
 WIDTHS = {
     "lite2": {"backbone": "tf_efficientnet_lite2"},
     "320 px": {"side": 320},
+}
+LAYERS = {
     "with stride 4": {"layers": ["blocks.1", "blocks.2", "blocks.4"]},
     "with stride 32": {"layers": ["blocks.2", "blocks.4", "blocks.6"]},
 }
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
-    "dfc": SCALED | WIDTHS,
+    "dfc": {"default": {}, "maximum": MAXIMUM, "without content": {"by_content": False}} | WIDTHS,
     "committee": {
         "default": {},
         "equal weights": {"weighing": "equal"},
@@ -64,15 +62,19 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
         "dfc + patchcore": {"members": ["dfc", "patchcore"]},
         "dfc + patchcore, equal": {"members": ["dfc", "patchcore"], "weighing": "equal"},
     },
-    "padim": {"default": {}} | {name: {"augmentation": name} for name in ("none", "flips", "rotations")} | WIDTHS,
+    "padim": {"default": {}}
+    | {name: {"augmentation": name} for name in ("none", "flips", "rotations")}
+    | WIDTHS
+    | LAYERS,
     "patchcore": {
         "default": {},
         "1 %, out of all": {"smallest_memory": 1, "candidates": None},
         "5,000": {"smallest_memory": 5000},
     }
-    | WIDTHS,
-    "dfr": SCALED,
-    "fod": SCALED,
+    | WIDTHS
+    | LAYERS,
+    "dfr": {"default": {}, "maximum": MAXIMUM, "by content": {"by_content": True}},
+    "fod": {"default": {}, "maximum": MAXIMUM, "by content": {"by_content": True}},
 }
 LEARNT_ALIKE = frozenset({"peak_share", "by_content", "weighing", "members"})
 """Variants that differ in these only take up the same checkpoints."""

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from gpu_checks import tables as gpu_tables
 
+from discrepancy.benchmark.comparison import rank_methods
 from discrepancy.benchmark.configuration import catalog_of
 from discrepancy.benchmark.plan import Trial
 from discrepancy.benchmark.published import published_numbers
@@ -38,7 +39,8 @@ from discrepancy.methods.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
-BENCHMARKS = ("demo", "kolektorsdd")
+BENCHMARKS = ("demo", "photographs", "kolektorsdd")
+"""Those of `make compare`, with the defaults."""
 PICTURES = {"gallery_figure": "{}_{}.png", "correlation_figure": "{}_{}_correlations.png"}
 Part = tuple[str, str, str]
 """Data set, category, method."""
@@ -236,6 +238,33 @@ def difference_table(name: str) -> str:
     return f"{markdown_table(frame.assign(**words).drop(columns=['dataset', 'note']))}\n\n{notes}."
 
 
+def all_results() -> pd.DataFrame:
+    """Return the results of all benchmarks with the defaults, as if of one data set."""
+    paths = [RESULTS / f"benchmark_{name}_results.csv" for name in BENCHMARKS]
+    return pd.concat([read_table(path) for path in paths if path.is_file()]).assign(dataset="all")
+
+
+def sets_table() -> str:
+    """Means over the seeds, one line per metric and category, and the mean of the categories."""
+    results = all_results()
+    lines = []
+    for metric in SHORT:
+        means = results.pivot_table(index="category", columns="method", values=metric, sort=False)[list(METHODS)]
+        means.loc["mean"] = means.mean()
+        means.insert(0, "metric", metric)
+        lines.append(means.reset_index())
+    return markdown_table(pd.concat(lines))
+
+
+def rank_table() -> str:
+    """Mean ranks over all categories, and what the tests say of them."""
+    frame = rank_methods(all_results(), SHORT)
+    notes = frame.groupby("metric", sort=False)["note"].first()
+    words = "\n".join(f"- {metric}: {note}." for metric, note in notes.items())
+    shown = frame.assign(friedman_p=frame["friedman_p"].map(probability)).drop(columns=["dataset", "note"])
+    return f"{markdown_table(shown)}\n\n{words}"
+
+
 def two_runs_table() -> str:
     """Two trainings at once beside one alone, by the number of spins of a waiting thread."""
     report = read("two_runs")
@@ -346,7 +375,10 @@ TABLES = {
     "published": published_table,
     "benchmark demo": lambda: benchmark_table("demo"),
     "benchmark demo, differences": lambda: difference_table("demo"),
+    "benchmark photographs": lambda: benchmark_table("photographs"),
     "benchmark kolektorsdd": lambda: benchmark_table("kolektorsdd"),
+    "all sets": sets_table,
+    "all sets, ranks": rank_table,
     "benchmark demo, larger memory": lambda: benchmark_table("demo_memory"),
     "scale memory": memory_table,
     "decision rules": decision_rules,

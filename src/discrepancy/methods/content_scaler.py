@@ -2,7 +2,8 @@
 
 This is ours, not the papers'. The size of residuals goes with contrast, texture and exposure of what is there. So the
 logarithm of a good patch's error is regressed on its prediction: on few principal components and their squares. It is
-the prediction that decides, not the feature, since a defect must not explain itself.
+the prediction that decides, not the feature, since a defect must not explain itself. Half of what is explained is
+taken off.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ FURTHEST = 4.0
 """Components are clamped to so many deviations: the regression is not followed beyond the good patches."""
 RANGE = 2.5
 """The usual error stays within exp(-2.5) to exp(2.5) times its mean level."""
+STRENGTH = 0.5
+"""Errors are divided by this power of their usual size: all of it would hide large defects, which are predicted unlike
+any good patch."""
 RIDGE = 1e-3
 """Ridge of the regression, per patch."""
 SMALLEST = 1e-6
@@ -26,7 +30,7 @@ SMALLEST = 1e-6
 
 
 class ContentScaler(nn.Module):
-    """Divide the errors of a layer by the usual error of patches that are predicted alike.
+    """Divide the errors of a layer by what is usual for patches that are predicted alike, to the power of `STRENGTH`.
 
     Before it has learnt, it leaves errors as they are.
 
@@ -36,7 +40,7 @@ class ContentScaler(nn.Module):
     Attributes:
         centre: mean prediction, [C].
         axes: principal axes over the deviation along each, [q, C].
-        coefficients: of the logarithm of the usual error: constant, components, their squares, [1 + 2q].
+        coefficients: of the logarithm of what errors are divided by: constant, components, their squares, [1 + 2q].
     """
 
     centre: Tensor
@@ -80,7 +84,9 @@ class ContentScaler(nn.Module):
         """Learn the regression from sums of regressors times log errors, [d], and times each other, [d, d], float64."""
         ridge = RIDGE * sums.patches * torch.eye(len(sums.first), dtype=sums.second.dtype)
         ridge[0, 0] = 0.0
-        self.coefficients.copy_(torch.linalg.solve(sums.second + ridge, sums.first))
+        solved = torch.linalg.solve(sums.second + ridge, sums.first)
+        solved[1:] *= STRENGTH
+        self.coefficients.copy_(solved)
 
     def regression_sums(self, errors: Tensor, predictions: Tensor) -> Sums:
         """Return the sums of `fit_coefficients` of errors [N, h, w] and predictions [N, C, h, w]."""
