@@ -43,7 +43,12 @@ PARTS = (*DEMO, "cable_exposure", "kolektorsdd", "cookies", "elpv")
 SIZES = {"kolektorsdd": (320, 128)}
 MOST_IMAGES = 100
 PAINTINGS = 4
-MAXIMUM = {"peak_share": 0.0}
+ERRORS = {
+    "default": {},
+    "without content, maximum": {"by_content": 0.0, "peak_share": 0.0},
+    "all by content": {"by_content": 1.0},
+    "all by content, maximum": {"by_content": 1.0, "peak_share": 0.0},
+}
 WIDTHS = {
     "lite2": {"backbone": "tf_efficientnet_lite2"},
     "320 px": {"side": 320},
@@ -53,7 +58,9 @@ LAYERS = {
     "with stride 32": {"layers": ["blocks.2", "blocks.4", "blocks.6"]},
 }
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
-    "dfc": {"default": {}, "maximum": MAXIMUM, "without content": {"by_content": False}} | WIDTHS,
+    "dfc": ERRORS
+    | {"without content": {"by_content": 0.0}}
+    | {f"all by content, {name}": {"by_content": 1.0, **changes} for name, changes in WIDTHS.items()},
     "committee": {
         "default": {},
         "equal weights": {"weighing": "equal"},
@@ -73,8 +80,8 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     }
     | WIDTHS
     | LAYERS,
-    "dfr": {"default": {}, "maximum": MAXIMUM, "by content": {"by_content": True}},
-    "fod": {"default": {}, "maximum": MAXIMUM, "by content": {"by_content": True}},
+    "dfr": ERRORS,
+    "fod": ERRORS,
 }
 LEARNT_ALIKE = frozenset({"peak_share", "by_content", "weighing", "members"})
 """Variants that differ in these only take up the same checkpoints."""

@@ -5,8 +5,8 @@
     python benchmarks/design_study.py --method fod --epochs 8
 
 No test image is looked at. Of the good training images 60 % are trained on, 4 are for validation, the others are held
-out; each is judged as it is and in copies with a painted defect: a scratch, a displaced patch, a warp, a change of tone
-or a blur, none of which is among the corruptions that DFC trains with. Reads the arrays that a run left in data/;
+out; each is judged as it is and in copies with a painted defect (`painted_copies`), of a kind that is not among the
+corruptions that DFC trains with. Reads the arrays that a run left in data/;
 writes benchmarks/results/design_study_<method>_<category>.json.
 """
 
@@ -84,9 +84,9 @@ FOD_VARIANTS: Variants = {
     "mixed precision": {"precision": "bf16"},
 }
 START: dict[str, dict[str, object]] = {
-    "dfc": {"by_content": False, "peak_share": 0.0},
-    "dfr": {"by_content": False, "peak_share": 0.0},
-    "fod": {"by_content": False, "peak_share": 0.0, "heads": 4},
+    "dfc": {"by_content": 0.0, "peak_share": 0.0},
+    "dfr": {"by_content": 0.0, "peak_share": 0.0},
+    "fod": {"by_content": 0.0, "peak_share": 0.0, "heads": 4},
 }
 """Parameters that the variants start from: the other values of these came out of this study and of choices_study.py."""
 

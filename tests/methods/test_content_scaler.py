@@ -1,11 +1,12 @@
 """The usual error of patches that are predicted alike, against scikit-learn's regression."""
 
 import numpy as np
+import pytest
 import torch
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
-from discrepancy.methods.content_scaler import COMPONENTS, RANGE, RIDGE, STRENGTH, ContentScaler
+from discrepancy.methods.content_scaler import COMPONENTS, RANGE, RIDGE, ContentScaler
 from discrepancy.methods.sums import sums_of, total
 
 
@@ -17,16 +18,17 @@ def patches(count, seed, channels=12):
     return errors, predictions
 
 
-def fitted(batches):
-    scaler = ContentScaler(batches[0][1].shape[1])
+def fitted(batches, power=1.0):
+    scaler = ContentScaler(batches[0][1].shape[1], power)
     scaler.fit_axes(total([sums_of(predictions)] for _, predictions in batches)[0])
     scaler.fit_coefficients(total([scaler.regression_sums(*batch)] for batch in batches)[0])
     return scaler
 
 
-def test_it_is_a_ridge_regression_on_principal_components_and_their_squares():
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_it_is_a_ridge_regression_on_principal_components_and_their_squares(power):
     batches = [patches(4, seed) for seed in range(5)]
-    scaler = fitted(batches)
+    scaler = fitted(batches, power)
     rows = torch.cat([predictions for _, predictions in batches]).permute(0, 2, 3, 1).flatten(0, 2).double().numpy()
     targets = torch.cat([errors for errors, _ in batches]).flatten().double().log().numpy()
     components = PCA(COMPONENTS, svd_solver="full").fit(rows)
@@ -41,14 +43,14 @@ def test_it_is_a_ridge_regression_on_principal_components_and_their_squares():
     ridge = Ridge(alpha=RIDGE * len(rows)).fit(found, targets)
     errors, predictions = patches(3, 99)
     new = predictions.permute(0, 2, 3, 1).flatten(0, 2).double().numpy()
-    usual = ridge.intercept_ + STRENGTH * (ridge.predict(regressors(new)) - ridge.intercept_)
+    usual = ridge.intercept_ + power * (ridge.predict(regressors(new)) - ridge.intercept_)
     expected = errors.flatten().numpy() / np.exp(usual)
     np.testing.assert_allclose(scaler(errors, predictions).flatten().numpy(), expected, rtol=5e-3)
 
 
 def test_fresh_it_changes_nothing():
     errors, predictions = patches(2, 0)
-    torch.testing.assert_close(ContentScaler(12)(errors, predictions), errors)
+    torch.testing.assert_close(ContentScaler(12, 1.0)(errors, predictions), errors)
 
 
 def test_the_usual_error_stays_in_its_range_however_odd_the_prediction():

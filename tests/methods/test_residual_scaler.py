@@ -26,7 +26,7 @@ def compared(seed, count=6):
 
 
 def weighing(**changes):
-    options = {"kind": "raw", "by_content": False, "by_position": False, "align_corners": False, **changes}
+    options = {"kind": "raw", "by_content": 0.0, "by_position": False, "align_corners": False, **changes}
     return ResidualScaler([c for c, _, _ in SIZES], (32, 32), **options)
 
 
@@ -78,7 +78,7 @@ def test_a_spot_that_is_always_odd_counts_for_less_but_not_for_nothing():
 
 
 def test_without_learning_all_residuals_count_alike():
-    fresh = weighing(kind="whitened", by_content=True, by_position=True)
+    fresh = weighing(kind="whitened", by_content=1.0, by_position=True)
     torch.testing.assert_close(fresh(compared(3)), weighing()(compared(3)))
     raw = weighing()
     raw.fit(lambda: pytest.fail("raw residuals need no pass"))
@@ -107,7 +107,7 @@ def test_patches_that_are_hard_to_predict_are_judged_by_their_like():
     good = [batch()[0] for _ in range(6)]
     modules = [
         ResidualScaler([4], (8, 8), kind="whitened", by_position=False, align_corners=False, by_content=by)
-        for by in (False, True)
+        for by in (0.0, 1.0)
     ]
     ratios = []
     new, bright = batch(64)

@@ -2,8 +2,8 @@
 
 This is ours, not the papers'. The size of residuals goes with contrast, texture and exposure of what is there. So the
 logarithm of a good patch's error is regressed on its prediction: on few principal components and their squares. It is
-the prediction that decides, not the feature, since a defect must not explain itself. Half of what is explained is
-taken off.
+the prediction that decides, not the feature, since a defect must not explain itself. But large defects are predicted
+unlike any good patch, and dividing by all of what the regression says would hide some of them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ FURTHEST = 4.0
 """Components are clamped to so many deviations: the regression is not followed beyond the good patches."""
 RANGE = 2.5
 """The usual error stays within exp(-2.5) to exp(2.5) times its mean level."""
-STRENGTH = 0.5
-"""Errors are divided by this power of their usual size: all of it would hide large defects, which are predicted unlike
-any good patch."""
 RIDGE = 1e-3
 """Ridge of the regression, per patch."""
 SMALLEST = 1e-6
@@ -30,12 +27,13 @@ SMALLEST = 1e-6
 
 
 class ContentScaler(nn.Module):
-    """Divide the errors of a layer by what is usual for patches that are predicted alike, to the power of `STRENGTH`.
+    """Divide the errors of a layer by a power of what is usual for patches that are predicted alike.
 
     Before it has learnt, it leaves errors as they are.
 
     Args:
         channels: C, of the predictions.
+        power: above 0, at most 1; it is that of the usual error over its mean level.
 
     Attributes:
         centre: mean prediction, [C].
@@ -47,8 +45,9 @@ class ContentScaler(nn.Module):
     axes: Tensor
     coefficients: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, power: float) -> None:
         super().__init__()
+        self.power = power
         components = min(COMPONENTS, channels)
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("axes", torch.zeros(components, channels))
@@ -85,7 +84,7 @@ class ContentScaler(nn.Module):
         ridge = RIDGE * sums.patches * torch.eye(len(sums.first), dtype=sums.second.dtype)
         ridge[0, 0] = 0.0
         solved = torch.linalg.solve(sums.second + ridge, sums.first)
-        solved[1:] *= STRENGTH
+        solved[1:] *= self.power
         self.coefficients.copy_(solved)
 
     def regression_sums(self, errors: Tensor, predictions: Tensor) -> Sums:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from discrepancy.features.cache import Features
 
 
-BY_CONTENT = "divide errors by what is usual for patches that are predicted alike"
+BY_CONTENT = "power of what is usual for patches that are predicted alike, by which errors are divided; 0: not at all"
 PEAK_SHARE = "the image score is the mean of this share of the highest values; 0: the maximum"
 STEPS = "gradient steps at most where no epochs are given; at least one epoch"
 
@@ -93,7 +93,7 @@ class GradientParameters(MethodParameters):
     residuals: Literal["raw", "diagonal", "whitened"] = Field(
         "whitened", description="residuals as they are, or scaled by their deviation or covariance on good images"
     )
-    by_content: bool = Field(False, description=BY_CONTENT)
+    by_content: float = Field(0.0, ge=0, le=1, description=BY_CONTENT)
     by_position: bool = Field(True, description="divide maps by what is usual at each position of good images")
 
     peak_share: float = Field(0.01, ge=0, le=1, description=PEAK_SHARE)

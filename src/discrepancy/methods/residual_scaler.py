@@ -42,7 +42,8 @@ class ResidualScaler(nn.Module):
         image_size: height and width of the anomaly maps, px.
         kind: `raw` leaves residuals as they are, `diagonal` divides each channel by its deviation on good images.
             `whitened` takes the squared Mahalanobis distance under their covariance, over the number of channels.
-        by_content: divide errors by what is usual for patches that are predicted alike (see `ContentScaler`).
+        by_content: power of what is usual for patches that are predicted alike, by which errors are divided (see
+            `ContentScaler`); 0: not at all.
         by_position: divide the map by the mean of good images at each position (smoothed); helps if parts are aligned,
             and changes little otherwise.
         align_corners: of the bilinear upsampling.
@@ -57,7 +58,7 @@ class ResidualScaler(nn.Module):
         image_size: tuple[int, int],
         *,
         kind: Kind,
-        by_content: bool,
+        by_content: float,
         by_position: bool,
         align_corners: bool,
         cosine: bool = False,
@@ -71,7 +72,7 @@ class ResidualScaler(nn.Module):
         if kind != "raw":
             for index, count in enumerate(channels):
                 self.register_buffer(f"matrix_{index}", torch.eye(count))
-        self.contents = nn.ModuleList(ContentScaler(count) for count in channels if by_content)
+        self.contents = nn.ModuleList(ContentScaler(count, by_content) for count in channels if by_content)
         if by_position:
             self.register_buffer("position", torch.ones(image_size))
 

@@ -26,7 +26,7 @@ class DFCParameters(GradientParameters):
     stroke_margin: int = Field(0, ge=0, le=120, description="strokes keep this far from the border, px of 256")
     corrupted_weight: float = Field(1.0, ge=0, description="alpha: weight of the corrupted images' loss")
 
-    by_content: bool = Field(True, description=BY_CONTENT)
+    by_content: float = Field(0.5, ge=0, le=1, description=BY_CONTENT)
 
     @field_validator("corruptions", mode="before")
     @classmethod
