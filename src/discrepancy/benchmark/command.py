@@ -195,7 +195,7 @@ def _watched(results: Iterator[tuple[TrialSpec, Result]], total: int) -> Generat
 
 
 def _line(spec: TrialSpec, result: Result) -> str:
-    what = f"{spec.method:<6}{spec.dataset}/{spec.category}, seed {spec.seed}"
+    what = f"{spec.method:<10}{spec.dataset}/{spec.category}, seed {spec.seed}"
     if result["state"] != "done":
         return f"{what}: failed: {result['reason']}"
     auroc = result["metrics"].get("image_auroc")

@@ -91,7 +91,7 @@ class Plan:
         for method in methods:
             counts = [sum(trial.method == method for trial in trials) for trials in (self.done, self.waiting)]
             seeds = sorted({trial.seed for trial in [*self.done, *self.waiting] if trial.method == method})
-            lines.append(f"{method:<8}{counts[0]:>5} done {counts[1]:>5} to run, {_seed_words(seeds)}")
+            lines.append(f"{method:<10}{counts[0]:>3} done {counts[1]:>5} to run, {_seed_words(seeds)}")
         if self.waiting:
             seconds = None if self.seconds is None else self.seconds / (workers or 1)
             taking = "unknown before a first trial is done" if seconds is None else duration(seconds)
