@@ -123,18 +123,17 @@ def read(name: str) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
-def run_table(dataset: str | None = None, columns: list[str] | None = None) -> str:
-    """One line per run; all columns unless some are named."""
+def run_table(dataset: str) -> str:
+    """One line per run on a data set."""
     rows = [
         {"part": f"{run['dataset']}/{run['category']}", "method": METHODS[run["method"]].title}
         | {name: run[name] for name in (*QUALITY, "detection_rate", "false_alarm_rate", *COSTS)}
         for run in read("runs")
     ]
-    frame = pd.DataFrame([row for row in rows if dataset is None or row["part"].startswith(f"{dataset}/")])
+    frame = pd.DataFrame([row for row in rows if row["part"].startswith(f"{dataset}/")])
     if not len(frame):
         return ""
-    frame = frame.sort_values("part", kind="stable")
-    return markdown_table(frame[["part", "method", *(columns or frame.columns[2:])]])
+    return markdown_table(frame.sort_values("part", kind="stable"))
 
 
 def defect_table(part: str, method: str = "dfc") -> str:

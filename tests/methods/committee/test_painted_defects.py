@@ -1,11 +1,11 @@
-"""Painted defects: small, where the mask says, repeatable."""
+"""Painted defects: of all sizes, where the mask says, visible, repeatable."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from discrepancy.methods.committee.painted_defects import KINDS, SMALLEST, paint_defect
+from discrepancy.methods.committee.painted_defects import KINDS, SMALLEST, VISIBLE, paint_defect
 
 
 class Chosen:
@@ -52,6 +52,33 @@ def test_defects_can_be_seen(kind):
         painted, mask = paint_defect(image, Chosen(kind, seed))
         shares.append((np.abs(painted.astype(int) - image).max(0) > 8)[mask].mean())
     assert np.median(shares) > 0.6
+
+
+def test_a_defect_that_would_hardly_show_is_drawn_again():
+    """On a part before an even background, a blur is painted on the part: elsewhere it would change nothing."""
+    image = np.full((3, 96, 96), 120, np.uint8)
+    image[:, 20:76, 20:76] = texture(56, 56)
+    for seed in range(20):
+        painted, mask = paint_defect(image, Chosen("blur", seed))
+        assert np.abs(painted.astype(int) - image).mean(0)[mask].mean() > VISIBLE - 1  # rounded after it was judged
+
+
+def test_an_even_image_gets_a_defect_all_the_same():
+    painted, mask = paint_defect(np.full((3, 64, 64), 120, np.uint8), Chosen("blur", 0))
+    assert mask.any() and (painted == 120).all()
+
+
+def test_ellipses_are_small_and_large():
+    areas = [paint_defect(texture(256, 256), Chosen("fill", seed))[1].sum() for seed in range(60)]
+    assert min(areas) < 200 and max(areas) > 2000
+
+
+def test_cracks_are_longer_than_scratches():
+    reach = {}
+    for kind in ("scratch", "crack"):
+        masks = [paint_defect(texture(256, 256), Chosen(kind, seed))[1] for seed in range(30)]
+        reach[kind] = np.median([np.ptp(np.argwhere(mask), axis=0).max() for mask in masks])
+    assert reach["crack"] > 1.5 * reach["scratch"]
 
 
 def test_the_same_seed_paints_the_same_defect():
