@@ -17,6 +17,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
+from tests.quick_configuration import parse_once
 from tests.zygote import Zygote
 
 os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
@@ -24,6 +25,7 @@ os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 PROJECT = Path(__file__).parents[1]
+parse_once()
 
 
 SESSIONS = ("benchmark", "faults", "notebooks", "pipelines", "tracking")
@@ -115,6 +117,10 @@ def kedro(project, *arguments, start=subprocess.Popen, timeout=300):
             process.kill()
             raise
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
+WITHOUT_REPORT = ["ingestion", "training", "scoring"]
+"""Stages of a run whose figures and page nobody looks at: they take a third of its time."""
 
 
 def run_method(method, project, part, *, env=None, stages=None, seed=0, reporting=None, scoring=None, **parameters):

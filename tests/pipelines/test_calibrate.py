@@ -16,7 +16,7 @@ from discrepancy import load_detector
 from discrepancy.decisions.calibration import Calibration
 from discrepancy.errors import InputError
 from discrepancy.loading import newest_version
-from tests.conftest import make_project, run_method, write_part
+from tests.conftest import WITHOUT_REPORT, make_project, run_method, write_part
 
 pytestmark = pytest.mark.sessions
 MODELS = "data/06_models/folder/disc/patchcore/detector"
@@ -26,7 +26,7 @@ REPORTS = "data/08_reporting/folder/disc/patchcore/calibration"
 @pytest.fixture(scope="module")
 def trained_once(tmp_path_factory, part):
     project = make_project(tmp_path_factory.mktemp("trained") / "project")
-    run_method("patchcore", project, part, coreset=0.1, smallest_memory=1, reporting={"segmentations": False})
+    run_method("patchcore", project, part, stages=WITHOUT_REPORT, coreset=0.1, smallest_memory=1)
     return project
 
 
@@ -139,10 +139,10 @@ def test_a_run_with_cross_fitting_holds_out_every_good_image(project, part, meth
         "committee": {"members": ["padim"], "settings": {"padim": {"channels": 8, "augmentation": "none"}}},
     }[method]
     given = {"dataset": "folder", "data_root": str(part), "category": "disc", "image_size": 96, method: parameters}
-    given |= {"ingestion": {"calibration": "cross", "folds": 2}, "reporting": {"segmentations": False}}
+    given |= {"ingestion": {"calibration": "cross", "folds": 2}}
     bootstrap_project(project)
     with chdir(project), KedroSession.create(project_path=project, runtime_params=given) as session:
-        session.run(pipeline_names=[method])
+        session.run(pipeline_names=[method], namespaces=WITHOUT_REPORT)
     card = load_detector(project / MODELS.replace("patchcore", method)).card
     assert card.images == {"train": 10, "validation": 0}
     assert card.decision.image.images == len(card.decision.image.scores) == 10

@@ -20,9 +20,9 @@ from discrepancy.features.cache import FeatureCache
 from discrepancy.methods.dfr.model import DFR
 from discrepancy.methods.dfr.parameters import DEFAULT_LAYERS, DFRParameters
 from discrepancy.pipelines.training.nodes import train
-from tests.conftest import make_project, run_method
+from tests.conftest import WITHOUT_REPORT, make_project, run_method
 
-QUICK = {"epochs": 25, "device": "cpu"}
+QUICK = {"epochs": 10, "device": "cpu"}
 COSTS = {"train_seconds", "images_per_second", "peak_memory_mib"}
 
 
@@ -64,7 +64,8 @@ def test_a_run_from_the_middle_refuses_another_runs_latent_dimension(finished, p
     project, _ = finished
     bootstrap_project(project)
     params = (
-        f"dataset=folder,data_root={part},category=disc,image_size=96,dfr.epochs=25,dfr.device=cpu,dfr.latent_dim=5"
+        f"dataset=folder,data_root={part},category=disc,image_size=96,dfr.epochs={QUICK['epochs']},dfr.device=cpu,"
+        "dfr.latent_dim=5"
     )
     with chdir(project):
         result = CliRunner().invoke(
@@ -102,8 +103,8 @@ def test_equal_seeds_give_equal_metrics_and_others_do_not(finished, part, tmp_pa
     project, version = finished
     first = load(project, version, "metrics.json")
     again = make_project(tmp_path / "again")
-    second = load(again, run(again, part), "metrics.json")
-    other = load(again, run(again, part, seed=1), "metrics.json")
+    second = load(again, run(again, part, stages=WITHOUT_REPORT), "metrics.json")
+    other = load(again, run(again, part, stages=WITHOUT_REPORT, seed=1), "metrics.json")
     assert {k: v for k, v in first.items() if k not in COSTS} == {k: v for k, v in second.items() if k not in COSTS}
     assert first["pixel_ap"] != other["pixel_ap"]
 

@@ -5,14 +5,21 @@ from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from tests.conftest import make_project
+
 LAYERS = ["raw", "intermediate", "primary", "feature", "models", "model_output", "reporting"]
 
 
-def layers_of(project, name):
-    """The layer of every dataset of a pipeline, by its place in the order."""
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory):
+    project = make_project(tmp_path_factory.mktemp("graph") / "project")
     bootstrap_project(project)
     with KedroSession.create(project_path=project) as session:
-        catalog = session.load_context().catalog
+        return session.load_context().catalog
+
+
+def layers_of(catalog, name):
+    """The layer of every dataset of a pipeline, by its place in the order."""
     datasets = [dataset for dataset in pipelines[name].datasets() if not dataset.startswith("params:")]
     return {dataset: LAYERS.index(catalog.get(dataset).metadata["kedro-viz"]["layer"]) for dataset in datasets}
 
@@ -20,8 +27,8 @@ def layers_of(project, name):
 @pytest.mark.parametrize(
     "name", ["dfc", "dfr", "fod", "padim", "patchcore", "ingestion", "download", "predict", "calibrate"]
 )
-def test_every_dataset_lies_in_a_layer_and_no_step_leads_back(project, name):
-    layer = layers_of(project, name)
+def test_every_dataset_lies_in_a_layer_and_no_step_leads_back(catalog, name):
+    layer = layers_of(catalog, name)
     back = [
         f"{node.short_name}: {given} -> {made}"
         for node in pipelines[name].nodes
@@ -33,9 +40,9 @@ def test_every_dataset_lies_in_a_layer_and_no_step_leads_back(project, name):
 
 
 @pytest.mark.parametrize("name", ["dfc", "fod"])
-def test_no_stage_leads_back_when_it_is_drawn_as_a_box(project, name):
+def test_no_stage_leads_back_when_it_is_drawn_as_a_box(catalog, name):
     """Drawn are then the datasets that a stage hands on: what other stages read, and the end results."""
-    layer = layers_of(project, name)
+    layer = layers_of(catalog, name)
     whole = pipelines[name]
     stages = {stage: whole.only_nodes_with_namespaces([stage]) for stage in ("ingestion", "training", "scoring")}
     back = []

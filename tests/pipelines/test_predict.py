@@ -1,12 +1,12 @@
 """A whole `kedro run --pipelines=predict`: what it writes, says, and keeps when it is killed."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 from contextlib import chdir
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from PIL import Image
 from discrepancy.detection.storage import load_method
 from discrepancy.errors import InputError
 from discrepancy.pipelines.predict.nodes import UnreadableError
-from tests.conftest import make_project, run_method
+from tests.conftest import WITHOUT_REPORT, make_project, run_method
 
 BAD = ("cut.png", "empty.png", "folder.png", "text.png", "wide.png")
 
@@ -28,15 +28,14 @@ BAD = ("cut.png", "empty.png", "folder.png", "text.png", "wide.png")
 def trained(tmp_path_factory, part):
     """A project with a detector, and the scores of its run."""
     project = make_project(tmp_path_factory.mktemp("trained") / "project")
-    version = run_method("padim", project, part, channels=8, reporting={"segmentations": False})
+    version = run_method("padim", project, part, stages=WITHOUT_REPORT, channels=8, augmentation="none")
     scores = project / f"data/08_reporting/folder/disc/padim/scores.csv/{version}/scores.csv"
     return project, pd.read_csv(scores)
 
 
-@pytest.fixture
-def photos(tmp_path, part):
-    """The test photographs, and five files that are none."""
-    folder = tmp_path / "photos"
+@pytest.fixture(scope="module")
+def photos_once(tmp_path_factory, part):
+    folder = tmp_path_factory.mktemp("photos") / "photos"
     shutil.copytree(part / "disc/test", folder)
     whole = (folder / "good/000.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -45,6 +44,12 @@ def photos(tmp_path, part):
     (folder / "text.png").write_text("hello")
     Image.new("L", (40_000, 3_000)).save(folder / "wide.png")
     return folder
+
+
+@pytest.fixture
+def photos(tmp_path, photos_once):
+    """The test photographs, and five files that are none."""
+    return Path(shutil.copytree(photos_once, tmp_path / "photos"))
 
 
 def predict(project, photos, *, versions=None, **params):
@@ -161,15 +166,15 @@ main()
 """
 
 
-def test_killed_and_started_again_it_ends_as_if_unbroken(trained, photos, tmp_path):
+def test_killed_and_started_again_it_ends_as_if_unbroken(trained, photos, tmp_path, zygote):
     project, _ = trained
     predict(project, photos, output=str(tmp_path / "whole"))
     params = f"dataset=folder,category=disc,image_size=96,method=padim,input={photos},output={tmp_path}/out"
     params += ",predict.batch_size=2,device=cpu"
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, params], cwd=project, check=False, capture_output=True, text=True, env=os.environ
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    command = [sys.executable, "-c", KILLED, params]
+    with zygote.popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as killed:
+        said = killed.communicate(timeout=300)[1]
+    assert killed.returncode == -signal.SIGKILL, said
     done = (tmp_path / "out/journal.jsonl").read_text().splitlines()[1:]
     assert 1 <= len(done) < 11 and not (tmp_path / "out/predictions.csv").exists()
     predict(project, photos, output=str(tmp_path / "out"))

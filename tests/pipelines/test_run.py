@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+from pathlib import Path
 
 import cv2
 import mlflow
@@ -22,10 +23,10 @@ from discrepancy.detection import load_method
 from discrepancy.methods.card import Card
 from discrepancy.metrics import aupro_as_published, auroc
 from discrepancy.pipelines.scoring.parameters import ScoringParameters
-from tests.conftest import make_project, run_method
+from tests.conftest import WITHOUT_REPORT, make_project, run_method
 from tests.naive_outlines import naive_outlines
 
-QUICK = {"epochs": 25, "width": 24, "device": "cpu", "learning_rate": 3e-3}
+QUICK = {"epochs": 12, "width": 24, "device": "cpu", "learning_rate": 3e-3}
 
 
 def run(project, part, **changes):
@@ -36,6 +37,12 @@ def run(project, part, **changes):
 def finished(tmp_path_factory, part):
     project = make_project(tmp_path_factory.mktemp("run") / "project")
     return project, run(project, part)
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of that project, for further runs."""
+    return Path(shutil.copytree(finished[0], tmp_path / "copied"))
 
 
 def report(project, version, name):
@@ -130,7 +137,7 @@ def test_the_card_tells_the_whole_story(finished, part):
     samples = pd.read_csv(project / "data/02_intermediate/folder/disc/samples.csv", keep_default_na=False)
     assert card["data_digest"] == data_digest(samples)
     assert card["images"] == {"train": 5, "validation": 5} and card["image_size"] == [96, 96]
-    assert card["parameters"]["epochs"] == 25 and "without blended images" in card["corruptions"]["note"]
+    assert card["parameters"]["epochs"] == QUICK["epochs"] and "without blended images" in card["corruptions"]["note"]
 
 
 def test_the_sample_table_follows_the_contract(finished):
@@ -153,12 +160,12 @@ def test_mlflow_heard_of_everything(finished):
     card = json.loads(report(project, version, "card.json").read_text())
     for name, value in card["parameters"].items():
         assert found.data.params[f"dfc.{name}"] == str(value), name
-    assert found.data.params["dfc.epochs"] == "25" and found.data.params["scoring.false_positive_rate"] == "0.01"
+    assert found.data.params["dfc.epochs"] == str(QUICK["epochs"]) and found.data.params["scoring.false_positive_rate"] == "0.01"
     metrics = json.loads(report(project, version, "metrics.json").read_text())
     for name in ("image_auroc", "aupro_0.30", "train_seconds"):
         assert found.data.metrics[name] == pytest.approx(metrics[name])
     losses = client.get_metric_history(found.info.run_id, "training/loss")
-    assert sorted(point.step for point in losses) == list(range(1, 26))
+    assert sorted(point.step for point in losses) == list(range(1, QUICK["epochs"] + 1))
     with sqlite3.connect(project / "mlflow.db") as database:
         assert database.execute("select count(*) from runs").fetchone() == (1,)
     names = {item.path for item in client.list_artifacts(found.info.run_id)}
@@ -167,24 +174,22 @@ def test_mlflow_heard_of_everything(finished):
     assert {"figures/gallery.png", "figures/roc.png", "figures/pro.png", "figures/loss.png"} <= inside
 
 
-def test_a_second_run_takes_features_from_the_cache_and_equal_seeds_agree(finished, part, caplog):
-    project, first = finished
+def test_a_second_run_takes_features_from_the_cache_and_equal_seeds_agree(finished, copied, part, caplog):
+    project, first = copied, finished[1]
     caplog.set_level("INFO")
-    second = run(project, part)
+    second = run(project, part, stages=WITHOUT_REPORT)
     assert "from the cache" in caplog.text and "extracting" not in caplog.text
     one, two = (json.loads(report(project, v, "metrics.json").read_text()) for v in (first, second))
     timed = {"train_seconds", "images_per_second", "peak_memory_mib"}
     assert {k: v for k, v in one.items() if k not in timed} == {k: v for k, v in two.items() if k not in timed}
     assert not (project / "data/06_models/folder/disc/dfc/checkpoint.pt").exists()
     caplog.clear()
-    run(project, part, layers=["blocks.2"], epochs=1)
+    run(project, part, stages=["ingestion", "training"], layers=["blocks.2"], epochs=1)
     assert "extracting" in caplog.text
 
 
-def test_segmentations_can_be_left_out(finished, part, capsys, recwarn):
-    project, _ = finished
-    run(project, part)
-    capsys.readouterr()
+def test_segmentations_can_be_left_out(copied, part, capsys, recwarn):
+    project = copied
     place = "pictures     data/08_reporting/folder/disc/dfc/segmentations"
     version = run(project, part, stages=["reporting"])
     assert f"{place}/{version}/segmentations\n" in capsys.readouterr().out
@@ -195,8 +200,10 @@ def test_segmentations_can_be_left_out(finished, part, capsys, recwarn):
     assert not list(report(project, version, "segmentations").rglob("*.png"))
 
 
-def test_the_papers_approximation_of_the_aupro_is_there_if_asked_for(project, part, capsys):
-    version = run(project, part, epochs=1, scoring={"papers_pro": True})
+def test_the_papers_approximation_of_the_aupro_is_there_if_asked_for(copied, part, capsys):
+    project = copied
+    stages = ["scoring", "reporting"]
+    version = run(project, part, stages=stages, scoring={"papers_pro": True}, reporting={"segmentations": False})
     metrics = json.loads(report(project, version, "metrics.json").read_text())
     maps, masks = (
         np.load(project / f"data/{name}.npy")
@@ -210,7 +217,8 @@ def test_without_masks_there_are_metrics_of_images_only(project, part, tmp_path,
     """Photographs of a user who has no masks: everything runs, and the report says what it lacks."""
     shutil.copytree(part / "disc", tmp_path / "photographs/disc")
     shutil.rmtree(tmp_path / "photographs/disc/ground_truth")
-    version = run(project, tmp_path / "photographs", epochs=1)
+    without = {"epochs": 1, "reporting": {"segmentations": False}}
+    version = run(project, tmp_path / "photographs", **without)
     assert "no defect is marked by a mask: metrics of images only\n" in capsys.readouterr().out
     metrics = json.loads(report(project, version, "metrics.json").read_text())
     assert metrics["image_auroc"] is not None and metrics["image_ap"] is not None
