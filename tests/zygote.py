@@ -181,6 +181,17 @@ def _import_everything():
     for name in methods:
         assert methods[name]
     import_module("torch").set_num_threads(1)
+    _parse_configuration()
+
+
+def _parse_configuration():
+    """Read the project's files: what is forked finds them parsed, if its own project has the same."""
+    import_module("tests.quick_configuration").parse_once()
+    settings = import_module("discrepancy.settings")
+    for environment in ("local", "paper"):
+        loader = settings.CONFIG_LOADER_CLASS(str(ROOT / "conf"), environment, **settings.CONFIG_LOADER_ARGS)
+        for kind in ("parameters", "catalog"):
+            assert loader[kind]
 
 
 if __name__ == "__main__":

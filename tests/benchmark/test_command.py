@@ -212,11 +212,11 @@ def test_what_breaks_a_benchmark_off_is_shown_even_if_mlflow_is_gone_too(finishe
     assert str(invoke(project, command(photographs)).exception) == "No space left on device"
 
 
-def test_an_mlflow_server_that_does_not_answer(project, photographs, monkeypatch):
+def test_an_mlflow_server_that_does_not_answer(project, photographs, monkeypatch, zygote):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     (project / "conf/local").mkdir(exist_ok=True)
     (project / "conf/local/mlflow.yml").write_text("server: {mlflow_tracking_uri: 'http://127.0.0.1:9'}\n")
-    result = kedro(project, "benchmark", *command(photographs))
+    result = kedro(project, "benchmark", *command(photographs), start=zygote.popen)
     assert result.returncode == 1 and result.stderr.count("Error:") == 1 and "Traceback" not in result.stderr
     assert "MLflow does not answer" in result.stderr and "127.0.0.1:9" in result.stderr
 

@@ -221,7 +221,7 @@ def test_the_user_s_tracking_address_wins(finished, part, tmp_path, monkeypatch,
     shutil.copy(project / "mlflow.db", tmp_path / "own.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/own.db")
     for count in (2, 3):  # the second session of a process, too
-        start(project, part, options={"tags": ["reporting"]})
+        start(project, part, options={"tags": ["reporting"], "to_nodes": ["reporting.dfc.summarise"]})
         assert len(MlflowClient(f"sqlite:///{tmp_path}/own.db").search_runs(["1"])) == count
     assert len(runs(project)) == 1
     assert f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/own.db" in capsys.readouterr().out
