@@ -31,6 +31,8 @@ IMPORTED = (
     "kedro_viz.integrations.kedro.hooks",
     "kedro_viz.integrations.kedro.run_hooks",
     "mlflow",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "pygments.lexers.python",
     "timm",
     "discrepancy.benchmark.command",
     "discrepancy.benchmark.trial",

@@ -99,7 +99,7 @@ def test_weighing_is_learnt_from_the_residuals_of_the_rows_asked_for(backbone, f
 
 def test_it_learns_what_good_looks_like(backbone, features, good_images):
     """After a short training, painted-over patches of unseen images score higher than the unseen images themselves."""
-    detector = build(backbone, features, epochs=60, learning_rate=3e-3)
+    detector = build(backbone, features, epochs=30, learning_rate=3e-3)
     problem = DFCTask(
         detector, training_data(features, 16, good_images), build_corruption(detector.parameters_used, (96, 96))
     )
