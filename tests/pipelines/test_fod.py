@@ -136,7 +136,10 @@ def test_equal_seeds_give_equal_metrics_and_the_oracle_changes_nothing(finished,
     found = load(again, asked, "oracle.json")
     assert load(project, version, "oracle.json") == {}
     assert set(found) == {f"oracle_{name}_auroc{end}" for name in ("image", "pixel") for end in ("", "_epoch")}
-    assert found["oracle_pixel_auroc"] >= second["pixel_auroc"] and 1 <= found["oracle_pixel_auroc_epoch"] <= QUICK["epochs"]
+    assert (
+        found["oracle_pixel_auroc"] >= second["pixel_auroc"]
+        and 1 <= found["oracle_pixel_auroc_epoch"] <= QUICK["epochs"]
+    )
     logged = metrics_of(again, asked).data.metrics
     assert logged["oracle_pixel_auroc"] == found["oracle_pixel_auroc"]
     assert not (again / "data/06_models/folder/disc/fod/oracle_checkpoint.pt").exists()  # the run ended well

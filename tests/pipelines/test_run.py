@@ -160,7 +160,10 @@ def test_mlflow_heard_of_everything(finished):
     card = json.loads(report(project, version, "card.json").read_text())
     for name, value in card["parameters"].items():
         assert found.data.params[f"dfc.{name}"] == str(value), name
-    assert found.data.params["dfc.epochs"] == str(QUICK["epochs"]) and found.data.params["scoring.false_positive_rate"] == "0.01"
+    assert (
+        found.data.params["dfc.epochs"] == str(QUICK["epochs"])
+        and found.data.params["scoring.false_positive_rate"] == "0.01"
+    )
     metrics = json.loads(report(project, version, "metrics.json").read_text())
     for name in ("image_auroc", "aupro_0.30", "train_seconds"):
         assert found.data.metrics[name] == pytest.approx(metrics[name])

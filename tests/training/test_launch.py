@@ -1,6 +1,5 @@
 """One training in two processes: what comes out equals that of one process with the whole batch."""
 
-import os
 import signal
 from functools import cache
 from multiprocessing.reduction import ForkingPickler
@@ -37,7 +36,8 @@ from discrepancy.training.loop import Checkpoint, DivergedError, fit
 from discrepancy.training.process_group import ProcessGroup, current_group
 from tests.conftest import run_method
 from tests.tiny import training_data
-from tests.training.test_loop import CPU, Talking, line, settings
+from tests.training.faulty_line import break_down, die, diverging, learn_line, refuse, with_fault
+from tests.training.test_loop import CPU, settings
 
 pytestmark = pytest.mark.sessions
 
@@ -230,49 +230,6 @@ def test_batch_normalisation_alone_is_pytorchs():
     ours, theirs = BatchNorm(4), nn.BatchNorm1d(4)
     assert torch.equal(ours(values), theirs(values)) and torch.equal(ours.eval()(values), theirs.eval()(values))
     assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in ours.state_dict().items())
-
-
-def learn_line(path, *, epochs=6, explode_at=None, at_epoch=None, fault=None):
-    """A line, in ten steps of a second; in the second process something happens before the first batch of an epoch."""
-    module, group = line(), current_group()
-    problem = Talking(module, explode_at=explode_at)
-    plain = problem.batch
-
-    def batch(epoch, indices):
-        if epoch == at_epoch and group and not group.is_main:
-            fault()
-        return plain(epoch, indices)
-
-    problem.batch = batch
-    wanted, checkpoint = settings(epochs=epochs), Checkpoint(path, "line")
-    save = checkpoint.save
-
-    def signed(state):
-        path.with_suffix(f".by_{group.rank if group else 'one'}").touch()
-        save(state)
-
-    checkpoint.save = signed
-    return module, fit(module, problem, wanted, device=CPU, checkpoint=checkpoint, progress=False)
-
-
-def refuse():
-    raise InputError("fault: 1 given; expected: none")
-
-
-def break_down():
-    return 1 / 0
-
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def with_fault(path, fault):
-    learn_line(path, at_epoch=2, fault=fault)
-
-
-def diverging(path):
-    learn_line(path, explode_at=2)
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,9 @@ def test_only_the_transformers_are_trained(build, train):
 LARGER = {"batch_size": 4, "learning_rate": 4e-3}  # fewer steps
 
 
-@pytest.mark.parametrize("changes", [{"epochs": 6}, LARGER, {**LARGER, "as_figure": True}, {**LARGER, "precision": "bf16"}])
+@pytest.mark.parametrize(
+    "changes", [{"epochs": 6}, LARGER, {**LARGER, "as_figure": True}, {**LARGER, "precision": "bf16"}]
+)
 def test_it_learns_what_good_looks_like(train, tokens, changes):
     """After a short training, turned patches of unseen images score higher than the unseen images themselves."""
     detector, history = train(**changes)
