@@ -8,7 +8,7 @@ import pytest
 
 from discrepancy import fit_detector, load_detector
 from discrepancy.errors import InputError
-from tests.conftest import run_method
+from tests.conftest import WITHOUT_REPORT, run_method
 
 pytestmark = pytest.mark.sessions
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.sessions
     ("method", "parameters"), [("padim", {"channels": 8}), ("dfr", {"epochs": 2, "latent_dim": 4})]
 )
 def test_it_is_the_detector_of_a_run(project, part, tmp_path, method, parameters):
-    version = run_method(method, project, part, reporting={"segmentations": False}, **parameters)
+    version = run_method(method, project, part, stages=WITHOUT_REPORT, **parameters)
     scores = pd.read_csv(project / f"data/08_reporting/folder/disc/{method}/scores.csv/{version}/scores.csv")
     fitted = fit_detector(part / "disc/train/good", method=method, image_size=96, **parameters)
     fitted.save(tmp_path / "detector")

@@ -18,7 +18,7 @@ from tests.tiny import Killed
 
 CPU = torch.device("cpu")
 TINY = {
-    "padim": {"channels": 8},
+    "padim": {"channels": 8, "augmentation": "none"},
     "patchcore": {"coreset": 0.1},
     "dfc": {"width": 8, "epochs": 1},
     "dfr": {"epochs": 1, "latent_dim": 4},
@@ -26,9 +26,9 @@ TINY = {
 }
 
 
-def untrained(name, backbone, data):
+def untrained(name, backbone, data, **changes):
     method = METHODS[name]
-    parameters = method.Parameters(device="cpu", **TINY[name])
+    parameters = method.Parameters(device="cpu", **{**TINY[name], **changes})
     entries = method.card_entries(parameters, method.prepare(backbone, data, parameters))
     more = {"images": {"train": data.examples}, **entries}
     card = new_card(method, parameters, backbone, image_size=(96, 96), data_digest="d", **more)
@@ -66,15 +66,15 @@ def test_folds_depend_on_the_images_not_on_their_order():
     assert [{digests[row] for row in rows} for rows in deal_folds(digests, 4, seed=2)] != first
 
 
-@pytest.mark.parametrize("name", ["padim", "patchcore"])
-def test_a_fold_is_scored_as_by_a_detector_that_never_saw_it(name, backbone, features, good_images, tmp_path):
+@pytest.mark.parametrize(("name", "changes"), [("padim", {"augmentation": "auto"}), ("patchcore", {})])
+def test_a_fold_is_scored_as_by_a_detector_that_never_saw_it(name, changes, backbone, features, good_images, tmp_path):
     """Against one trained on nothing but the other images, with features of their own."""
     data = TrainingData(good_images, features, len(good_images))
-    template, parameters = untrained(name, backbone, data)
+    template, parameters = untrained(name, backbone, data, **changes)
     held_out = np.array([1, 4, 17])
     others = np.delete(good_images, held_out, axis=0)
     own = FeatureCache(tmp_path).get(lazy_features(backbone, others, [str(i) for i in range(15)]), progress=False)
-    alone, _ = untrained(name, backbone, TrainingData(others, own, 15))
+    alone, _ = untrained(name, backbone, TrainingData(others, own, 15), **changes)
     alone.fit(TrainingData(others, own, 15))  # the same features, in files of their own
     found = fit_without(template, data, held_out, None, parameters)
     images = torch.from_numpy(good_images[held_out])

@@ -2,16 +2,17 @@
 
 import pytest
 
-from tests.conftest import make_project, run_method
+from tests.conftest import WITHOUT_REPORT, make_project, run_method
 from tests.notebooks.execution import execute, read, said, shown
 
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory, part):
     project = make_project(tmp_path_factory.mktemp("runs") / "project")
-    runs = [("padim", {"channels": 8}), ("patchcore", {"coreset": 0.05}), ("padim", {"channels": 20})]
+    once = {"augmentation": "none"}
+    runs = [("padim", {"channels": 8, **once}), ("patchcore", {"coreset": 0.05}), ("padim", {"channels": 20, **once})]
     for method, parameters in runs:
-        run_method(method, project, part, device="cpu", reporting={"segmentations": False}, **parameters)
+        run_method(method, project, part, stages=WITHOUT_REPORT, device="cpu", **parameters)
     settings = tmp_path_factory.mktemp("settings")
     return execute(read("compare_runs"), project, settings, parameters='TRACKING = None\nEXPERIMENT = "discrepancy"')
 

@@ -33,7 +33,7 @@ def with_calibration(method, value, scores):
 @pytest.fixture(scope="session")
 def method(backbone, features, good_images):  # noqa: F811
     """PaDiM of striped images 96x96, its thresholds between good and defective ones."""
-    parameters = PaDiMParameters(channels=20, device="cpu")
+    parameters = PaDiMParameters(channels=20, augmentation="none", device="cpu")
     card = new_card(
         PaDiM, parameters, backbone, image_size=(96, 96), data_digest="d", images={"train": 18, "validation": 0}
     )

@@ -13,7 +13,7 @@ from tests.conftest import make_project, run_method
 def tracked(tmp_path_factory, part):
     """The project, its run and model, the folder of the detector; scores of test images by path, and their table."""
     project = make_project(tmp_path_factory.mktemp("tracked") / "project")
-    version = run_method("padim", project, part, register=True, device="cpu")
+    version = run_method("padim", project, part, register=True, device="cpu", augmentation="none")
     client = MlflowClient(f"sqlite:///{project}/mlflow.db")
     (run,) = client.search_runs(["1"])
     (output,) = run.outputs.model_outputs
