@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from discrepancy.cli import run
-from tests.conftest import kedro, make_project, write_part
+from tests.conftest import WITHOUT_REPORT, kedro, make_project, write_part
 
 pytestmark = pytest.mark.sessions
 
@@ -228,7 +228,9 @@ def test_the_message_and_the_code_reach_the_shell(project, bad_part):
 
 
 def start(popen, project, part, epochs):
-    command = [sys.executable, "-m", "kedro", "run", "--pipelines=dfc", f"--params={of(part)},dfc.epochs={epochs}"]
+    stages = f"--namespaces={','.join(WITHOUT_REPORT)}"
+    params = f"--params={of(part)},dfc.epochs={epochs}"
+    command = [sys.executable, "-m", "kedro", "run", "--pipelines=dfc", stages, params]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
