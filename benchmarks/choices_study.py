@@ -1,11 +1,11 @@
 """The choices behind the defaults, each with and without it, on several parts: no test image is looked at.
 
     python benchmarks/choices_study.py --data ../photographs [--methods dfc,committee] [--parts cable,cookies]
-                                       [--device cuda --workers 12]
+                                       [--device cuda --workers 15]
 
 Of the good training images (100 at most) 60 % are trained on, 4 are for validation, and the others are held out: as
-they are, and in four copies each with a painted defect. The parts are the demo's three, the cable under varying
-exposure (each photograph times 0.35 to 1), and below `--data` the folders `kolektorsdd` (at half its resolution),
+they are, and in four copies each with a painted defect. The parts are the demo's three, and the cable under varying
+exposure (each photograph times 0.35 to 1). Below `--data` there may be `kolektorsdd` (taken at half its resolution),
 `cookies` and `elpv`, in MVTec AD's layout. What is done stays done: a killed study goes on. Writes
 benchmarks/results/choices_study.json.
 """
@@ -177,17 +177,30 @@ def study(root: Path, parts: Sequence[str], methods: Sequence[str], device: str,
 
 
 def _results(task: Any, jobs: Sequence[Job], workers: int) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of each job as it ends; an error waits until the others have ended.
+
+    Raises:
+        RuntimeError: a job failed.
+    """
+    failed = []
     threads = max(1, usable_cores() // workers)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, torch.set_num_threads, (threads,)) as pool:
-        for future in as_completed([pool.submit(task, job) for job in jobs]):
-            yield future.result()
+        waiting = {pool.submit(task, job): job for job in jobs}
+        for future in as_completed(waiting):
+            if error := future.exception():
+                logger.error("%s failed", waiting[future], exc_info=error)
+                failed.append(waiting[future])
+            else:
+                yield future.result()
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {len(jobs)} jobs failed, {failed[0]} the first; started again, they run")
 
 
 def _place(row: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Sort by the order in which parts, methods and variants stand above."""
+    """Return where the row belongs, by the order of parts, methods and variants above; unknown variants go last."""
     method = str(row["method"])
-    variants = list(CHOICES[method])
+    variants = [*CHOICES[method], row["variant"]]
     return PARTS.index(row["part"]), list(CHOICES).index(method), variants.index(row["variant"])
 
 

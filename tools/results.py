@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import chdir
 from glob import glob
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +124,14 @@ def read(name: str) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
-def run_table(dataset: str) -> str:
-    """One line per run on a data set."""
+def run_table(parts: str) -> str:
+    """Tabulate the runs on the parts whose name begins so, a line for each."""
     rows = [
         {"part": f"{run['dataset']}/{run['category']}", "method": METHODS[run["method"]].title}
         | {name: run[name] for name in (*QUALITY, "detection_rate", "false_alarm_rate", *COSTS)}
         for run in read("runs")
     ]
-    frame = pd.DataFrame([row for row in rows if row["part"].startswith(f"{dataset}/")])
+    frame = pd.DataFrame([row for row in rows if row["part"].startswith(parts)])
     if not len(frame):
         return ""
     return markdown_table(frame.sort_values("part", kind="stable"))
@@ -179,11 +180,12 @@ def choices_table() -> str:
 
 
 def choices_by_part() -> str:
-    """Tabulate the defaults on each part, AUPRO beside the AUROC of images."""
+    """Tabulate the AUROC of images on each part, for some of the variants."""
     frame = choices()
     if frame.empty:
         return ""
-    frame = frame[frame["variant"].isin(["default", "equal weights", "without content, maximum"])]
+    shown = ["default", "equal weights", "without content, maximum", "all by content, maximum"]
+    frame = frame[frame["variant"].isin(shown)]
     wide = frame.pivot_table(index=["method", "variant"], columns="part", values=SHORT[0], sort=False)
     return markdown_table(wide.reset_index())
 
@@ -221,16 +223,20 @@ def memory_table() -> str:
     return markdown_table(pd.DataFrame(read("scale_memory"), columns=columns))
 
 
-def benchmark_table(name: str) -> str:
-    """Mean and deviation over seeds, of each part and method."""
-    path = RESULTS / f"benchmark_{name}_summary.csv"
-    metrics = [*SHOWN, "detection_rate", "false_alarm_rate"]
-    return markdown_table(compact(read_table(path), metrics)) if path.is_file() else ""
+def benchmark_rows(path: Path) -> pd.DataFrame:
+    """Return mean and deviation over seeds, of each part and method, as text."""
+    return compact(read_table(path), [*SHOWN, "detection_rate", "false_alarm_rate"])
+
+
+def earlier_table(name: str) -> str:
+    """Tabulate mean and deviation over seeds of a benchmark with earlier defaults."""
+    path = RESULTS / f"earlier_{name}_summary.csv"
+    return markdown_table(benchmark_rows(path)) if path.is_file() else ""
 
 
 def difference_table(name: str) -> str:
     """Methods compared in pairs; what the tests say of them once, below."""
-    path = RESULTS / f"benchmark_{name}_comparison.csv"
+    path = RESULTS / f"earlier_{name}_comparison.csv"
     if not path.is_file():
         return ""
     frame = read_table(path)
@@ -244,31 +250,45 @@ def printed_table(name: str) -> pd.DataFrame:
     path = RESULTS / f"benchmark_{name}_h200.txt"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     rule = next((number for number, line in enumerate(lines) if re.fullmatch(r"-+(  -+)+", line)), len(lines))
-    rows = [re.split(r" {2,}", line.strip()) for line in lines[rule + 1 :]]
+    cells = (re.split(r" {2,}", line.strip()) for line in lines[rule + 1 :])
+    rows = takewhile(lambda row: len(row) == 2 + len(PRINTED), cells)
     frame = pd.DataFrame(rows, columns=["category", "method", *PRINTED])
     return frame[~frame["category"].str.contains("mean of")]
 
 
 def all_sets() -> pd.DataFrame:
-    """Return the printed means of all benchmarks as numbers, in the form of results, as if of one data set."""
-    frame = pd.concat([printed_table(name) for name in BENCHMARKS], ignore_index=True)
+    """Return the means of all benchmarks, in the form of results, as if of one data set."""
+    frame = pd.concat([means_of(name) for name in BENCHMARKS], ignore_index=True)
+    return frame.assign(dataset="all", seed=0, state="done", reason="")
+
+
+def means_of(name: str) -> pd.DataFrame:
+    """Return a benchmark's means over the seeds, a row per category and method: of its files, or else as printed."""
+    path = RESULTS / f"benchmark_{name}_summary.csv"
+    if path.is_file():
+        frame = read_table(path)
+        return frame.loc[frame["level"] == "category", ["category", "method", *SHORT]]
+    frame = printed_table(name)
     titles = {method.title: name for name, method in METHODS.items()}
-    numbers = {name: pd.to_numeric(frame[name].str.split().str[0], errors="coerce") for name in PRINTED}
-    known = {"dataset": "all", "seed": 0, "state": "done", "reason": "", "method": frame["method"].map(titles)}
-    return frame.assign(**numbers, **known)
+    numbers = {metric: pd.to_numeric(frame[metric].str.split().str[0], errors="coerce") for metric in SHORT}
+    return frame[["category"]].assign(method=frame["method"].map(titles), **numbers)
 
 
-def printed_tables() -> str:
-    """Tabulate what was printed, with the deviations over the seeds."""
-    return markdown_table(pd.concat([printed_table(name) for name in BENCHMARKS]))
+def sets_in_full() -> str:
+    """Tabulate all columns, with the deviations over the seeds: of the benchmarks' files, or else as printed."""
+    paths = {name: RESULTS / f"benchmark_{name}_summary.csv" for name in BENCHMARKS}
+    parts = [benchmark_rows(path) if path.is_file() else printed_table(name) for name, path in paths.items()]
+    return markdown_table(pd.concat(parts))
 
 
 def sets_table() -> str:
-    """Means over the seeds, one line per metric and category, and the mean of the categories."""
+    """Tabulate means over the seeds, one line per metric and category, and the mean of the categories."""
     results = all_sets()
     lines = []
     for metric in SHORT:
-        means = results.pivot_table(index="category", columns="method", values=metric, sort=False)[list(METHODS)]
+        means = results.pivot_table(index="category", columns="method", values=metric, sort=False).reindex(
+            columns=list(METHODS)
+        )
         means.loc["mean"] = means.mean()
         means.insert(0, "metric", metric)
         lines.append(means.reset_index())
@@ -276,14 +296,14 @@ def sets_table() -> str:
 
 
 def sets_in_short() -> str:
-    """Means over all categories, best image AUROC first."""
+    """Tabulate means over all categories, best image AUROC first."""
     means = all_sets().groupby("method")[SHORT].mean().sort_values(SHORT[0], ascending=False)
     means.index = pd.Index([METHODS[name].title for name in means.index], name="method")
     return markdown_table(means.reset_index())
 
 
 def rank_table() -> str:
-    """Mean ranks over all categories, and what the tests say of them."""
+    """Tabulate mean ranks over all categories, and say below what the tests make of them."""
     frame = rank_methods(all_sets(), SHORT)
     notes = frame.groupby("metric", sort=False)["note"].first()
     words = "\n".join(f"- {metric}: {note}." for metric, note in notes.items())
@@ -355,14 +375,14 @@ def held_out_cost() -> str:
     names = ["image_auroc", "pixel_auroc", "aupro_0.30", "detection_rate", "false_alarm_rate"]
     tables = []
     for share, name in shares.items():
-        frame = read_table(RESULTS / f"benchmark_{name}_summary.csv")
+        frame = read_table(RESULTS / f"earlier_{name}_summary.csv")
         tables.append(frame[frame["category"] == "all"].assign(held_out=share)[["method", "held_out", *names]])
     return markdown_table(pd.concat(tables).sort_values("method", kind="stable"))
 
 
 def demo_decisions() -> str:
     """Decisions and outlines of the demo at the defaults: means over categories and seeds."""
-    frame = read_table(RESULTS / "benchmark_demo_summary.csv")
+    frame = read_table(RESULTS / "earlier_demo_summary.csv")
     names = ["false_alarm_rate", "detection_rate", "oracle_detection_at_target", "region_recall"]
     names += ["false_regions_per_good_image", "outlined_good_share"]
     if not set(names) <= set(frame.columns):
@@ -399,14 +419,14 @@ def published_table() -> str:
 
 TABLES = {
     "published": published_table,
-    "benchmark demo": lambda: benchmark_table("demo"),
+    "benchmark demo": lambda: earlier_table("demo"),
     "benchmark demo, differences": lambda: difference_table("demo"),
-    "benchmark kolektorsdd": lambda: benchmark_table("kolektorsdd"),
+    "benchmark kolektorsdd": lambda: earlier_table("kolektorsdd"),
     "all sets": sets_table,
     "all sets, in short": sets_in_short,
-    "all sets, in full": printed_tables,
+    "all sets, in full": sets_in_full,
     "all sets, ranks": rank_table,
-    "benchmark demo, larger memory": lambda: benchmark_table("demo_memory"),
+    "benchmark demo, larger memory": lambda: earlier_table("demo_memory"),
     "scale memory": memory_table,
     "decision rules": decision_rules,
     "decisions of the default rule": default_decisions,
@@ -430,8 +450,8 @@ TABLES = {
     "choices by part": choices_by_part,
     "dfr epoch": lambda: epoch_table("cpu"),
     "dfr widths": lambda: markdown_table(pd.DataFrame(read("dfr_widths_cpu"))),
-    "demo": lambda: run_table("demo"),
-    "real": lambda: run_table("folder"),
+    "demo": lambda: run_table("demo/"),
+    "real": lambda: run_table("folder/kolektorsdd"),
     "cable": lambda: defect_table("demo/cable"),
     "cable by DFR": lambda: defect_table("demo/cable", "dfr"),
     "metrics speed": speed_table,

@@ -19,7 +19,7 @@ COMPONENTS = 8
 FURTHEST = 4.0
 """Components are clamped to so many deviations: the regression is not followed beyond the good patches."""
 RANGE = 2.5
-"""The usual error stays within exp(-2.5) to exp(2.5) times its mean level."""
+"""What errors are divided by stays within exp(-2.5) to exp(2.5) times its mean level."""
 RIDGE = 1e-3
 """Ridge of the regression, per patch."""
 SMALLEST = 1e-6
@@ -54,7 +54,7 @@ class ContentScaler(nn.Module):
         self.register_buffer("coefficients", torch.zeros(1 + 2 * components))
 
     def forward(self, errors: Tensor, predictions: Tensor) -> Tensor:
-        """Return errors [N, h, w] of predictions [N, C, h, w], in units of what is usual for these."""
+        """Return errors [N, h, w] of predictions [N, C, h, w], divided by the power of what is usual for these."""
         level = self.coefficients[0]
         usual = torch.einsum("d,ndhw->nhw", self.coefficients, self.regressors(predictions))
         return errors * torch.exp(-usual.clamp(level - RANGE, level + RANGE))

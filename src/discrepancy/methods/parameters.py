@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from discrepancy.features.cache import Features
 
 
-BY_CONTENT = "power of what is usual for patches that are predicted alike, by which errors are divided; 0: not at all"
+BY_CONTENT = "errors are divided by this power of the usual error of patches with similar predictions; 0: not at all"
 PEAK_SHARE = "the image score is the mean of this share of the highest values; 0: the maximum"
 STEPS = "gradient steps at most where no epochs are given; at least one epoch"
 

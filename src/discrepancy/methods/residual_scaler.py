@@ -42,7 +42,7 @@ class ResidualScaler(nn.Module):
         image_size: height and width of the anomaly maps, px.
         kind: `raw` leaves residuals as they are, `diagonal` divides each channel by its deviation on good images.
             `whitened` takes the squared Mahalanobis distance under their covariance, over the number of channels.
-        by_content: power of what is usual for patches that are predicted alike, by which errors are divided (see
+        by_content: errors are divided by this power of the usual error of patches with similar predictions (see
             `ContentScaler`); 0: not at all.
         by_position: divide the map by the mean of good images at each position (smoothed); helps if parts are aligned,
             and changes little otherwise.

@@ -1,6 +1,6 @@
 """Defects painted on photographs of good parts, to choose between detectors without a photograph of a real one.
 
-None of them is among the corruptions that DFC trains with.
+None has the form of the strokes that DFC trains with, though a fill has a colour as theirs may have.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 KINDS = ("scratch", "crack", "fill", "patch", "warp", "tone", "blur")
-"""A line of another brightness, a long dark line, a colour of another place (as where material is missing), a displaced
-piece of the image, a distortion, a change of brightness, a blur."""
+"""In this order: a line of another brightness; a long dark line; the colour of another place, as where material is
+missing; a displaced piece of the image. Then a distortion, a change of brightness, a blur."""
 
 SMALLEST = 64
 """Shorter side of an image, px, that a defect has room in."""
@@ -32,9 +32,9 @@ Rows = NDArray[Any]
 def paint_defect(image: NDArray[np.uint8], rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Paint one defect of a random kind, size and place.
 
-    Ellipses have half axes of 4 to 40 px, small ones more often (log-uniform). Scratches are up to 70 px long and 3 px
-    wide, cracks up to 240 px and 5 px. That holds for an image whose shorter side has 256 px, and scales with it. A
-    defect that would hardly show, such as a blur of an even background, is drawn again, up to ten times.
+    Ellipses have half axes of 4 to 40 px, small ones more often (log-uniform). Scratches are up to 70 px long, cracks
+    up to 240 px. These lengths hold for an image whose shorter side has 256 px, and scale with it. Lines are 1 to 5 px
+    wide. A defect that would hardly show, such as a blur of an even background, is drawn again: ten times at most.
 
     Args:
         image: uint8 [3, H, W], RGB.
