@@ -50,6 +50,24 @@ def test_the_detector_goes_to_work(finished, part):
     assert sorted(found["score"].round(3)) == pytest.approx(sorted(expected.round(3)), rel=1e-2)
 
 
+def test_members_that_are_trained_already_are_taken(finished, part, caplog):
+    """DFR by itself, then the committee: it takes DFR as it is, unless told otherwise or with other parameters."""
+    project, _ = finished
+    caplog.set_level("INFO")
+    run_method("dfr", project, part, stages=["ingestion", "training"], device="cpu", **SETTINGS["dfr"])
+    given = {"members": "padim+dfr", "device": "cpu", "stages": ["ingestion", "training"]}
+    caplog.clear()
+    run_method("committee", project, part, settings=SETTINGS, **given)
+    assert "dfr is trained already" in caplog.text and "fitting padim" in caplog.text
+    caplog.clear()
+    changed = {**SETTINGS, "dfr": {**SETTINGS["dfr"], "epochs": 21}}
+    run_method("committee", project, part, settings=changed, **given)
+    assert "fitting dfr" in caplog.text
+    caplog.clear()
+    run_method("committee", project, part, settings=SETTINGS, reuse=False, **given)
+    assert "fitting dfr" in caplog.text
+
+
 def test_every_other_method_may_be_a_member():
     assert set(METHODS["committee"].Parameters(members=[name for name in METHODS if name != "committee"]).members) == {
         *METHODS

@@ -12,7 +12,7 @@ from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import lazy_features
 from discrepancy.methods.base import TrainingData, new_card
-from discrepancy.methods.committee.model import Committee
+from discrepancy.methods.committee.model import Committee, same_training
 from discrepancy.methods.committee.parameters import CommitteeParameters
 from discrepancy.methods.registry import METHODS
 from discrepancy.metrics import auroc
@@ -41,10 +41,12 @@ def data(good_images, tmp_path_factory):
     return data
 
 
-def fitted(data, used, examples=14, checkpoint=None):
+def fitted(data, used, examples=14, checkpoint=None, offered=()):
     backbone, given = data(used, examples)
     facts = {"image_size": (96, 96), "data_digest": "d", "category": "part", "images": {"train": examples}}
     committee = Committee(backbone, used, new_card(Committee, used, backbone, **facts))
+    for detector in offered:
+        committee.offer(detector)
     assert committee.fit(given, checkpoint) is None
     return committee.eval()
 
@@ -227,3 +229,55 @@ def test_members_follow_the_committee_in_what_they_share():
     layers = used.layers_of("cable")
     assert set(layers) == {*used.layers_of_member("dfc", "cable"), *used.layers_of_member("dfr", "cable")}
     assert layers == sorted(layers)
+
+
+@pytest.fixture(scope="module")
+def pair(data):
+    return fitted(data, parameters("dfr", "padim"))
+
+
+def offered(member, **changes):
+    """The member as a detector that is told apart by its weights: all are ones."""
+    detector = type(member).from_card(member.card.with_entries(**changes), member.backbone)
+    ones = {name: torch.ones_like(value) for name, value in member.trained_state().items()}
+    detector.load_state_dict(ones, strict=False)
+    return detector
+
+
+def test_a_detector_that_is_trained_already_is_taken(data, pair, caplog):
+    caplog.set_level("INFO")
+    committee = fitted(data, pair.parameters_used, offered=[offered(pair.members["dfr"])])
+    assert "dfr is trained already" in caplog.text and "fitting padim" in caplog.text
+    assert all((value == 1).all() for value in committee.members["dfr"].trained_state().values())
+    assert committee.card.members["dfr"] == pair.card.members["dfr"]
+    for name, value in committee.members["padim"].trained_state().items():
+        torch.testing.assert_close(value, pair.members["padim"].trained_state()[name])
+
+
+def other(card, **changes):
+    return {"parameters": {**card.parameters, **changes}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda card: other(card, learning_rate=1e-4),
+        lambda card: other(card, seed=card.parameters["seed"] + 1),
+        lambda card: {"data_digest": "another"},
+        lambda card: {"images": {"train": 13, "validation": 5}},
+        lambda card: {"image_size": [96, 128]},
+        lambda card: {"device": "another GPU"},
+        lambda card: {"versions": {**card.versions, "torch": "1.0"}},
+        lambda card: {"backbone": {**card.backbone.model_dump(), "weights": "0" * 64}},
+    ],
+)
+def test_one_of_another_training_is_not(pair, change):
+    card = pair.members["dfr"].card
+    wanted = card.with_entries(epochs=None)
+    assert same_training(card, wanted)
+    assert not same_training(card.with_entries(**change(card)), wanted)
+
+
+def test_what_does_not_decide_may_differ(pair):
+    card = pair.members["dfr"].card
+    assert same_training(card.with_entries(**other(card, device="auto", pooling="avg", checkpoint_every=3)), card)

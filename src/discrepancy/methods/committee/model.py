@@ -40,6 +40,8 @@ LEAST_IMAGES = 4
 """Training images and held-out images, at least."""
 MOST_IMAGES = 64
 """Held-out images that set the weights, at most: more tell little more."""
+NOT_DECIDING = frozenset({"backbone", "weights", "pooling", "padding", "device", "processes", "checkpoint_every"})
+"""Parameters of a member that do not change what it learns, or that its card's entry of the frozen network has."""
 READ_AT_ONCE = 16
 """Images that the members look at at a time."""
 
@@ -79,6 +81,7 @@ class Committee(Method):
     def __init__(self, backbone: Backbone, parameters: CommitteeParameters, card: CommitteeCard) -> None:
         super().__init__(backbone, parameters, card)
         self.members = nn.ModuleDict()
+        self._offered: dict[str, Method] = {}
         self.register_buffer("factors", torch.ones(len(parameters.members)))
         if card.members and set(card.members) != set(parameters.members):
             raise InputError(f"members: {', '.join(card.members)} given; expected {', '.join(parameters.members)}")
@@ -113,6 +116,10 @@ class Committee(Method):
             if there.issuperset(layers):  # a category may have layers of its own: then `fit` refuses what is to be
                 METHODS[name].reduction(backbone.only(layers), used, image_size)
 
+    def offer(self, trained: Method) -> None:
+        """Offer a trained detector: `fit` takes it as a member if it is what would be trained anew."""
+        self._offered[trained.name] = trained
+
     def fit(self, data: TrainingData, checkpoint: Path | None = None) -> None:
         """Fit the members one after the other, then learn their weights from the held-out images.
 
@@ -125,8 +132,8 @@ class Committee(Method):
         used = self.parameters_used
         data = _with_held_out(data)
         for name in used.members:
-            logger.info("committee: fitting %s", name)
             self.members[name] = self._fitted(name, data, None if checkpoint is None else part_of(checkpoint, name))
+        self._offered.clear()
         self.to(resolve_device(used.device)).eval()
         weights = self._learn_factors(np.array(data.images[data.examples : data.examples + MOST_IMAGES]))
         self.card = self.card.with_entries(
@@ -134,7 +141,7 @@ class Committee(Method):
         )
 
     def _fitted(self, name: str, data: TrainingData, checkpoint: Path | None) -> Method:
-        """Return a member that has learnt from the cached maps."""
+        """Return a member that has learnt from the cached maps, or that was offered."""
         method, parameters = METHODS[name], self.parameters_used.parameters_of(name)
         backbone = self.backbone.only(self.parameters_used.layers_of_member(name, self.card.category))
         reduction = method.reduction(backbone, parameters, self.image_size)
@@ -158,6 +165,11 @@ class Committee(Method):
             images={"train": data.examples, "validation": len(data.images) - data.examples},
             **method.card_entries(parameters, prepared),
         )
+        offered = self._offered.get(name)
+        if offered is not None and same_training(offered.card, card):
+            logger.info("committee: %s is trained already", name)
+            return _taken(offered, backbone)
+        logger.info("committee: fitting %s", name)
         member = method(backbone, parameters, card)
         member.fit(replace(own, prepared=prepared), checkpoint)
         return member
@@ -201,6 +213,31 @@ class Committee(Method):
             for name, factor in zip(self.parameters_used.members, self.factors, strict=True)
         ]
         return torch.stack(maps).sum(0)
+
+
+def same_training(trained: BaseCard, wanted: BaseCard) -> bool:
+    """Say whether a detector is what a training would give: same data, parameters, frozen network and versions.
+
+    Args:
+        trained: card of the detector.
+        wanted: card of the method before its training. Entries that are still empty there do not count.
+    """
+    one, other = _deciding(trained), _deciding(wanted)
+    return all(one.get(name) == value for name, value in other.items() if value not in (None, {}, [], ""))
+
+
+def _deciding(card: BaseCard) -> dict[str, Any]:
+    values = {key: value for key, value in card.to_json().items() if key not in ("format", "files", "thresholds")}
+    parameters = {key: value for key, value in values["parameters"].items() if key not in NOT_DECIDING}
+    network = {key: value for key, value in values["backbone"].items() if key != "source"}
+    return {**values, "parameters": parameters, "backbone": network}
+
+
+def _taken(offered: Method, backbone: Backbone) -> Method:
+    """Return the same detector on another copy of its frozen network."""
+    member = type(offered).from_card(offered.card, backbone)
+    member.load_state_dict(offered.trained_state(), strict=False)
+    return member.requires_grad_(False)
 
 
 def _of(member: nn.Module) -> Method:

@@ -22,6 +22,8 @@ class CommitteeParameters(MethodParameters):
     which are checked by themselves.
     """
 
+    RUNTIME_FIELDS = MethodParameters.RUNTIME_FIELDS | {"reuse"}
+
     members: list[str] = Field(["dfc", "padim", "patchcore"], min_length=1, description="methods that take part, a+b")
     settings: dict[str, dict[str, Any]] = Field({}, description="parameters of members, by their name")
     weighing: Literal["learnt", "equal"] = Field(
@@ -29,6 +31,7 @@ class CommitteeParameters(MethodParameters):
     )
     paintings: int = Field(2, ge=1, le=100, description="painted copies of each held-out image, to learn the weights")
 
+    reuse: bool = Field(True, description="take members that are trained already, if nothing about them differs")
     peak_share: float = Field(0.01, ge=0, le=1, description=PEAK_SHARE)
 
     @field_validator("members", mode="before")

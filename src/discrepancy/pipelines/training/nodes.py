@@ -23,7 +23,9 @@ from discrepancy.features.cache import Features
 from discrepancy.features.recipe import LazyFeatures, lazy_features, precision_ingredient
 from discrepancy.features.reduction import Reduction
 from discrepancy.methods.base import Method, Preparation, TrainingData, new_card
+from discrepancy.methods.committee.model import Committee
 from discrepancy.methods.parameters import MethodParameters
+from discrepancy.pipelines.training.trained_members import trained_members
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +129,9 @@ def train(
         **method.card_entries(parameters, named),
     )
     detector = method(backbone, parameters, card)
+    if isinstance(detector, Committee) and detector.parameters_used.reuse and checkpoint is not None:
+        for trained in trained_members(checkpoint.parents[1], detector.parameters_used.members):
+            detector.offer(trained)
     logger.info("%s: training on %s in %s", method.name, card.device, card.precision)
     began = time.perf_counter()
     explained = memory_explained(f"{method.name}: training", parameters.lighter(method.name))
