@@ -5,7 +5,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from discrepancy.errors import InputError
@@ -130,7 +130,18 @@ def test_every_kind_is_drawn_evenly(image, monkeypatch):
     assert sum(counts) == 400 and min(counts) > 70
 
 
+@pytest.mark.parametrize("kind", KINDS[:4])
+def test_strokes_that_miss_every_pixel_change_nothing(kind, monkeypatch):
+    picture = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)
+    corrupt = Corruption([kind])
+    monkeypatch.setattr(Strokes, "mask", lambda self, size, rng: np.zeros(size, bool))
+    corrupted, mask = corrupt(picture, np.random.default_rng(0))
+    np.testing.assert_array_equal(corrupted, picture)
+    assert not mask.any()
+
+
 @given(seed=st.integers(0, 2**32), height=st.integers(32, 90), width=st.integers(32, 90))
+@example(seed=2979, height=32, width=32)
 def test_the_generator_alone_decides(seed, height, width):
     picture = np.random.default_rng(0).integers(0, 256, (3, height, width), dtype=np.uint8)
     corrupt = Corruption(strokes=Strokes(margin=0, start=0))

@@ -139,7 +139,8 @@ class Corruption:
         mask = self.strokes.mask((image.shape[1], image.shape[2]), rng)
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
         corrupted = image.copy()
-        corrupted[:, mask] = self._fill(kind, image, mask, rng)
+        if mask.any():  # the strokes of a small image may miss every pixel
+            corrupted[:, mask] = self._fill(kind, image, mask, rng)
         return corrupted, mask
 
     def _fill(
