@@ -49,7 +49,7 @@ ERRORS = {
     "all by content": {"by_content": 1.0},
     "all by content, maximum": {"by_content": 1.0, "peak_share": 0.0},
 }
-WIDTHS = {
+LARGER = {
     "lite2": {"backbone": "tf_efficientnet_lite2"},
     "320 px": {"side": 320},
 }
@@ -60,7 +60,7 @@ LAYERS = {
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     "dfc": ERRORS
     | {"without content": {"by_content": 0.0}}
-    | {f"all by content, {name}": {"by_content": 1.0, **changes} for name, changes in WIDTHS.items()},
+    | {f"all by content, {name}": {"by_content": 1.0, **changes} for name, changes in LARGER.items()},
     "committee": {
         "default": {},
         "equal weights": {"weighing": "equal"},
@@ -71,14 +71,14 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "padim": {"default": {}}
     | {name: {"augmentation": name} for name in ("none", "flips", "rotations")}
-    | WIDTHS
+    | LARGER
     | LAYERS,
     "patchcore": {
         "default": {},
         "1 %, out of all": {"smallest_memory": 1, "candidates": None},
         "5,000": {"smallest_memory": 5000},
     }
-    | WIDTHS
+    | LARGER
     | LAYERS,
     "dfr": ERRORS,
     "fod": ERRORS,

@@ -19,7 +19,7 @@ COMPONENTS = 8
 FURTHEST = 4.0
 """Components are clamped to so many deviations: the regression is not followed beyond the good patches."""
 RANGE = 2.5
-"""What errors are divided by stays within exp(-2.5) to exp(2.5) times its mean level."""
+"""Largest difference between the logarithm of a divisor and its mean level."""
 RIDGE = 1e-3
 """Ridge of the regression, per patch."""
 SMALLEST = 1e-6

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 KINDS = ("scratch", "crack", "fill", "patch", "warp", "tone", "blur")
-"""In this order: a line of another brightness; a long dark line; the colour of another place, as where material is
-missing; a displaced piece of the image. Then a distortion, a change of brightness, a blur."""
+"""Kinds of defects. A crack is a long dark line; a fill is an area in the colour of another place, as where material is
+missing; a patch is a displaced piece of the image."""
 
 SMALLEST = 64
 """Shorter side of an image, px, that a defect has room in."""
@@ -63,10 +63,12 @@ def _painted(kind: str, rows: Rows, rng: np.random.Generator) -> tuple[Rows, NDA
         soft = _line((height, width), start, 6 * scale, int(rng.integers(10, 40)), int(rng.integers(1, 6)), rng)
     else:
         soft = _ellipse((height, width), start, scale, rng)
-    return rows + soft[..., None] * (_DRAWN[kind](rows, rng) - rows), soft > 0.3
+    return rows + soft[..., None] * (_PAINTERS[kind](rows, rng) - rows), soft > 0.3
 
 
-def _line(size: tuple[int, int], start: tuple[int, int], step: float, steps: int, wide: int, rng: Any) -> Rows:
+def _line(
+    size: tuple[int, int], start: tuple[int, int], step: float, steps: int, wide: int, rng: np.random.Generator
+) -> Rows:
     """Return the opacity [H, W] of a bent line of so many steps."""
     soft = np.zeros(size, np.float32)
     angles = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.4, steps))
@@ -99,18 +101,18 @@ def _other_colour(rows: Rows, rng: np.random.Generator) -> Rows:
     return np.broadcast_to(rows[int(rng.integers(height)), int(rng.integers(width))], rows.shape)
 
 
-def _moved(rows: Rows, rng: np.random.Generator) -> Rows:
+def _warped(rows: Rows, rng: np.random.Generator) -> Rows:
     dx, dy = (np.float32(v) for v in rng.uniform(-8, 8, 2))
     grid_y, grid_x = np.mgrid[: rows.shape[0], : rows.shape[1]].astype(np.float32)
     return cv2.remap(rows, grid_x + dx, grid_y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
-_DRAWN = {
+_PAINTERS = {
     "scratch": lambda rows, rng: np.full_like(rows, rows.mean() + rng.choice([-1, 1]) * rng.uniform(30, 80)),
     "crack": lambda rows, rng: rows * np.float32(rng.uniform(0.2, 0.7)),
     "fill": _other_colour,
     "patch": _other_place,
-    "warp": _moved,
+    "warp": _warped,
     "tone": _other_tone,
     "blur": lambda rows, rng: cv2.GaussianBlur(rows, (0, 0), 4),
 }
