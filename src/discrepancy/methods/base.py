@@ -7,7 +7,7 @@ A method is a folder below `methods`, or a package of its own that joins by the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -185,6 +185,17 @@ class Method(nn.Module, ABC):
 
         Returns:
             One entry per epoch; None if the method has no epochs.
+        """
+
+    @property
+    def reusable(self) -> Sequence[str]:
+        """Names of the methods whose trained detectors `fit` can make use of; see `offer`."""
+        return ()
+
+    def offer(self, trained: Method) -> None:
+        """Offer a trained detector of one of the `reusable` methods, of the same part, before `fit`.
+
+        It may have learnt from other data or with other parameters: its card says so.
         """
 
     @abstractmethod

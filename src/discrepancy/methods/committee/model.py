@@ -116,6 +116,11 @@ class Committee(Method):
             if there.issuperset(layers):  # a category may have layers of its own: then `fit` refuses what is to be
                 METHODS[name].reduction(backbone.only(layers), used, image_size)
 
+    @property
+    def reusable(self) -> list[str]:
+        """The members, unless the parameters say otherwise."""
+        return self.parameters_used.members if self.parameters_used.reuse else []
+
     def offer(self, trained: Method) -> None:
         """Offer a trained detector: `fit` takes it as a member if it is what would be trained anew."""
         self._offered[trained.name] = trained

@@ -23,9 +23,8 @@ from discrepancy.features.cache import Features
 from discrepancy.features.recipe import LazyFeatures, lazy_features, precision_ingredient
 from discrepancy.features.reduction import Reduction
 from discrepancy.methods.base import Method, Preparation, TrainingData, new_card
-from discrepancy.methods.committee.model import Committee
 from discrepancy.methods.parameters import MethodParameters
-from discrepancy.pipelines.training.trained_members import trained_members
+from discrepancy.pipelines.training.trained_detectors import trained_detectors
 
 logger = logging.getLogger(__name__)
 
@@ -129,8 +128,8 @@ def train(
         **method.card_entries(parameters, named),
     )
     detector = method(backbone, parameters, card)
-    if isinstance(detector, Committee) and detector.parameters_used.reuse and checkpoint is not None:
-        for trained in trained_members(checkpoint.parents[1], detector.parameters_used.members):
+    if checkpoint is not None:
+        for trained in trained_detectors(checkpoint.parents[1], detector.reusable):
             detector.offer(trained)
     logger.info("%s: training on %s in %s", method.name, card.device, card.precision)
     began = time.perf_counter()

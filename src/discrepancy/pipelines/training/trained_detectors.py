@@ -1,4 +1,4 @@
-"""The members of a committee that other runs have trained on the same part."""
+"""Detectors that other runs have trained on the same part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from discrepancy.methods.base import Method
 logger = logging.getLogger(__name__)
 
 
-def trained_members(models: Path, names: Iterable[str]) -> Iterator[Method]:
+def trained_detectors(models: Path, names: Iterable[str]) -> Iterator[Method]:
     """Yield the newest trained detector of each method, where there is one that can be read.
 
     Args:
@@ -27,4 +27,4 @@ def trained_members(models: Path, names: Iterable[str]) -> Iterator[Method]:
         try:
             yield load_method(versions[-1])
         except InputError as error:
-            logger.warning("committee: %s is trained anew: %s", name, error)
+            logger.warning("%s: the trained detector is left out: %s", name, error)
