@@ -14,7 +14,12 @@ pytestmark = pytest.mark.sessions
 
 
 @pytest.mark.parametrize(
-    ("method", "parameters"), [("padim", {"channels": 8}), ("dfr", {"epochs": 2, "latent_dim": 4})]
+    ("method", "parameters"),
+    [
+        ("padim", {"channels": 8}),
+        ("dfr", {"epochs": 2, "latent_dim": 4}),
+        ("fod", {"epochs": 1, "widths": [8, 8], "depth": 1, "heads": 2}),
+    ],
 )
 def test_it_is_the_detector_of_a_run(project, part, tmp_path, method, parameters):
     version = run_method(method, project, part, stages=WITHOUT_REPORT, **parameters)

@@ -29,10 +29,11 @@ Examples:
   kedro run --params='data_root="/photos, new",category=bolt' --params=dataset=folder
   kedro run --pipelines=predict --params=method={DEFAULT},category=cable,input=/photos
   kedro run --pipelines=calibrate --params=method={DEFAULT},category=cable,good=/photos/good
+  kedro run --pipelines=export --params=method={DEFAULT},category=cable
   kedro run --params='data_root=/photos\\, new,category=bolt,dataset=folder'
 
-Methods: {", ".join(METHODS)}. Other pipelines: predict, calibrate, ingestion, inspect, download,
-benchmark_report.
+Methods: {", ".join(METHODS)}. Other pipelines: predict, calibrate, export, ingestion, inspect,
+download, benchmark_report.
 Parameters and their defaults: conf/base."""
 
 

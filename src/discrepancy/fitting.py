@@ -84,9 +84,10 @@ def fit_detector(  # noqa: PLR0913 (a run's parameters, each by its name)
     with ExitStack() as stack:
         if kind.uses_cache:
             folder = Path(cache or stack.enter_context(tempfile.TemporaryDirectory(prefix="discrepancy-")))
-            features = FeatureCache(folder).get(plan_features(kind, images, samples, chosen, ingestion))
+            cached = FeatureCache(folder)
+            features = cached.get(plan_features(kind, images, samples, chosen, ingestion))
             results = [
-                prepare(kind, preparation, images, samples, features, chosen, ingestion)
+                cached.resolved(prepare(kind, preparation, images, samples, features, chosen, ingestion))
                 for preparation in kind.preparations
             ]
             trained, _ = train(kind, images, samples, features, None, chosen, ingestion, *results)

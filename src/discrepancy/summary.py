@@ -27,6 +27,8 @@ _PLACES = (
     ("predictions", "predictions"),
     ("detector", "detector"),
     ("detector", "calibrated"),
+    ("bundle", "bundle"),
+    ("compared", "compared"),
     ("drift", "drift_figure"),
     ("photographs", "contact_figure"),
 )

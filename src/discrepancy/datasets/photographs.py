@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
 from discrepancy.data.photographs import Photographs, open_photographs
+from discrepancy.prediction.sources import common_folder, files_in
 from discrepancy.stores import local_path
 
 
@@ -39,3 +41,34 @@ class PhotographsDataset(AbstractDataset[NoReturn, Photographs]):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._path), "dataset": self._dataset, "category": self._category}
+
+
+class TestPhotographsDataset(PhotographsDataset):
+    """The test photographs of a category, or others; loads as a folder and the photographs in it.
+
+    Args:
+        path: the data root.
+        dataset: how it is laid out.
+        category: the part.
+        input: a photograph, a folder or a pattern in place of the test photographs; empty for none.
+        metadata: for Kedro plugins.
+    """
+
+    __test__ = False  # no test of pytest's
+
+    def __init__(
+        self, *, path: str, dataset: str, category: str, input: str = "", metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(path=path, dataset=dataset, category=category, metadata=metadata)
+        self._input = input
+
+    def load(self) -> tuple[Path, list[Path]]:  # type: ignore[override]  # paths, not the sample table
+        """Find the photographs."""
+        if self._input:
+            return common_folder(self._input), files_in(self._input)
+        photographs = super().load()
+        samples = photographs.samples
+        return photographs.root, [photographs.root / name for name in samples.loc[samples["split"] == "test", "image"]]
+
+    def _exists(self) -> bool:
+        return bool(self._input) or super()._exists()

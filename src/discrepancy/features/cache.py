@@ -19,6 +19,7 @@ import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from discrepancy.atomic import UNFINISHED, claimed, delete_leftovers
 from discrepancy.errors import InputError
@@ -55,6 +56,10 @@ class FeatureCache:
     def has(self, lazy: LazyFeatures) -> bool:
         """Return whether the features of `lazy` are there and whole; their bytes are not looked at."""
         return self._load(lazy) is not None
+
+    def resolved(self, value: Any) -> Any:
+        """Return planned features computed, see `get`, and anything else as it is."""
+        return self.get(value) if isinstance(value, LazyFeatures) else value
 
     def get(self, lazy: LazyFeatures, *, progress: bool = True) -> Features:
         """Return the features of `lazy`, from the cache if every byte is as it was written, or else computed anew.

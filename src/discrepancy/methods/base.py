@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from discrepancy.devices import actual_precision, computing_in, device_title, resolve_device
 from discrepancy.features.backbones import Backbone, build_backbone
 from discrepancy.features.cache import FeatureCache, Features
-from discrepancy.features.recipe import LazyFeatures
 from discrepancy.features.reduction import Reduction
 from discrepancy.methods.card import Card as BaseCard
 from discrepancy.methods.input_images import input_images
@@ -158,11 +157,10 @@ class Method(nn.Module, ABC):
     @classmethod
     def prepare(cls, backbone: Backbone, data: TrainingData, parameters: Any) -> dict[str, Any]:
         """Return the results of all preparations; planned features are computed, into the cache of the others."""
-        found = {step.name: step.compute(backbone, data, parameters) for step in cls.preparations}
-        return {
-            name: FeatureCache(data.cached.path.parent).get(value) if isinstance(value, LazyFeatures) else value
-            for name, value in found.items()
-        }
+        if not cls.preparations:
+            return {}
+        cache = FeatureCache(data.cached.path.parent)
+        return {step.name: cache.resolved(step.compute(backbone, data, parameters)) for step in cls.preparations}
 
     @classmethod
     def from_card(cls, card: BaseCard, backbone: Backbone) -> Self:

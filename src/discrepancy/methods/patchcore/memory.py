@@ -21,8 +21,9 @@ def nearest(patches: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         which keeps its digits where it is small.
     """
     squares = memory.square().sum(1)
-    found = [torch.addmm(squares, part, memory.T, alpha=-2).argmin(1) for part in patches.split(ROWS)]
-    indices = torch.cat(found)
+    # A graph for any number of images cannot be split by their number.
+    parts = [patches] if torch.compiler.is_exporting() else patches.split(ROWS)
+    indices = torch.cat([torch.addmm(squares, part, memory.T, alpha=-2).argmin(1) for part in parts])
     return (patches - memory[indices]).square_().sum(1).sqrt_(), indices
 
 
@@ -45,7 +46,9 @@ def reweighted(patches: Tensor, indices: Tensor, memory: Tensor, neighbours: int
     neighbours = min(neighbours, len(memory))
     if neighbours < 2:
         return distance
-    # By differences: a product would not see for certain that an item is nearest to itself.
-    around = torch.cdist(items, memory, compute_mode="donot_use_mm_for_euclid_dist").topk(neighbours, largest=False)
-    to_neighbours = (patches[:, None] - memory[around.indices]).square().sum(2).sqrt()
+    from_items = torch.addmm(memory.square().sum(1), items, memory.T, alpha=-2)
+    # A product does not see for certain that an item is nearest to itself.
+    from_items = from_items.scatter(1, indices[:, None], -torch.inf)
+    around = from_items.topk(neighbours, largest=False).indices
+    to_neighbours = (patches[:, None] - memory[around]).square().sum(2).sqrt()
     return (1 - torch.exp(distance - to_neighbours.logsumexp(1))) * distance

@@ -143,10 +143,10 @@ class PatchCore(Method):
         patches = self._patches(features).flatten(1, 2)
         distances, indices = nearest(patches.flatten(0, 1), self.memory)
         maps = gaussian_blur(self._upsampled(distances), used.smoothing)
-        worst = distances.view(len(patches), -1).argmax(1)
-        rows = torch.arange(len(patches), device=worst.device)
-        items = indices.view(len(patches), -1)[rows, worst]
-        return Scored(maps, reweighted(patches[rows, worst], items, self.memory, used.neighbours))
+        worst = distances.view(-1, patches.shape[1]).argmax(1, keepdim=True)
+        items = indices.view(-1, patches.shape[1]).gather(1, worst)[:, 0]
+        worst_patches = patches.gather(1, worst[:, :, None].expand(-1, -1, patches.shape[2]))[:, 0]
+        return Scored(maps, reweighted(worst_patches, items, self.memory, used.neighbours))
 
     def _upsampled(self, distances: Tensor) -> Tensor:
         """Maps [N, H, W] of distances [N * rows * columns]."""
