@@ -30,11 +30,12 @@ browser: ## install the browser that tests of pages need (Debian, as root); with
 	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 	  { apt-get update && apt-get install --yes --no-install-recommends chromium chromium-driver; }
 
-lint: setup ## ruff, mypy, import-linter
+lint: setup ## ruff, mypy, import-linter, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint docker/Dockerfile
 
 setup: $(VENV)/.ready ## make .venv and install the locked dependencies
 

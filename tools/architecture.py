@@ -53,7 +53,8 @@ class Place:
 PLACES: Final = {
     "pipelines": Place(1, 0, 4.2, "nodes and their wiring, one folder per stage"),
     "benchmark": Place(1, 4.2, 6, "many runs, compared"),
-    "datasets": Place(2, 0, 4.8, "Kedro datasets: how things lie on disk"),
+    "serving": Place(2, 0, 1, "bundles over HTTP"),
+    "datasets": Place(2, 1, 4.8, "Kedro datasets: how things lie on disk"),
     "tracking": Place(2, 4.8, 6, "MLflow: runs, metrics, detectors"),
     "export": Place(3, 0, 0.8, "ONNX, bundles"),
     "prediction": Place(3, 0.8, 1.6, "new photographs"),

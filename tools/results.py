@@ -25,6 +25,7 @@ from kedro.framework.startup import bootstrap_project
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import serving_tables
 from gpu_checks import tables as gpu_tables
 
 from discrepancy.benchmark.comparison import rank_methods
@@ -455,6 +456,9 @@ TABLES = {
     "cable": lambda: defect_table("demo/cable"),
     "cable by DFR": lambda: defect_table("demo/cable", "dfr"),
     "metrics speed": speed_table,
+    "exported": lambda: serving_tables.equality(read("serving")),
+    "exported speed": lambda: serving_tables.speed(read("serving")),
+    "soak": lambda: serving_tables.load(read("soak")),
     "gpu": lambda: gpu_tables.document(read("gpu_h100")),
 }
 

@@ -16,6 +16,11 @@ from discrepancy.console import quiet
 
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run a command; without its name, `run`, as Kedro's packed projects do."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["serve"]:  # where a bundle is served, neither Kedro nor PyTorch need be installed
+        from discrepancy.serving.command import serve
+
+        return serve(given[1:], prog_name="discrepancy serve")
     logging.disable(logging.INFO)  # Kedro says which logging it found; the command takes the project's
     from kedro.framework.project import configure_project
 
@@ -24,7 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     from discrepancy.cli import cli
 
     configure_project("discrepancy")
-    given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] != "--help"):
         given = ["run", *given]
     return cli(given, prog_name="discrepancy")

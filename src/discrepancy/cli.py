@@ -20,6 +20,7 @@ from discrepancy.methods.registry import DEFAULT, METHODS
 from discrepancy.parameters import known, suggestion
 from discrepancy.params_option import HELP, parse_params, split_names
 from discrepancy.run_options import check_run_options
+from discrepancy.serving.command import serve
 
 EXAMPLES = f"""\b
 Examples:
@@ -102,6 +103,7 @@ def _run_command() -> click.Command:
 
 run = _run_command()
 cli.add_command(run, "run")
+cli.add_command(serve)
 
 
 @cli.command(cls=Command)

@@ -11,6 +11,7 @@ import torch
 
 from discrepancy.errors import InputError
 from discrepancy.export.graph import OPSET, onnx_graph
+from discrepancy.export.quantisation import is_of_network
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import lazy_features
@@ -73,6 +74,16 @@ def test_maps_and_scores_are_those_of_pytorch(fitted, name):
     onnx.checker.check_model(model)
     assert next(entry.version for entry in model.opset_import if not entry.domain) == OPSET
     assert not [node for node in model.graph.node if node.domain], "only ONNX's own operators"
+    if name == "dfc":
+        convolutions_that_scale_residuals_are_told_from_those_of_networks(method, model)
+
+
+def convolutions_that_scale_residuals_are_told_from_those_of_networks(method, model):
+    """In the same test, as an export takes long."""
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    networks = [*method.backbone.modules(), *method.estimator.modules()]
+    expected = sum(isinstance(module, torch.nn.Conv2d) for module in networks)
+    assert sum(is_of_network(node, method) for node in convolutions) == expected < len(convolutions)
 
 
 def test_normalisation_is_folded_into_convolutions(graph):

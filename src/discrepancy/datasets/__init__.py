@@ -9,7 +9,7 @@ from discrepancy.datasets.download import DownloadDataset
 from discrepancy.datasets.features import FeaturesDataset
 from discrepancy.datasets.figure import FigureDataset
 from discrepancy.datasets.files import SamplesDataset, TableDataset, TextDataset, ValuesDataset
-from discrepancy.datasets.photographs import PhotographsDataset, TestPhotographsDataset
+from discrepancy.datasets.photographs import ExportPhotographsDataset, PhotographsDataset
 from discrepancy.datasets.pictures import PicturesDataset
 from discrepancy.datasets.prediction import PredictionsDataset, TrainedDetectorDataset
 from discrepancy.datasets.scored_maps import ScoredMapsDataset
@@ -23,6 +23,7 @@ __all__ = [
     "DataReportDataset",
     "DetectorDataset",
     "DownloadDataset",
+    "ExportPhotographsDataset",
     "FeaturesDataset",
     "FigureDataset",
     "PageDataset",
@@ -32,7 +33,6 @@ __all__ = [
     "SamplesDataset",
     "ScoredMapsDataset",
     "TableDataset",
-    "TestPhotographsDataset",
     "TextDataset",
     "TrainedDetectorDataset",
     "ValuesDataset",

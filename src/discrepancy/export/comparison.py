@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -25,7 +25,38 @@ EXACT: Final = 1e-4
 """Largest relative difference of maps and scores for the same images."""
 FROM_FILES: Final = 1e-3
 """Largest relative difference of scores from the file on: decoders and resizing may differ by single grey levels."""
-COLUMNS: Final = ("file", "pytorch_score", "onnx_score", "score_difference", "map_difference", "file_score_difference")
+DIFFERENCES: Final = ("score_difference", "map_difference", "file_score_difference")
+COLUMNS: Final = ("file", "pytorch_score", "onnx_score", *DIFFERENCES)
+
+
+class ExportPhotographs(NamedTuple):
+    """Photographs that an export is compared on, and the training's.
+
+    Attributes:
+        root: folder that names are relative to.
+        paths: of the photographs.
+        data_root: folder that the names in the sample table are relative to.
+        load_samples: returns the sample table of the training; None where it is not on disk.
+    """
+
+    root: Path
+    paths: list[Path]
+    data_root: Path
+    load_samples: Callable[[], pd.DataFrame] | None = None
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """The sample table of the training.
+
+        Raises:
+            InputError: it is not on disk.
+        """
+        if self.load_samples is None:
+            raise InputError(
+                "quantise: the sample table of the training is not on disk; int8 needs its good images. Expected "
+                "kedro run --pipelines=ingestion with the parameters of the training before"
+            )
+        return self.load_samples()
 
 
 class Exactness(NamedTuple):
@@ -94,8 +125,13 @@ def _map_differences(maps: NDArray[np.float32], reference: NDArray[np.float32]) 
     return np.asarray(np.abs(maps - reference).max((1, 2)) / highest, dtype=np.float64)
 
 
+def largest(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the number of photographs in a table of `compare`, and the largest of their differences."""
+    return {"photographs": len(table), **{column: float(table[column].max()) for column in DIFFERENCES}}
+
+
 def check(table: pd.DataFrame, threshold: float, allowed: Exactness) -> dict[str, Any]:
-    """Return the largest differences in a table of `compare`; refuse an export that differs by more than is allowed.
+    """Return `largest` of a table of `compare`; refuse an export that differs by more than is allowed.
 
     Args:
         table: of `compare`.
@@ -105,12 +141,8 @@ def check(table: pd.DataFrame, threshold: float, allowed: Exactness) -> dict[str
     Raises:
         InputError: a difference is larger, or a decision is another; the message names the photograph.
     """
-    limits = {
-        "score_difference": allowed.images,
-        "map_difference": allowed.images,
-        "file_score_difference": allowed.files,
-    }
-    for column, limit in limits.items():
+    limits = (allowed.images, allowed.images, allowed.files)
+    for column, limit in zip(DIFFERENCES, limits, strict=True):
         worst = table.loc[table[column].fillna(np.inf).idxmax()]  # NaN is no number to be relied on
         if not worst[column] <= limit:
             raise InputError(
@@ -120,4 +152,4 @@ def check(table: pd.DataFrame, threshold: float, allowed: Exactness) -> dict[str
     other = table[(table["pytorch_score"] > threshold) != (table["onnx_score"] > threshold)]
     if len(other):
         raise InputError(f"{other['file'].iloc[0]}: the export decides otherwise than PyTorch; expected the same")
-    return {"photographs": len(table), **{column: float(table[column].max()) for column in limits}}
+    return largest(table)

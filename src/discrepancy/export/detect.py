@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 FORMAT = 1
 """Version of bundles."""
@@ -58,6 +58,10 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 class InputError(ValueError):
     """A photograph or a bundle is not as expected."""
+
+
+class NotAnImage(InputError):
+    """A file is of no kind of image that is read."""
 
 
 class Region(NamedTuple):
@@ -315,9 +319,15 @@ class Bundle:
         bits: int | None = self.card.get("preprocessing", {}).get("bit_depth")
         return bits
 
-    def read(self, data: bytes, name: str) -> Image.Image:
+    @property
+    def title(self) -> str:
+        """Method and part."""
+        part = "/".join(filter(None, (self.card.get("dataset"), self.card.get("category"))))
+        return f"{self._about['title']} for {part}" if part else str(self._about["title"])
+
+    def read(self, data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         """Decode a photograph, see `read_photograph`, with as many bits as those of the training."""
-        return read_photograph(data, name, self.bits)
+        return read_photograph(data, name, self.bits, max_pixels=max_pixels)
 
     def fitted(self, photograph: Image.Image) -> Pixels:
         """Resize and crop a photograph: uint8 [3, H, W]."""
@@ -369,11 +379,14 @@ class Bundle:
         maps, scores = self.score(images)
         seconds = (time.perf_counter() - start) / len(images)
         return [
-            Result(name, score, self.threshold, self.false_alarm_probability(score), seconds, small_map, size, self)
-            for name, score, small_map, size in zip(
-                names, map(float, scores), maps, (photograph.size[::-1] for photograph in photographs), strict=True
-            )
+            self.result(name, photograph.size[::-1], small_map, float(score), seconds)
+            for name, photograph, small_map, score in zip(names, photographs, maps, scores, strict=True)
         ]
+
+    def result(self, name: str, size: tuple[int, int], small_map: Map, score: float, seconds: float) -> Result:
+        """Return the result for a photograph of this (height, width), given what `score` returns of it."""
+        likely = self.false_alarm_probability(score)
+        return Result(name, score, self.threshold, likely, seconds, small_map, size, self)
 
 
 def _read(path: Path) -> bytes:
@@ -466,25 +479,29 @@ def _by_area(values: Map, size: int) -> Map:
     return np.asarray(np.diff(integral, axis=0) * (size / height), np.float32)
 
 
-def read_photograph(data: bytes, name: str, bits: int | None = None) -> Image.Image:
+def read_photograph(data: bytes, name: str, bits: int | None = None, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode a photograph, upright, in mode `L` or `RGB`, transparent pixels on white.
 
     Args:
         data: the bytes of the file.
         name: for messages.
         bits: number of bits that 16-bit photographs use; None: as the file declares.
+        max_pixels: larger photographs are refused.
 
     Raises:
+        NotAnImage: of no kind that is read.
         InputError: damaged, no image, too large, or of a kind that only the whole package reads.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(f"{name} has {image.width} x {image.height} pixels: expected at most {MAX_PIXELS:,}")
+            if image.width * image.height > max_pixels:
+                raise InputError(f"{name} has {image.width} x {image.height} pixels: expected at most {max_pixels:,}")
             image.load()
             return ImageOps.exif_transpose(_eight_bits(image, data, name, bits))
     except InputError:
         raise
+    except UnidentifiedImageError as error:
+        raise NotAnImage(f"{name} cannot be decoded: expected PNG, JPEG, BMP, TIFF or WebP") from error
     except Exception as error:  # decoders fail in a dozen ways on damaged files
         raise InputError(f"{name} cannot be decoded ({error}): expected PNG, JPEG, BMP, TIFF or WebP") from error
 

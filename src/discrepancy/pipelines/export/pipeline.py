@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from discrepancy.pipelines.export.nodes import compare_with_pytorch, export_graph, pack, summarise
+from discrepancy.pipelines.export.nodes import compare_with_pytorch, export_graph, pack, quantise_graph, summarise
 
 
 def create_pipeline() -> Pipeline:
@@ -13,9 +13,10 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(export_graph, "detector", "graph", name="export_graph"),
-            Node(compare_with_pytorch, ["detector", "graph", "photographs"], "compared", name="compare_with_pytorch"),
-            Node(pack, ["detector", "graph", "compared", parameters], "bundle", name="pack"),
-            Node(summarise, ["detector", "bundle", "compared"], "summary", name="summarise"),
+            Node(quantise_graph, ["detector", "graph", "photographs", parameters], "exported", name="quantise"),
+            Node(compare_with_pytorch, ["exported", "photographs"], "compared", name="compare_with_pytorch"),
+            Node(pack, ["exported", "compared", parameters], "bundle", name="pack"),
+            Node(summarise, ["exported", "bundle", "compared"], "summary", name="summarise"),
         ],
         namespace="export",
         parameters={parameters},

@@ -1,0 +1,87 @@
+"""Answers of the server: JSON of a result, with its types for OpenAPI."""
+
+from __future__ import annotations
+
+import base64
+import math
+
+from PIL import Image
+from pydantic import BaseModel, Field
+
+from discrepancy.export.detect import Result
+from discrepancy.serving.pictures import coloured_map, jpeg
+
+
+class RegionAnswer(BaseModel):
+    """An outlined region: its box and area in px of the photograph, and its highest anomaly."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    area: int
+    peak: float
+
+
+class Answer(BaseModel):
+    """The result for one photograph."""
+
+    file: str = Field(description="name of the file, as it was sent")
+    decision: str = Field(description="`anomalous` or `good`")
+    score: float = Field(description="higher = more anomalous")
+    threshold: float = Field(description="photographs with a higher score are anomalous")
+    relative_score: float | None = Field(description="score / threshold")
+    false_alarm_probability: float | None = Field(
+        description="share of good parts that are expected to score at least so high; null: not known"
+    )
+    regions: list[RegionAnswer] = Field(description="outlined regions, the highest peak first")
+    width: int = Field(description="of the photograph, px")
+    height: int = Field(description="of the photograph, px")
+    seconds: float = Field(description="that the network took, its share of a batch")
+    overlay: str | None = Field(None, description="with pictures=true: the outline, a data URI of a JPEG file")
+    map: str | None = Field(None, description="with pictures=true: the anomaly map, a data URI of a JPEG file")
+
+
+class Health(BaseModel):
+    """State of the server, and its detector."""
+
+    status: str = "ok"
+    title: str
+    method: str
+    dataset: str
+    category: str
+    image_size: tuple[int, int]
+    threshold: float
+
+
+def answer(result: Result, photograph: Image.Image, *, pictures: bool) -> Answer:
+    """Return the result for a photograph.
+
+    Args:
+        result: the result.
+        photograph: the photograph.
+        pictures: add overlay and map.
+    """
+    height, width = result.size
+    return Answer(
+        file=result.name,
+        decision="anomalous" if result.anomalous else "good",
+        score=result.score,
+        threshold=result.threshold,
+        relative_score=_number(result.score / result.threshold if result.threshold else math.nan),
+        false_alarm_probability=_number(result.false_alarm_probability),
+        regions=[RegionAnswer(**region._asdict()) for region in result.regions],
+        width=width,
+        height=height,
+        seconds=round(result.seconds, 4),
+        overlay=_uri(result.overlay(photograph)) if pictures else None,
+        map=_uri(coloured_map(result)) if pictures else None,
+    )
+
+
+def _number(value: float) -> float | None:
+    return float(f"{value:.4g}") if math.isfinite(value) else None
+
+
+def _uri(image: Image.Image) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image)).decode()}"

@@ -1,0 +1,235 @@
+"""The server's application: one route for photographs, and those around it."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from importlib.resources import files
+from typing import Any, Final
+
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+
+from discrepancy.export.detect import Bundle, InputError, NotAnImage, Pixels, Result
+from discrepancy.serving import measurements
+from discrepancy.serving.answers import Answer, Health, answer
+from discrepancy.serving.batching import Batcher
+from discrepancy.serving.bodies import read_sent
+from discrepancy.serving.options import Options
+from discrepancy.serving.pictures import png
+
+RETRY_SECONDS: Final = 1
+PAGE: Final = "page.html"
+BODY: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"image/png": {}}, "description": "The result; with `Accept: image/png` the outline."},
+    400: {"description": "A broken form, or one without a file."},
+    401: {"description": "No key, or a wrong one."},
+    408: {"description": "The body came too slowly."},
+    413: {"description": "The body is too large."},
+    415: {"description": "Not an image."},
+    422: {"description": "A damaged image, or one of too many pixels."},
+    503: {"description": "Too many requests at once; `Retry-After` says when to come back."},
+}
+
+
+def create_app(options: Options | None = None) -> FastAPI:
+    """Build the application.
+
+    Args:
+        options: of the server; by default those that the command has handed on.
+
+    Raises:
+        InputError: the bundle cannot be read.
+    """
+    options = options or Options.from_environment()
+    bundle = Bundle(options.folder, threads=options.threads)
+    service = Service(bundle, options)
+    app = FastAPI(
+        title=f"discrepancy: {bundle.title}",
+        description="Find defective parts on photographs.",
+        version=str(bundle.card["bundle"]["format"]),
+        docs_url=None,
+        redoc_url=None,
+        lifespan=service.lifespan,
+    )
+    app.openapi_version = "3.0.3"  # the newest that the installed Swagger UI shows
+    key = Depends(partial(_check_key, options.key))
+    app.add_api_route(
+        "/predict",
+        service.predict,
+        methods=["POST"],
+        summary="Examine a photograph",
+        response_model=Answer,
+        responses=REFUSALS,
+        openapi_extra=BODY,
+        dependencies=[key],
+    )
+    app.add_api_route("/health", service.health, methods=["GET"], summary="Name the detector", response_model=Health)
+    app.add_api_route(
+        "/metrics",
+        metrics,
+        methods=["GET"],
+        summary="Count for Prometheus",
+        response_class=Response,
+        dependencies=[key],
+    )
+    app.add_api_route("/", page, methods=["GET"], response_class=HTMLResponse, include_in_schema=False)
+    _add_documentation(app)
+    return app
+
+
+def _check_key(expected: str, request: Request) -> None:
+    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+    given = request.headers.get("x-api-key", bearer)
+    if expected and not hmac.compare_digest(given.encode(), expected.encode()):
+        raise HTTPException(401, "expected the key as X-API-Key or as a bearer token", {"WWW-Authenticate": "Bearer"})
+
+
+class Service:
+    """A detector that answers requests, a limited number at a time.
+
+    Args:
+        bundle: the detector.
+        options: of the server.
+    """
+
+    def __init__(self, bundle: Bundle, options: Options) -> None:
+        self._bundle = bundle
+        self._options = options
+        self._batcher = Batcher(bundle, options.batch_size)
+        self._in_progress = 0
+
+    @asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        """Keep the graph at work as long as the server runs."""
+        del app
+        async with self._batcher:
+            yield
+
+    async def predict(self, request: Request, pictures: bool = False) -> Response:
+        """Examine a photograph: a file in a form, or the body itself.
+
+        Answers JSON, or, with `Accept: image/png`, the outline over the photograph. `pictures=true` adds outline and
+        map to the JSON.
+        """
+        start = time.perf_counter()
+        status = 500
+        try:
+            with self._place():
+                found = await self._examined(request, pictures)
+            status = found.status_code
+            measurements.LATENCY.observe(time.perf_counter() - start)
+            return found
+        except HTTPException as error:
+            status = error.status_code
+            raise
+        finally:
+            measurements.REQUESTS.labels(str(status)).inc()
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Take one of the places for requests in progress.
+
+        Raises:
+            HTTPException: 503 if there is none.
+        """
+        if self._in_progress >= self._options.waiting:
+            raise HTTPException(503, "too many requests at once", {"Retry-After": str(RETRY_SECONDS)})
+        self._in_progress += 1
+        measurements.IN_PROGRESS.inc()
+        try:
+            yield
+        finally:
+            self._in_progress -= 1
+            measurements.IN_PROGRESS.dec()
+
+    async def _examined(self, request: Request, pictures: bool) -> Response:
+        sent = await read_sent(request, self._options)
+        photograph, pixels = await run_in_threadpool(self._opened, sent.content, sent.name)
+        scored = await self._batcher.score(pixels)
+        result = self._bundle.result(sent.name, photograph.size[::-1], *scored)
+        measurements.DECISIONS.labels("anomalous" if result.anomalous else "good").inc()
+        as_picture = "image/png" in request.headers.get("accept", "")
+        return await run_in_threadpool(_response, result, photograph, as_picture=as_picture, pictures=pictures)
+
+    def _opened(self, content: bytes, name: str) -> tuple[Image.Image, Pixels]:
+        try:
+            photograph = self._bundle.read(content, name, max_pixels=self._options.max_pixels)
+        except NotAnImage as error:
+            raise HTTPException(415, str(error)) from error
+        except InputError as error:
+            raise HTTPException(422, str(error)) from error
+        return photograph, self._bundle.fitted(photograph)
+
+    async def health(self) -> Health:
+        """Say which detector is at work."""
+        card = self._bundle.card
+        return Health(
+            title=self._bundle.title,
+            method=card["method"],
+            dataset=card.get("dataset", ""),
+            category=card.get("category", ""),
+            image_size=self._bundle.image_size,
+            threshold=self._bundle.threshold,
+        )
+
+
+def _response(result: Result, photograph: Image.Image, *, as_picture: bool, pictures: bool) -> Response:
+    if not as_picture:
+        return JSONResponse(answer(result, photograph, pictures=pictures).model_dump(exclude_none=not pictures))
+    decision = "anomalous" if result.anomalous else "good"
+    headers = {"X-Score": repr(result.score), "X-Threshold": repr(result.threshold), "X-Decision": decision}
+    return Response(png(result.overlay(photograph)), media_type="image/png", headers=headers)
+
+
+async def metrics() -> Response:
+    """Return what was counted, in Prometheus' format."""
+    return Response(measurements.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def page() -> HTMLResponse:
+    """Return the page on which a person drops a photograph."""
+    text = files("discrepancy.serving").joinpath("templates", PAGE).read_text("utf-8")
+    policy = "default-src 'none'; img-src 'self' data: blob:; style-src 'unsafe-inline'; "
+    policy += "script-src 'unsafe-inline'; connect-src 'self'"
+    return HTMLResponse(text, headers={"Content-Security-Policy": policy})
+
+
+def _add_documentation(app: FastAPI) -> None:
+    """Serve the interactive documentation from files of this computer: a line has no internet."""
+    from swagger_ui_bundle import swagger_ui_path
+
+    app.mount("/docs/files", StaticFiles(directory=swagger_ui_path), name="documentation")
+
+    async def documentation() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=app.title,
+            swagger_js_url="/docs/files/swagger-ui-bundle.js",
+            swagger_css_url="/docs/files/swagger-ui.css",
+            swagger_favicon_url="/docs/files/favicon-32x32.png",
+        )
+
+    app.add_api_route("/docs", documentation, methods=["GET"], include_in_schema=False)

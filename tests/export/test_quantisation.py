@@ -1,0 +1,111 @@
+"""Graphs in int8: which convolutions are, thresholds from held-out images, and what it costs."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+from PIL import Image
+
+from discrepancy.decisions.calibration import Calibration
+from discrepancy.errors import InputError
+from discrepancy.export.comparison import ExportPhotographs
+from discrepancy.export.quantisation import METRICS, quantise
+from discrepancy.metrics import auroc
+from tests.tiny import stripes, unseen_and_defective
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Photographs of a training and a test, and masks."""
+    root = tmp_path_factory.mktemp("stripes")
+    images, masks = unseen_and_defective()
+    sets = {"train": stripes(18, seed=0), "validation": stripes(12, seed=5), "test": images}
+    for split, pictures in sets.items():
+        (root / split).mkdir()
+        for index, image in enumerate(pictures):
+            Image.fromarray(image.transpose(1, 2, 0)).save(root / split / f"{index:02d}.png")
+    for index, mask in enumerate(masks):
+        Image.fromarray(mask).save(root / f"{index}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def samples(root):
+    rows = [
+        {"image": path.relative_to(root).as_posix(), "split": path.parent.name, "label": 0, "mask": ""}
+        for split in ("train", "validation", "test")
+        for path in sorted((root / split).iterdir())
+    ]
+    for index, row in enumerate(rows[-8:]):
+        row |= {"label": 1, "mask": f"{index}.png"}
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def exported(method, graph, samples, root):
+    from discrepancy.prediction import Detector
+
+    return quantise(Detector(method, device="cpu"), graph, samples, root)
+
+
+def in_int8(graph):
+    """Which convolutions, in their order, have weights in int8."""
+    graph = onnx.load_from_string(graph).graph
+    names = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT8}
+    made = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    return [made.get(node.input[1]) in names for node in graph.node if node.op_type == "Conv"]
+
+
+def test_the_last_convolutions_are_in_int8_as_many_as_the_maps_allow(exported, graph, detector, samples, root):
+    found = in_int8(exported.graph)
+    assert 3 < sum(found) < len(found) == len(in_int8(graph)) and not any(in_int8(graph))
+    *of_network, _, _ = found
+    assert of_network == sorted(of_network), "the first ones are not"
+    assert not any(found[-2:]), "scores are smoothed in float32"
+    assert len(exported.graph) < len(graph)
+    exact = quantise(detector, graph, samples, root, tolerance=0.001)
+    assert 0 < sum(in_int8(exact.graph)) < sum(found)
+    with pytest.raises(InputError, match="int8_tolerance: the maps of good images change by more than 1e-06"):
+        quantise(detector, graph, samples, root, tolerance=1e-6)
+
+
+def test_maps_of_good_images_change_by_no_more_than_is_allowed(exported, graph, root):
+    images = np.stack(
+        [np.asarray(Image.open(path)).transpose(2, 0, 1) for path in sorted((root / "validation").iterdir())]
+    )
+    before, after = (
+        onnxruntime.InferenceSession(one).run(["maps"], {"images": images})[0] for one in (graph, exported.graph)
+    )
+    assert 0 < np.abs(after - before).mean() / before.mean() <= 0.05
+
+
+def scores_of(graph, root, names):
+    images = np.stack([np.asarray(Image.open(root / name)).transpose(2, 0, 1) for name in names])
+    return onnxruntime.InferenceSession(graph).run(["scores"], {"images": images})[0]
+
+
+def test_its_threshold_is_that_of_its_own_scores_of_held_out_images(exported, detector, samples, root):
+    names = samples.loc[samples["split"] == "validation", "image"]
+    scores = scores_of(exported.graph, root, names)
+    expected = Calibration(scores.astype(float), 0.01, "gumbel").threshold
+    assert exported.detector.threshold == pytest.approx(expected, rel=1e-6)
+    assert exported.detector.threshold != detector.threshold
+    assert exported.detector.card.decision.image.scores == pytest.approx(scores.tolist())
+    assert detector.card.decision.image.images == 8, "the detector keeps its own"
+
+
+def test_its_cost_is_measured_on_the_test_images(exported, samples, root):
+    test = samples[samples["split"] == "test"]
+    assert list(exported.cost["graph"]) == ["float32", "int8"]
+    found = auroc(scores_of(exported.graph, root, test["image"]), test["label"].to_numpy())
+    assert exported.cost["image_auroc"][1] == pytest.approx(found, abs=1e-4)
+    assert set(METRICS) < set(exported.cost)
+    assert (exported.cost["pixel_auroc"] > 0.9).all(), "it still sees the defects"
+
+
+def test_images_must_be_held_out_and_known(detector, graph, samples, root):
+    with pytest.raises(InputError, match="no good images are held out"):
+        quantise(detector, graph, samples[samples["split"] != "validation"], root)
+    with pytest.raises(InputError, match="the sample table of the training is not on disk"):
+        _ = ExportPhotographs(root, [], root).samples
