@@ -3,8 +3,8 @@
     python benchmarks/serving.py [--methods dfc patchcore --rounds 5 --seconds 2]
 
 Each method learns for one epoch from the demo's cable, which decides neither its speed nor its exactness, and is
-exported. All ways of computing then take turns, on two cores: PyTorch, ONNX Runtime, and OpenVINO where it is
-installed. Writes benchmarks/results/serving.json.
+exported, in float32 and in int8. All ways of computing then take turns, on two cores: PyTorch, ONNX Runtime, and
+OpenVINO where it is installed. Writes benchmarks/results/serving.json.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -29,6 +30,7 @@ from discrepancy.export.bundle import bundle_files, write_bundle
 from discrepancy.export.comparison import Exactness, check, compare
 from discrepancy.export.detect import Bundle
 from discrepancy.export.graph import onnx_graph
+from discrepancy.export.quantisation import quantise
 from discrepancy.methods.registry import METHODS
 
 RESULTS = Path(__file__).parent / "results/serving.json"
@@ -68,6 +70,21 @@ def rates(
     }
 
 
+def sample_table(part: Path) -> pd.DataFrame:
+    """Return the part's photographs: of the good ones every fifth serves for the ranges of int8, the others to compare.
+
+    Which of them the detector has learnt from decides its threshold, and none of what is measured here.
+    """
+    good = sorted((part / "train/good").iterdir())
+    rows = [("validation" if index % 5 == 0 else "train", path, "") for index, path in enumerate(good)]
+    for path in sorted((part / "test").rglob("*.png")):
+        mask = part / "ground_truth" / path.parent.name / f"{path.stem}_mask.png"
+        rows.append(("test", path, mask.relative_to(part).as_posix() if mask.exists() else ""))
+    table = pd.DataFrame(rows, columns=["split", "image", "mask"])
+    table["label"] = (table["mask"] != "").astype(int)
+    return table.assign(image=[path.relative_to(part).as_posix() for path in table["image"]])
+
+
 def openvino(graph: bytes) -> Way | None:
     """Return OpenVINO's way to compute a graph; None where it is not installed."""
     if find_spec("openvino") is None:
@@ -92,12 +109,18 @@ def measured(method: str, part: Path, folder: Path, options: Any) -> dict[str, A
     ways: dict[str, Way] = {"PyTorch": detector.score, "ONNX Runtime": bundle.score}
     if (third := openvino(graph)) is not None:
         ways["OpenVINO"] = third
+    quantised = quantise(detector, graph, sample_table(part), part)
+    assert quantised.cost is not None
+    write_bundle(bundle_files(quantised.detector, quantised.graph), folder / f"{method}-int8")
+    ways["int8"] = Bundle(folder / f"{method}-int8", threads=torch.get_num_threads()).score
     images = np.random.default_rng(0).integers(0, 256, (max(BATCHES), 3, *detector.image_size), dtype=np.uint8)
     return {
         "method": method,
         "megabytes": round(len(graph) / 1e6, 1),
         "export_seconds": round(export_seconds, 1),
         "equal": equal,
+        "int8_megabytes": round(len(quantised.graph) / 1e6, 1),
+        "int8_cost": quantised.cost.to_dict("records"),
         "batches": {str(count): rates(ways, images[:count], options) for count in BATCHES},
     }
 

@@ -457,6 +457,7 @@ TABLES = {
     "cable by DFR": lambda: defect_table("demo/cable", "dfr"),
     "metrics speed": speed_table,
     "exported": lambda: serving_tables.equality(read("serving")),
+    "exported in int8": lambda: serving_tables.quantised(read("serving")),
     "exported speed": lambda: serving_tables.speed(read("serving")),
     "soak": lambda: serving_tables.load(read("soak")),
     "gpu": lambda: gpu_tables.document(read("gpu_h100")),

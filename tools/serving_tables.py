@@ -47,6 +47,23 @@ def speed(report: dict[str, Any] | None) -> str:
     return markdown_table(pd.DataFrame(rows))
 
 
+def quantised(report: dict[str, Any] | None) -> str:
+    """Metrics of each method's graph in float32 and in int8, on the demo's test images, and its size."""
+    if not report:
+        return ""
+    rows = [
+        {
+            "method": METHODS[row["method"]].title,
+            "graph": found["graph"],
+            "MB": row["megabytes"] if found["graph"] == "float32" else row["int8_megabytes"],
+            **{name: f"{found[name]:.3f}" for name in ("image_auroc", "pixel_auroc", "aupro_0.30")},
+        }
+        for row in report["methods"]
+        for found in row.get("int8_cost", ())
+    ]
+    return markdown_table(pd.DataFrame(rows)) if rows else ""
+
+
 def load(report: dict[str, Any] | None) -> str:
     """What a server made of many requests."""
     if not report:

@@ -1,9 +1,11 @@
 """A bundle at work: in a process without the package, on photographs, and beside a camera."""
 
 import csv
+import io
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -105,6 +107,11 @@ def test_damaged_bundles_are_refused(bundle_folder, tmp_path):
     (bundle_folder / "card.json").write_text(json.dumps(card))
     with pytest.raises(detect.InputError, match="version 9"):
         detect.Bundle(bundle_folder)
+    whole = json.dumps(card | {"bundle": card["bundle"] | {"format": 1}})
+    for entry in ('"sha256": ', '"low": ', '"image_size": ', '"thresholds": '):
+        (bundle_folder / "card.json").write_text(whole.replace(entry, '"other": '))
+        with pytest.raises(detect.InputError, match="not the card of a bundle"):
+            detect.Bundle(bundle_folder)
     (bundle_folder / "card.json").write_text("[]")
     with pytest.raises(detect.InputError, match="not the card of a bundle"):
         detect.Bundle(bundle_folder)
@@ -150,6 +157,100 @@ def test_a_camera_may_write_slowly_and_the_table_grows(bundle_folder, photos, tm
     assert again.wait(20) == 0
 
 
+@pytest.fixture
+def watched(bundle_folder, photos, tmp_path, monkeypatch):
+    """Return a function that watches a folder of three photographs until the table has so many lines."""
+    monkeypatch.setattr(detect, "POLL", 0.01)
+    incoming, table = tmp_path / "in", tmp_path / "p.csv"
+    incoming.mkdir()
+    for name in ("00", "01", "02"):
+        (incoming / f"{name}.png").write_bytes((photos / f"good/{name}.png").read_bytes())
+
+    def watched(lines, overlays=None, seconds=10):
+        end = time.monotonic() + seconds
+
+        def stopped():
+            return table.read_bytes().count(b"\n") > lines or time.monotonic() > end
+
+        detect.watch(detect.Bundle(bundle_folder), incoming, table, detect.Overlays(overlays), stopped)
+        return [line["file"] for line in csv.DictReader(table.open())]
+
+    watched.incoming, watched.table = incoming, table
+    return watched
+
+
+def test_a_line_that_is_cut_off_is_written_anew(watched):
+    assert watched(2) == ["00.png", "01.png"], "it stops at once, though a third one waits"
+    content = watched.table.read_bytes()
+    watched.table.write_bytes(content[:-20])
+    assert watched(3) == ["00.png", "01.png", "02.png"]
+    assert len(watched.table.read_text().splitlines()) == 4
+
+
+def test_an_empty_table_gets_its_header_and_another_file_is_left_alone(watched):
+    watched.table.touch()
+    assert watched(1) == ["00.png"]
+    watched.table.write_text("name,price\nscrew,1\n")
+    with pytest.raises(detect.InputError, match="not a table of this program"):
+        watched(1)
+    assert watched.table.read_text() == "name,price\nscrew,1\n"
+
+
+def test_overlays_beside_photographs_are_no_photographs(watched, bundle_folder):
+    overlays = watched.incoming / "overlays"
+    assert watched(4, overlays=overlays, seconds=1) == ["00.png", "01.png", "02.png"]
+    assert len(list(overlays.iterdir())) == 3
+    arguments = ["--bundle", str(bundle_folder), "--overlays", str(overlays), "--out", str(watched.table)]
+    assert detect.main([str(watched.incoming), *arguments]) == 0
+    assert len(list(csv.DictReader(watched.table.open()))) == 3
+
+
+def test_a_photograph_that_is_taken_away_may_come_back(watched, monkeypatch):
+    content = (watched.incoming / "01.png").read_bytes()
+    complete = detect._complete
+
+    def taken_away(path):
+        if path.name == "01.png":
+            path.unlink()
+            return True
+        return complete(path)
+
+    monkeypatch.setattr(detect, "_complete", taken_away)
+    assert watched(2) == ["00.png", "02.png"]
+    monkeypatch.undo()
+    (watched.incoming / "01.png").write_bytes(content)
+    assert watched(3) == ["00.png", "02.png", "01.png"]
+
+
+def test_photographs_of_several_folders_keep_their_names_apart(bundle_folder, photos, tmp_path):
+    arguments = ["--bundle", str(bundle_folder), "--out", str(tmp_path / "p.csv"), "--overlays", str(tmp_path / "o")]
+    assert detect.main([str(photos / "good"), str(photos / "bad"), *arguments]) == 0
+    names = [line["file"] for line in csv.DictReader((tmp_path / "p.csv").open())]
+    assert len(set(names)) == 16 and names[0] == (photos / "good/00.png").as_posix()
+    assert len(list((tmp_path / "o").rglob("*.jpg"))) == 16
+
+
+def test_an_overlay_that_cannot_be_written_stops_nothing(bundle_folder, photos, tmp_path, capsys):
+    (tmp_path / "o").write_text("a file")
+    arguments = ["--bundle", str(bundle_folder), "--out", str(tmp_path / "p.csv"), "--overlays", str(tmp_path / "o")]
+    assert detect.main([str(photos / "bad"), *arguments]) == 0
+    assert len(list(csv.DictReader((tmp_path / "p.csv").open()))) == 8
+    assert "08.png.jpg: not written" in capsys.readouterr().err
+
+
+def test_what_was_examined_before_an_interruption_is_in_the_table(bundle_folder, photos, tmp_path, monkeypatch):
+    def interrupted(result):
+        if result.name.startswith("good/02"):
+            raise KeyboardInterrupt
+        return result.name
+
+    monkeypatch.setattr(detect, "described", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        detect.main([str(photos), "--bundle", str(bundle_folder), "--out", str(tmp_path / "p.csv")])
+    names = [line["file"] for line in csv.DictReader((tmp_path / "p.csv").open())]
+    assert names[-1] == "good/01.png" and len(names) == 10
+
+
 def test_an_export_that_differs_is_refused(detector, bundle_folder, photos):
     paths = sorted(photos.rglob("[01]*.png"))
     table = compare(detector, detect.Bundle(bundle_folder), paths, photos)
@@ -161,9 +262,24 @@ def test_an_export_that_differs_is_refused(detector, bundle_folder, photos):
     with pytest.raises(InputError, match="score difference"):
         check(table.assign(score_difference=np.nan), detector.threshold, Exactness())
     near = float(table["pytorch_score"].iloc[0])
-    flipped = table.assign(onnx_score=[near * (1 + 1e-6), *table["onnx_score"][1:]])
-    with pytest.raises(InputError, match="decides otherwise"):
-        check(flipped, near, Exactness())
+    same = table.assign(onnx_score=table["pytorch_score"], file_score=table["pytorch_score"])
+    check(same, near, Exactness())
+    for column in ("onnx_score", "file_score"):
+        flipped = same.assign(**{column: [near * (1 + 1e-6), *same[column][1:]]})
+        with pytest.raises(InputError, match="decides otherwise"):
+            check(flipped, near, Exactness())
+    with pytest.raises(InputError, match="no test photographs"):
+        compare(detector, detect.Bundle(bundle_folder), [], photos)
+
+
+def test_a_photograph_that_a_bundle_cannot_read_is_named(detector, bundle_folder, tmp_path):
+    deep = np.random.default_rng(0).integers(0, 4096, (96, 96), dtype=np.uint16)
+    content = io.BytesIO()
+    Image.fromarray(deep).save(content, "TIFF")
+    inverted = content.getvalue().replace(struct.pack("<HHII", 262, 3, 1, 1), struct.pack("<HHII", 262, 3, 1, 0))
+    (tmp_path / "a.tif").write_bytes(inverted)
+    with pytest.raises(InputError, match=r"a bundle cannot read .*a\.tif"):
+        compare(detector, detect.Bundle(bundle_folder), [tmp_path / "a.tif"], tmp_path)
 
 
 def test_differences_are_of_the_scores(detector, bundle_folder, photos):

@@ -1,5 +1,7 @@
 """The bundle's program computes, without OpenCV and SciPy, what the package computes with them."""
 
+import copy
+
 import cv2
 import numpy as np
 import pytest
@@ -71,7 +73,7 @@ def test_maps_are_resized_as_by_the_package(detector, bundle_folder, size, toler
 @pytest.mark.parametrize("rule", ["gumbel", "normal", "frechet", "quantile"])
 def test_false_alarms_are_those_of_the_calibration(method, rule):
     scores = np.random.default_rng(0).gumbel(3, 0.3, 40)
-    card = with_calibration(method, 4.0, scores.tolist()).card
+    card = with_calibration(copy.copy(method), 4.0, scores.tolist()).card
     entry = card.to_json()["thresholds"]
     entry["image"]["rule"] = rule
     table = bundles.false_alarms(card.with_entries(thresholds=entry))
@@ -79,6 +81,15 @@ def test_false_alarms_are_those_of_the_calibration(method, rule):
     expected = Calibration(scores, 0.01, rule).false_alarm_probability(places)
     found = np.exp(np.interp(places, table["scores"], np.log(table["probabilities"])))
     np.testing.assert_allclose(found[expected > 1e-6], expected[expected > 1e-6], rtol=5e-3)
+
+
+@settings(deadline=None)
+@given(masks, st.integers(1, 5))
+def test_lines_are_thickened_as_by_opencv(mask, reach):
+    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    expected = cv2.dilate(mask.astype(np.uint8), square, borderType=cv2.BORDER_CONSTANT, borderValue=(0,)) > 0
+    found = detect._thickened(detect._thickened(mask, reach).T, reach).T
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_names_and_numbers_are_those_of_the_package():

@@ -34,10 +34,14 @@ def with_alpha(mode, values):
     return image
 
 
-def turned(orientation):
+def turned(orientation, image=None, kind="JPEG"):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return saved(Image.fromarray(COLOURS), "JPEG", exif=exif)
+    return saved(Image.fromarray(COLOURS) if image is None else image, kind, exif=exif)
+
+
+def damaged_exif():
+    return turned(6).replace(b"Exif\0\0MM", b"Exif\0\0XX").replace(b"Exif\0\0II", b"Exif\0\0XX")
 
 
 def declared(bits):
@@ -72,6 +76,13 @@ READ = {
     "empty alpha": saved(with_alpha("RGBA", 0), "PNG"),
     "opaque": saved(with_alpha("RGBA", 255), "TIFF"),
     **{f"turned {orientation}": turned(orientation) for orientation in range(1, 9)},
+    **{
+        f"turned {kind} {mode}": turned(6, with_alpha(mode, GRADES), kind)
+        for kind, mode in (("PNG", "RGBA"), ("PNG", "LA"), ("WEBP", "RGBA"), ("TIFF", "RGBA"))
+    },
+    "turned palette": turned(5, Image.fromarray(COLOURS).quantize(20), "PNG"),
+    "turned 16 bits": turned(8, Image.fromarray(DEEP * 16), "PNG"),
+    "damaged EXIF": damaged_exif(),
     "16 bits": saved(Image.fromarray(DEEP * 16), "PNG"),
     "12 of 16 bits": declared(12),
     "12 of 16 bits, wrongly": declared(10),
@@ -125,6 +136,11 @@ def test_colours_of_12_bits_are_refused_not_darkened():
 def test_too_large_pictures_are_refused_unopened():
     with pytest.raises(detect.InputError, match="x has 40000 x 3000 pixels"):
         detect.read_photograph(saved(Image.new("L", (40_000, 3_000)), "PNG"), "x")
+
+
+def test_a_long_thin_picture_is_refused():
+    with pytest.raises(detect.InputError, match="expected sides of at most 65,500"):
+        detect.read_photograph(saved(Image.new("L", (1, 70_000)), "PNG"), "x")
 
 
 @settings(deadline=None, max_examples=60)

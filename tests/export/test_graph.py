@@ -103,6 +103,12 @@ assert "export" in register_pipelines()
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_what_no_file_can_hold_is_refused(method, monkeypatch):
+    monkeypatch.setattr("discrepancy.export.graph.LARGEST", 1000)
+    with pytest.raises(InputError, match=r"tensors take .* GB; expected at most"):
+        onnx_graph(method)
+
+
 def test_a_missing_extra_is_named(method, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(InputError, match=r"pip install -e '\.\[export\]'"):

@@ -1,15 +1,19 @@
 """The server's answers: those of the detector for photographs, and 4xx for all that is none."""
 
+import asyncio
 import base64
 import io
+import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from fastapi import Response
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from discrepancy.export import detect
-from discrepancy.serving.app import create_app
+from discrepancy.serving.app import Held, create_app
 from discrepancy.serving.options import Options
 
 
@@ -129,15 +133,38 @@ def test_broken_forms_are_refused(client, request_, said):
         assert answer.status_code == 400 and said in answer.json()["detail"]
 
 
-def test_a_body_without_a_length_is_cut_short(serve):
-    sent = []
+def test_limits_are_those_of_the_options(serve, photos):
+    content = (photos / "good/03.png").read_bytes()
+    answer = serve(max_pixels=5000).post("/predict", content=content)
+    assert answer.status_code == 422 and "96 x 96 pixels: expected at most 5,000" in answer.json()["detail"]
+    assert serve(max_bytes=len(content) - 1).post("/predict", content=content).status_code == 413
+    assert serve(max_bytes=len(content), max_pixels=96 * 96).post("/predict", content=content).status_code == 200
 
-    def chunks():
-        for _ in range(1000):
-            sent.append(1)
-            yield bytes(10_000)
 
-    assert serve(max_bytes=50_000).post("/predict", content=chunks()).status_code == 413
+def test_what_is_not_known_is_null(bundle_folder, photos):
+    card = json.loads((bundle_folder / "card.json").read_text())
+    card["bundle"]["false_alarms"] = None
+    (bundle_folder / "card.json").write_text(json.dumps(card))
+    client = TestClient(create_app(Options(str(bundle_folder))))
+    with client:
+        found = client.post("/predict", content=(photos / "good/03.png").read_bytes()).json()
+    assert found["false_alarm_probability"] is None and found["relative_score"] < 1
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_place_is_given_back_when_the_answer_is_sent(fails):
+    told = []
+
+    async def send(message):
+        told.append(message["type"])
+        assert "released" not in told
+        if fails:
+            raise OSError("the client has gone")
+
+    response = Held(Response(b"x"), lambda: told.append("released"))
+    with pytest.raises(OSError) if fails else nullcontext():
+        asyncio.run(response({"type": "http"}, None, send))
+    assert told[-1] == "released"
 
 
 def test_a_key_is_asked_for(serve, photos):

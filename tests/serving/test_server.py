@@ -120,6 +120,18 @@ def test_slow_clients_are_sent_away_and_others_are_told_to_come_back(bundle_fold
         assert server.post(content)[0] == 200
 
 
+def test_a_body_without_a_length_is_refused_before_its_end(bundle_folder):
+    with serving(bundle_folder, "--max-megabytes", "0.05") as server:
+        connection = server.connection()
+        connection.putrequest("POST", "/predict")
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders()
+        for _ in range(8):
+            connection.send(b"2710\r\n" + bytes(10_000) + b"\r\n")
+        answer = connection.getresponse()  # the body has no end
+        assert answer.status == 413 and answer.headers["Connection"] == "close"
+
+
 def test_several_workers_count_together(bundle_folder, content):
     with serving(bundle_folder, "--workers", "2", program=("-m", "discrepancy")) as server:
         for _ in range(12):

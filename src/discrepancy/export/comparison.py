@@ -26,7 +26,7 @@ EXACT: Final = 1e-4
 FROM_FILES: Final = 1e-3
 """Largest relative difference of scores from the file on: decoders and resizing may differ by single grey levels."""
 DIFFERENCES: Final = ("score_difference", "map_difference", "file_score_difference")
-COLUMNS: Final = ("file", "pytorch_score", "onnx_score", *DIFFERENCES)
+COLUMNS: Final = ("file", "pytorch_score", "onnx_score", "file_score", *DIFFERENCES)
 
 
 class ExportPhotographs(NamedTuple):
@@ -86,6 +86,8 @@ def compare(detector: Detector, bundle: Bundle, paths: Sequence[Path], root: Pat
     Raises:
         InputError: a photograph cannot be read.
     """
+    if not paths:
+        raise InputError("export: there are no test photographs to compare on; expected some, or input=/photos")
     with tqdm(total=len(paths), desc="comparing", unit="photograph", disable=None) as bar:
         lines = []
         for line in _lines(detector, bundle, paths, root):
@@ -100,7 +102,7 @@ def _lines(detector: Detector, bundle: Bundle, paths: Sequence[Path], root: Path
         images = np.stack([fit_image(of_file(path).read(detector.bits), detector.resize_crop) for path in part])
         expected = detector.score(images)
         maps, scores = bundle.score(images)
-        own = np.stack([bundle.fitted(bundle.read(path.read_bytes(), str(path))) for path in part])
+        own = np.stack([_read_by(bundle, path) for path in part])
         _, from_files = bundle.score(own)
         reference = expected.image_scores.cpu().numpy()
         differences = _map_differences(maps, expected.maps.cpu().numpy())
@@ -109,10 +111,19 @@ def _lines(detector: Detector, bundle: Bundle, paths: Sequence[Path], root: Path
                 "file": path.relative_to(root).as_posix(),
                 "pytorch_score": float(reference[row]),
                 "onnx_score": float(scores[row]),
+                "file_score": float(from_files[row]),
                 "score_difference": relative(scores[row], reference[row]),
                 "map_difference": differences[row],
                 "file_score_difference": relative(from_files[row], reference[row]),
             }
+
+
+def _read_by(bundle: Bundle, path: Path) -> NDArray[np.uint8]:
+    """Return the image that a bundle's program makes of a photograph, uint8 [3, H, W]."""
+    try:
+        return bundle.fitted(bundle.read(path.read_bytes(), str(path)))
+    except ValueError as error:  # of the program, which does not know the package's errors
+        raise InputError(f"export: a bundle cannot read a photograph that this package reads: {error}") from error
 
 
 def relative(value: float, reference: float) -> float:
@@ -149,7 +160,8 @@ def check(table: pd.DataFrame, threshold: float, allowed: Exactness) -> dict[str
                 f"{worst['file']}: {column.replace('_', ' ')} of the export {worst[column]:.2g}; expected at most "
                 f"{limit:g}, relative to PyTorch's"
             )
-    other = table[(table["pytorch_score"] > threshold) != (table["onnx_score"] > threshold)]
+    anomalous = table["pytorch_score"] > threshold
+    other = table[(anomalous != (table["onnx_score"] > threshold)) | (anomalous != (table["file_score"] > threshold))]
     if len(other):
         raise InputError(f"{other['file'].iloc[0]}: the export decides otherwise than PyTorch; expected the same")
     return largest(table)

@@ -19,6 +19,7 @@ import signal
 import struct
 import sys
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,7 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 FORMAT = 1
 """Version of bundles."""
@@ -44,6 +45,18 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 MAX_PIXELS = 89_478_485
 """Larger photographs are refused unopened."""
+LONGEST = 65_500
+"""Longest side of a photograph, px: that of JPEG files."""
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 OUTLINE = (213, 94, 0)
 """Colour of outlines, RGB."""
 POLL = 0.25
@@ -246,14 +259,13 @@ class Result:
 
     def overlay(self, photograph: Image.Image) -> Image.Image:
         """Draw the outlines over the photograph."""
-        mask = self.mask
-        padded = np.pad(mask, 1)
-        inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-        line = Image.fromarray(mask & ~inside).convert("L")
-        width = max(2, min(self.size) // 200) // 2 * 2 + 1
-        picture = photograph.convert("RGB")
-        picture.paste(OUTLINE, mask=line.filter(ImageFilter.MaxFilter(width)))
-        return picture
+        pixels = np.array(photograph.convert("RGB"))
+        if self.mask.any():
+            reach = max(2, min(self.size) // 200) // 2
+            padded = np.pad(self.mask, 1)
+            inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+            pixels[_thickened(_thickened(self.mask & ~inside, reach).T, reach).T] = OUTLINE
+        return Image.fromarray(pixels)
 
 
 @dataclass(frozen=True)
@@ -282,7 +294,7 @@ class Bundle:
     def __init__(self, folder: Path | str, *, threads: int = 0) -> None:
         folder = Path(folder)
         self.card = _read_card(folder / CARD)
-        graph = _read(folder / GRAPH)
+        graph = _read(folder / GRAPH, "the files of a bundle")
         if hashlib.sha256(graph).hexdigest() != self._about["sha256"]:
             raise InputError(f"{folder / GRAPH}: not the graph that {CARD} describes; expected the files of one bundle")
         options = onnxruntime.SessionOptions()
@@ -389,22 +401,27 @@ class Bundle:
         return Result(name, score, self.threshold, likely, seconds, small_map, size, self)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, expected: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; expected the files of a bundle") from error
+        raise InputError(f"{path}: {error.strerror}; expected {expected}") from error
 
 
 def _read_card(path: Path) -> dict[str, Any]:
+    content = _read(path, "the files of a bundle")
     try:
-        card = json.loads(_read(path))
-        found = card["bundle"]["format"]
-    except (ValueError, KeyError, TypeError) as error:
+        card = dict(json.loads(content))
+        about = card["bundle"]
+        found = int(about["format"])
+        _ = Rule(**about["segmentation"]), float(card["thresholds"]["image"]["value"]), str(about["sha256"])
+        height, width = card["image_size"]
+        _ = int(height), int(width), str(about["title"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not the card of a bundle ({error!r})") from error
     if found > FORMAT:
         raise InputError(f"{path}: a bundle of version {found}; expected {FORMAT}, that of this program")
-    return dict(card)
+    return card
 
 
 def resized(image: Image.Image, size: tuple[int, int]) -> Pixels:
@@ -440,6 +457,13 @@ def _resized_rows(pixels: Pixels, size: int) -> Pixels:
         part = flat[first[row] : first[row] + counts[row]].astype(np.float64)  # whole numbers below 2^53 are exact
         found[row] = ((whole[row, : len(part)] @ part + 2 ** (bits - 1)) / 2**bits).clip(0, 255)
     return found.reshape(size, *pixels.shape[1:])
+
+
+def _thickened(line: Mask, reach: int) -> Mask:
+    """Return where True lies within so many rows of a mask [h, w]; its time does not grow with the reach."""
+    padded = np.pad(line, ((reach + 1, reach), (0, 0)))
+    counts = np.cumsum(padded, axis=0, dtype=np.int32)
+    return np.asarray(counts[2 * reach + 1 :] > counts[: -2 * reach - 1])
 
 
 def smoothed(values: Map, sigma: float) -> Map:
@@ -496,14 +520,28 @@ def read_photograph(data: bytes, name: str, bits: int | None = None, *, max_pixe
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise InputError(f"{name} has {image.width} x {image.height} pixels: expected at most {max_pixels:,}")
+            if max(image.size) > LONGEST:
+                raise InputError(f"{name} is {image.width} x {image.height} px: expected sides of at most {LONGEST:,}")
             image.load()
-            return ImageOps.exif_transpose(_eight_bits(image, data, name, bits))
+            upright = UPRIGHT.get(_orientation(image))
+            picture = _eight_bits(image, data, name, bits)
+            return picture if upright is None else picture.transpose(upright)
     except InputError:
         raise
     except UnidentifiedImageError as error:
         raise NotAnImage(f"{name} cannot be decoded: expected PNG, JPEG, BMP, TIFF or WebP") from error
     except Exception as error:  # decoders fail in a dozen ways on damaged files
         raise InputError(f"{name} cannot be decoded ({error}): expected PNG, JPEG, BMP, TIFF or WebP") from error
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 (upright) to 8. A damaged EXIF block counts as none: the pixels are sound."""
+    if image.format == "TIFF":  # Pillow turns TIFF files itself
+        return 1
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:
+        return 1
 
 
 def _eight_bits(image: Image.Image, data: bytes, name: str, bits: int | None) -> Image.Image:
@@ -528,7 +566,7 @@ def _eight_bits(image: Image.Image, data: bytes, name: str, bits: int | None) ->
 
 def _scaled(image: Image.Image, name: str, bits: int | None, declared: int) -> Image.Image:
     """Return a 16-bit grey photograph with 8 bits: black is 0, white 2^bits - 1."""
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image).astype(np.uint16)
     highest, used = int(values.max(initial=0)), bits or declared
     if highest >= 2**used:
         if bits is not None:
@@ -537,7 +575,8 @@ def _scaled(image: Image.Image, name: str, bits: int | None, declared: int) -> I
             )
         used = 16
     white = 2**used - 1
-    return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
+    levels = ((np.arange(white + 1) * 255 + white // 2) // white).astype(np.uint8)
+    return Image.fromarray(levels[values])
 
 
 def _declared_bits(image: Image.Image, data: bytes) -> int | None:
@@ -566,19 +605,34 @@ def _declared_bits(image: Image.Image, data: bytes) -> int | None:
     return 16
 
 
-def photographs_in(place: Path) -> list[Path]:
-    """Return the image files in a folder and below, sorted, without hidden ones; or the file itself.
+def photographs_in(place: Path, without: Path | None = None) -> list[Path]:
+    """Return the image files in a folder and below, sorted; or the file itself.
+
+    Args:
+        place: the folder or file.
+        without: a folder that is left out, as hidden files are.
 
     Raises:
         InputError: there is none.
     """
-    if place.is_file():
-        return [place]
-    inner = (path for path in sorted(place.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
-    found = [path for path in inner if not any(part.startswith(".") for part in path.relative_to(place).parts)]
+    found = [place] if place.is_file() else list(_below(place, without))
     if not found:
         raise InputError(f"{place}: no photograph is there; expected a photograph, or a folder of them")
     return found
+
+
+def _below(folder: Path, without: Path | None) -> Iterator[Path]:
+    left_out = None if without is None else without.resolve()
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        own = left_out is not None and left_out in path.resolve().parents
+        if not hidden and not own and path.suffix.lower() in SUFFIXES and path.is_file():
+            yield path
+
+
+def printable(path: Path) -> str:
+    """Return a path as text that can be written; bytes that are no UTF-8 are escaped."""
+    return path.as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 class Opened(NamedTuple):
@@ -609,7 +663,7 @@ def examine(
 
     def decode(name: str, path: Path) -> Opened | Unreadable:
         try:
-            photograph = bundle.read(_read(path), name)
+            photograph = bundle.read(_read(path, "a photograph"), name)
             return Opened(name, photograph, bundle.fitted(photograph))
         except InputError as error:
             return Unreadable(name, str(error))
@@ -655,16 +709,19 @@ class Overlays:
     folder: Path | None
 
     def __call__(self, result: Result | Unreadable, photograph: Image.Image | None) -> None:
-        """Write one, whole or not at all."""
+        """Write one, whole or not at all; one that cannot be written is told, and stops nothing."""
         if self.folder is None or photograph is None or not isinstance(result, Result):
             return
         parts = [part for part in Path(result.name).parts if part not in ("..", ".", Path(result.name).anchor)]
         path = self.folder.joinpath(*parts)
         path = path.with_name(path.name + ".jpg")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        result.overlay(photograph).save(unfinished, "JPEG", quality=90)
-        os.replace(unfinished, path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_name(f".{uuid.uuid4().hex}.unfinished")
+            result.overlay(photograph).save(unfinished, "JPEG", quality=90)
+            os.replace(unfinished, path)
+        except OSError as error:
+            print(f"{path}: not written ({error.strerror or error})", file=sys.stderr)  # noqa: T201
 
 
 def write_table(lines: Iterable[Mapping[str, Any]], path: Path) -> None:
@@ -678,21 +735,25 @@ def write_table(lines: Iterable[Mapping[str, Any]], path: Path) -> None:
     os.replace(unfinished, path)
 
 
-def arrivals(folder: Path, known: set[str], stopped: Callable[[], bool]) -> Iterator[tuple[str, Path]]:
+def arrivals(
+    folder: Path, known: set[str], stopped: Callable[[], bool], without: Path | None = None
+) -> Iterator[tuple[str, Path]]:
     """Yield names and paths of photographs as they appear in a folder, once they no longer change.
 
     Args:
         folder: the folder, with all below it.
         known: names that are left out; each new one is added.
         stopped: ends the watch.
+        without: a folder that is left out.
     """
     seen: dict[str, tuple[tuple[int, int], float]] = {}
     while not stopped():
         fresh = False
-        for path in sorted(folder.rglob("*")):
-            name = path.relative_to(folder).as_posix()
-            hidden = any(part.startswith(".") for part in Path(name).parts)
-            if name in known or hidden or path.suffix.lower() not in SUFFIXES or not path.is_file():
+        for path in _below(folder, without):
+            if stopped():
+                return
+            name = printable(path.relative_to(folder))
+            if name in known:
                 continue
             try:
                 status = path.stat()
@@ -722,21 +783,37 @@ def _complete(path: Path) -> bool:
 def watch(bundle: Bundle, folder: Path, table: Path, overlays: Overlays, stopped: Callable[[], bool]) -> None:
     """Examine photographs as they appear in a folder; each adds a line to the table, until `stopped`.
 
-    Files that the table has already are left out.
+    Files that the table has already are left out. A last line that is cut off, as by a power cut, is removed.
+
+    Raises:
+        InputError: a file is there that is no such table.
     """
-    known: set[str] = set()
-    if table.exists():
-        with table.open(newline="", encoding="utf-8") as file:
-            known = {line["file"] for line in csv.DictReader(file)}
-    else:
-        write_table([], table)
+    known = _known(table)
     with table.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.DictWriter(file, COLUMNS, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-        for name, path in arrivals(folder, known, stopped):
+        for name, path in arrivals(folder, known, stopped, overlays.folder):
             for result in examine(bundle, [(name, path)], overlays, workers=1):
+                if isinstance(result, Unreadable) and not path.exists():  # taken away meanwhile; it may come back
+                    known.discard(name)
+                    continue
                 writer.writerow(result.line())
                 file.flush()
                 print(described(result), flush=True)  # noqa: T201 (the program's output)
+
+
+def _known(table: Path) -> set[str]:
+    """Return the names in a table, which is made if it is not there, and mended if its last line is cut off."""
+    content = table.read_bytes() if table.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if not whole:
+        write_table([], table)
+        return set()
+    lines = csv.DictReader(io.StringIO(whole.decode("utf-8", "backslashreplace"), newline=""))
+    if lines.fieldnames is None or tuple(lines.fieldnames) != COLUMNS:
+        raise InputError(f"{table}: not a table of this program; expected one, or --out with another name")
+    if len(whole) < len(content):
+        os.truncate(table, len(whole))
+    return {line["file"] for line in lines}
 
 
 def described(result: Result | Unreadable) -> str:
@@ -762,6 +839,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 2 if nothing could be examined."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     parser = build_parser()
     given = parser.parse_args(arguments)
     if bool(given.photographs) == bool(given.watch):
@@ -785,20 +865,26 @@ def _run(given: argparse.Namespace) -> int:
             signal.signal(number, lambda caught, frame: stops.append(caught))
         watch(Bundle(given.bundle, threads=given.threads), given.watch, given.out, overlays, lambda: bool(stops))
         return 0
-    files = [
-        ((path.relative_to(place) if place.is_dir() else Path(path.name)).as_posix(), path)
-        for place in given.photographs
-        for path in photographs_in(place)
-    ]
+    bundle, files = Bundle(given.bundle, threads=given.threads), list(_named(given.photographs, given.overlays))
     lines = []
-    for result in examine(Bundle(given.bundle, threads=given.threads), files, overlays, batch_size=given.batch_size):
-        print(described(result), flush=True)  # noqa: T201
-        lines.append(result.line())
-    write_table(lines, given.out)
+    try:
+        for result in examine(bundle, files, overlays, batch_size=given.batch_size):
+            print(described(result), flush=True)  # noqa: T201
+            lines.append(result.line())
+    finally:  # also what was examined before Ctrl-C
+        write_table(lines, given.out)
     decisions = [line["decision"] for line in lines]
     readable = len(lines) - decisions.count("unreadable")
     print(f"{decisions.count('anomalous')} of {readable} photographs are anomalous; {given.out}")  # noqa: T201
     return 0 if readable else 2
+
+
+def _named(places: Sequence[Path], without: Path | None) -> Iterator[tuple[str, Path]]:
+    """Yield names and paths of photographs: names relative to the folder, or whole paths for several places."""
+    for place in places:
+        root = place if place.is_dir() else place.parent
+        for path in photographs_in(place, without):
+            yield printable(path if len(places) > 1 else path.relative_to(root)), path
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from discrepancy.methods.base import Method
 
 OPSET: Final = 18
 """Version of ONNX's operators: that of PyTorch's exporter, which ONNX Runtime knows since 1.14."""
+LARGEST: Final = 1.9e9
+"""Bytes of a detector's tensors: those of an ONNX file, in one message of protobuf, end at 2 GB."""
 INPUT: Final = "images"
 OUTPUTS: Final = ("maps", "scores")
 
@@ -53,6 +55,12 @@ def onnx_graph(method: Method) -> bytes:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise InputError("export: onnx and onnxscript are missing; expected `pip install -e '.[export]'`") from error
+    size = sum(tensor.nbytes for tensor in method.state_dict().values())
+    if size > LARGEST:
+        raise InputError(
+            f"export: the detector's tensors take {size / 1e9:.1f} GB; expected at most {LARGEST / 1e9:g}, as an ONNX "
+            "file holds. PaDiM's grow with the square of padim.channels"
+        )
     method = method.to("cpu").eval()
     images = torch.zeros(2, 3, *method.image_size, dtype=torch.uint8)
     with _quiet(), torch.no_grad():

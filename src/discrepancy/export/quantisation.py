@@ -69,6 +69,8 @@ def quantise(
     paths = {split: [root / name for name in rows["image"]] for split, rows in samples.groupby("split")}
     if not paths.get("validation"):
         raise InputError("quantise: no good images are held out; int8 needs them for thresholds of its own")
+    if not paths.get("test"):
+        raise InputError("quantise: there are no test photographs; expected some, on which the cost is measured")
     good = _images(detector, paths["train"][:MOST_IMAGES])
     whole = _quantised(detector, graph, good, paths["validation"][:MOST_IMAGES], tolerance)
     held_out = _scored(detector, whole, paths["validation"])

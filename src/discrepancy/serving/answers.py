@@ -54,13 +54,12 @@ class Health(BaseModel):
     threshold: float
 
 
-def answer(result: Result, photograph: Image.Image, *, pictures: bool) -> Answer:
+def answer(result: Result, overlay: Image.Image | None = None) -> Answer:
     """Return the result for a photograph.
 
     Args:
         result: the result.
-        photograph: the photograph.
-        pictures: add overlay and map.
+        overlay: if it is given, the answer has this picture, and the anomaly map.
     """
     height, width = result.size
     return Answer(
@@ -74,8 +73,8 @@ def answer(result: Result, photograph: Image.Image, *, pictures: bool) -> Answer
         width=width,
         height=height,
         seconds=round(result.seconds, 4),
-        overlay=_uri(result.overlay(photograph)) if pictures else None,
-        map=_uri(coloured_map(result)) if pictures else None,
+        overlay=_uri(overlay) if overlay else None,
+        map=_uri(coloured_map(result)) if overlay else None,
     )
 
 

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from PIL import Image
-from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from discrepancy.export.detect import Bundle, InputError, NotAnImage, Pixels, Result
 from discrepancy.serving import measurements
 from discrepancy.serving.answers import Answer, Health, answer
 from discrepancy.serving.batching import Batcher
-from discrepancy.serving.bodies import read_sent
-from discrepancy.serving.options import Options
+from discrepancy.serving.bodies import CLOSE, Sent, read_sent
+from discrepancy.serving.options import Options, usable_cores
 from discrepancy.serving.pictures import png
 
+T = TypeVar("T")
 RETRY_SECONDS: Final = 1
+SENDING_SECONDS: Final = 60.0
+"""Seconds that a client may take to read its answer."""
 PAGE: Final = "page.html"
 BODY: Final = {
     "requestBody": {
@@ -75,7 +80,7 @@ def create_app(options: Options | None = None) -> FastAPI:
         lifespan=service.lifespan,
     )
     app.openapi_version = "3.0.3"  # the newest that the installed Swagger UI shows
-    key = Depends(partial(_check_key, options.key))
+    key = Depends(_key_check(options.key))
     app.add_api_route(
         "/predict",
         service.predict,
@@ -100,11 +105,40 @@ def create_app(options: Options | None = None) -> FastAPI:
     return app
 
 
-def _check_key(expected: str, request: Request) -> None:
-    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
-    given = request.headers.get("x-api-key", bearer)
-    if expected and not hmac.compare_digest(given.encode(), expected.encode()):
-        raise HTTPException(401, "expected the key as X-API-Key or as a bearer token", {"WWW-Authenticate": "Bearer"})
+def _key_check(expected: str) -> Callable[[Request], Awaitable[None]]:
+    """Return a function that refuses requests without this key; empty: it refuses none."""
+
+    async def check(request: Request) -> None:  # a plain function would wait for a thread
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        given = request.headers.get("x-api-key", bearer)
+        if expected and not hmac.compare_digest(given.encode(), expected.encode()):
+            headers = {"WWW-Authenticate": "Bearer", **CLOSE}
+            raise HTTPException(401, "expected the key as X-API-Key or as a bearer token", headers)
+
+    return check
+
+
+class Held(Response):
+    """A response that gives a place back once it is sent: a client that does not read keeps its own place.
+
+    Args:
+        inner: the response.
+        release: is called when it is sent, or cannot be.
+    """
+
+    def __init__(self, inner: Response, release: Callable[[], None]) -> None:
+        self.inner = inner
+        self.release = release
+        self.status_code = inner.status_code
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response; a client that takes too long is left."""
+        try:
+            async with asyncio.timeout(SENDING_SECONDS):
+                await self.inner(scope, receive, send)
+        finally:
+            self.release()
 
 
 class Service:
@@ -119,6 +153,7 @@ class Service:
         self._bundle = bundle
         self._options = options
         self._batcher = Batcher(bundle, options.batch_size)
+        self._limiter = CapacityLimiter(usable_cores())
         self._in_progress = 0
 
     @asynccontextmanager
@@ -137,51 +172,73 @@ class Service:
         start = time.perf_counter()
         status = 500
         try:
-            with self._place():
+            self._take_place()
+            try:
                 found = await self._examined(request, pictures)
+            except BaseException:
+                self._give_place_back()
+                raise
             status = found.status_code
             measurements.LATENCY.observe(time.perf_counter() - start)
-            return found
+            return Held(found, self._give_place_back)
         except HTTPException as error:
             status = error.status_code
             raise
         finally:
             measurements.REQUESTS.labels(str(status)).inc()
 
-    @contextmanager
-    def _place(self) -> Iterator[None]:
+    def _take_place(self) -> None:
         """Take one of the places for requests in progress.
 
         Raises:
             HTTPException: 503 if there is none.
         """
         if self._in_progress >= self._options.waiting:
-            raise HTTPException(503, "too many requests at once", {"Retry-After": str(RETRY_SECONDS)})
+            headers = {"Retry-After": str(RETRY_SECONDS), **CLOSE}
+            raise HTTPException(503, "too many requests at once", headers)
         self._in_progress += 1
         measurements.IN_PROGRESS.inc()
-        try:
-            yield
-        finally:
-            self._in_progress -= 1
-            measurements.IN_PROGRESS.dec()
+
+    def _give_place_back(self) -> None:
+        self._in_progress -= 1
+        measurements.IN_PROGRESS.dec()
 
     async def _examined(self, request: Request, pictures: bool) -> Response:
         sent = await read_sent(request, self._options)
-        photograph, pixels = await run_in_threadpool(self._opened, sent.content, sent.name)
+        size, pixels = await self._in_thread(self._opened, sent)
         scored = await self._batcher.score(pixels)
-        result = self._bundle.result(sent.name, photograph.size[::-1], *scored)
+        result = self._bundle.result(sent.name, size, *scored)
         measurements.DECISIONS.labels("anomalous" if result.anomalous else "good").inc()
         as_picture = "image/png" in request.headers.get("accept", "")
-        return await run_in_threadpool(_response, result, photograph, as_picture=as_picture, pictures=pictures)
+        return await self._in_thread(self._response, result, sent, as_picture, pictures)
 
-    def _opened(self, content: bytes, name: str) -> tuple[Image.Image, Pixels]:
+    async def _in_thread(self, compute: Callable[..., T], *arguments: Any) -> T:
+        """Compute in a thread, not in more at a time than there are cores: each may hold a decoded photograph."""
+        return await run_sync(compute, *arguments, limiter=self._limiter)
+
+    def _opened(self, sent: Sent) -> tuple[tuple[int, int], Pixels]:
+        """Return (height, width) of the photograph, and the image for the graph."""
+        photograph = self._photograph(sent)
+        return (photograph.height, photograph.width), self._bundle.fitted(photograph)
+
+    def _photograph(self, sent: Sent) -> Image.Image:
         try:
-            photograph = self._bundle.read(content, name, max_pixels=self._options.max_pixels)
+            return self._bundle.read(sent.content, sent.name, max_pixels=self._options.max_pixels)
         except NotAnImage as error:
             raise HTTPException(415, str(error)) from error
         except InputError as error:
             raise HTTPException(422, str(error)) from error
-        return photograph, self._bundle.fitted(photograph)
+
+    def _response(self, result: Result, sent: Sent, as_picture: bool, pictures: bool) -> Response:
+        if not as_picture and not pictures:
+            return JSONResponse(answer(result).model_dump(exclude={"overlay", "map"}))
+        # Decoded once more: while it waits for the graph, a request holds the file, which is far smaller.
+        overlay = result.overlay(self._photograph(sent))
+        if not as_picture:
+            return JSONResponse(answer(result, overlay).model_dump())
+        decision = "anomalous" if result.anomalous else "good"
+        headers = {"X-Score": repr(result.score), "X-Threshold": repr(result.threshold), "X-Decision": decision}
+        return Response(png(overlay), media_type="image/png", headers=headers)
 
     async def health(self) -> Health:
         """Say which detector is at work."""
@@ -194,14 +251,6 @@ class Service:
             image_size=self._bundle.image_size,
             threshold=self._bundle.threshold,
         )
-
-
-def _response(result: Result, photograph: Image.Image, *, as_picture: bool, pictures: bool) -> Response:
-    if not as_picture:
-        return JSONResponse(answer(result, photograph, pictures=pictures).model_dump(exclude_none=not pictures))
-    decision = "anomalous" if result.anomalous else "good"
-    headers = {"X-Score": repr(result.score), "X-Threshold": repr(result.threshold), "X-Decision": decision}
-    return Response(png(result.overlay(photograph)), media_type="image/png", headers=headers)
 
 
 async def metrics() -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
@@ -12,6 +12,9 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from discrepancy.serving.options import Options
+
+CLOSE: Final = {"Connection": "close"}
+"""Header of answers to requests whose body was not read: the connection cannot be used again."""
 
 
 class Sent(NamedTuple):
@@ -31,7 +34,7 @@ async def read_sent(request: Request, options: Options) -> Sent:
         async with asyncio.timeout(options.seconds):
             body = await _read(request, options.max_bytes)
     except TimeoutError:
-        raise HTTPException(408, f"the body took longer than {options.seconds:g} s") from None
+        raise HTTPException(408, f"the body took longer than {options.seconds:g} s", CLOSE) from None
     except ClientDisconnect:
         raise HTTPException(400, "the client has gone") from None
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
@@ -52,8 +55,7 @@ async def _read(request: Request, most: int) -> bytes:
 
 
 def _too_large(most: int) -> HTTPException:
-    # The rest of the body is not read, so the connection cannot be used again.
-    return HTTPException(413, f"the body is too large; expected at most {most:,} bytes", {"Connection": "close"})
+    return HTTPException(413, f"the body is too large; expected at most {most:,} bytes", CLOSE)
 
 
 async def _file_in_form(request: Request, body: bytes) -> Sent:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import click
 
-from discrepancy.serving.options import KEY_VARIABLE, Options
+from discrepancy.serving.options import KEY_VARIABLE, PORT_VARIABLE, Options
 
+CONNECTIONS = 1000
+"""Connections of a process, also those that send nothing."""
 POSITIVE = click.FloatRange(0, min_open=True)
 
 
@@ -20,7 +22,9 @@ POSITIVE = click.FloatRange(0, min_open=True)
 )
 @click.option("--bundle", required=True, type=click.Path(path_type=Path), help="Folder that an export has written.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 is reached from elsewhere.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), envvar=PORT_VARIABLE, show_envvar=True
+)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
 @click.option(
     "--waiting",
@@ -82,6 +86,7 @@ def serve(  # noqa: PLR0913 (one argument per option)
             port=port,
             workers=workers,
             access_log=False,
+            limit_concurrency=CONNECTIONS,
             server_header=False,
             timeout_graceful_shutdown=30,
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 SEVERAL: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which several processes count together."""
@@ -26,6 +27,21 @@ def exposition() -> bytes:
     """Return all numbers in Prometheus' format, those of all processes of the server together."""
     if SEVERAL not in os.environ:
         return generate_latest()
+    for path in Path(os.environ[SEVERAL]).glob("gauge_live*_*.db"):  # of workers that were killed
+        number = int(path.stem.rpartition("_")[2])
+        if not _lives(number):
+            mark_process_dead(number)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
     return generate_latest(registry)
+
+
+def _lives(number: int) -> bool:
+    """Say whether a process is there."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

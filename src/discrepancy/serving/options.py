@@ -10,8 +10,14 @@ from typing import Final, Self
 
 VARIABLE: Final = "DISCREPANCY_SERVING"
 """Holds the options as JSON."""
+PORT_VARIABLE: Final = "DISCREPANCY_PORT"
 KEY_VARIABLE: Final = "DISCREPANCY_API_KEY"
 """Holds the key that clients must send, if there is one: on a command line other users would see it."""
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Options:
     @property
     def threads(self) -> int:
         """Threads of the graph in each process."""
-        return max(1, len(os.sched_getaffinity(0)) // self.workers)
+        return max(1, usable_cores() // self.workers)
 
     @property
     def folder(self) -> Path:

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from discrepancy.data.samples import data_digest
 from discrepancy.errors import InputError
 from discrepancy.export.bundle import GRAPH, bundle_files, write_bundle
 from discrepancy.export.comparison import Exactness, ExportPhotographs, check, compare, largest
@@ -42,7 +43,13 @@ def quantise_graph(
     """
     if parameters.quantise == "none":
         return Exported(detector, graph)
-    return quantise(detector, graph, photographs.samples, photographs.data_root, tolerance=parameters.int8_tolerance)
+    samples = photographs.samples
+    if data_digest(samples) != detector.card.data_digest:
+        raise InputError(
+            "quantise: the sample table on disk is not that of the detector's training, so the images that it held out "
+            "are not known; expected kedro run --pipelines=ingestion with the parameters of the training before"
+        )
+    return quantise(detector, graph, samples, photographs.data_root, tolerance=parameters.int8_tolerance)
 
 
 def compare_with_pytorch(exported: Exported, photographs: ExportPhotographs) -> pd.DataFrame:
