@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from discrepancy.export import detect
-from discrepancy.serving.app import Held, create_app
+from discrepancy.serving.app import SlotResponse, create_app
 from discrepancy.serving.options import Options
 
 
@@ -152,7 +152,7 @@ def test_what_is_not_known_is_null(bundle_folder, photos):
 
 
 @pytest.mark.parametrize("fails", [True, False])
-def test_a_place_is_given_back_when_the_answer_is_sent(fails):
+def test_a_slot_is_freed_when_the_answer_is_sent(fails):
     told = []
 
     async def send(message):
@@ -161,7 +161,7 @@ def test_a_place_is_given_back_when_the_answer_is_sent(fails):
         if fails:
             raise OSError("the client has gone")
 
-    response = Held(Response(b"x"), lambda: told.append("released"))
+    response = SlotResponse(Response(b"x"), lambda: told.append("released"))
     with pytest.raises(OSError) if fails else nullcontext():
         asyncio.run(response({"type": "http"}, None, send))
     assert told[-1] == "released"

@@ -540,7 +540,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
     try:
         return int(image.getexif().get(ORIENTATION, 1))
-    except Exception:
+    except Exception:  # Pillow fails in a dozen ways on damaged EXIF
         return 1
 
 
@@ -709,7 +709,7 @@ class Overlays:
     folder: Path | None
 
     def __call__(self, result: Result | Unreadable, photograph: Image.Image | None) -> None:
-        """Write one, whole or not at all; one that cannot be written is told, and stops nothing."""
+        """Write one, whole or not at all; one that cannot be written is reported on stderr."""
         if self.folder is None or photograph is None or not isinstance(result, Result):
             return
         parts = [part for part in Path(result.name).parts if part not in ("..", ".", Path(result.name).anchor)]

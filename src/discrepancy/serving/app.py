@@ -19,13 +19,14 @@ from fastapi.staticfiles import StaticFiles
 from PIL import Image
 from starlette.types import Receive, Scope, Send
 
+from discrepancy.data.lazy_array import usable_cores
 from discrepancy.export.detect import Bundle, InputError, NotAnImage, Pixels, Result
-from discrepancy.serving import measurements
-from discrepancy.serving.answers import Answer, Health, answer
+from discrepancy.serving import prometheus_metrics
 from discrepancy.serving.batching import Batcher
-from discrepancy.serving.bodies import CLOSE, Sent, read_sent
-from discrepancy.serving.options import Options, usable_cores
+from discrepancy.serving.options import Options
 from discrepancy.serving.pictures import png
+from discrepancy.serving.responses import HealthResponse, PredictionResponse, prediction_response
+from discrepancy.serving.uploads import CLOSE, Upload, read_upload
 
 T = TypeVar("T")
 RETRY_SECONDS: Final = 1
@@ -86,12 +87,14 @@ def create_app(options: Options | None = None) -> FastAPI:
         service.predict,
         methods=["POST"],
         summary="Examine a photograph",
-        response_model=Answer,
+        response_model=PredictionResponse,
         responses=REFUSALS,
         openapi_extra=BODY,
         dependencies=[key],
     )
-    app.add_api_route("/health", service.health, methods=["GET"], summary="Name the detector", response_model=Health)
+    app.add_api_route(
+        "/health", service.health, methods=["GET"], summary="Name the detector", response_model=HealthResponse
+    )
     app.add_api_route(
         "/metrics",
         metrics,
@@ -118,8 +121,8 @@ def _key_check(expected: str) -> Callable[[Request], Awaitable[None]]:
     return check
 
 
-class Held(Response):
-    """A response that gives a place back once it is sent: a client that does not read keeps its own place.
+class SlotResponse(Response):
+    """A response that frees its slot once it is sent: a client that does not read takes up one slot.
 
     Args:
         inner: the response.
@@ -172,23 +175,23 @@ class Service:
         start = time.perf_counter()
         status = 500
         try:
-            self._take_place()
+            self._take_slot()
             try:
                 found = await self._examined(request, pictures)
             except BaseException:
-                self._give_place_back()
+                self._free_slot()
                 raise
             status = found.status_code
-            measurements.LATENCY.observe(time.perf_counter() - start)
-            return Held(found, self._give_place_back)
+            prometheus_metrics.LATENCY.observe(time.perf_counter() - start)
+            return SlotResponse(found, self._free_slot)
         except HTTPException as error:
             status = error.status_code
             raise
         finally:
-            measurements.REQUESTS.labels(str(status)).inc()
+            prometheus_metrics.REQUESTS.labels(str(status)).inc()
 
-    def _take_place(self) -> None:
-        """Take one of the places for requests in progress.
+    def _take_slot(self) -> None:
+        """Take one of the slots for requests in progress.
 
         Raises:
             HTTPException: 503 if there is none.
@@ -197,53 +200,53 @@ class Service:
             headers = {"Retry-After": str(RETRY_SECONDS), **CLOSE}
             raise HTTPException(503, "too many requests at once", headers)
         self._in_progress += 1
-        measurements.IN_PROGRESS.inc()
+        prometheus_metrics.IN_PROGRESS.inc()
 
-    def _give_place_back(self) -> None:
+    def _free_slot(self) -> None:
         self._in_progress -= 1
-        measurements.IN_PROGRESS.dec()
+        prometheus_metrics.IN_PROGRESS.dec()
 
     async def _examined(self, request: Request, pictures: bool) -> Response:
-        sent = await read_sent(request, self._options)
-        size, pixels = await self._in_thread(self._opened, sent)
+        upload = await read_upload(request, self._options)
+        size, pixels = await self._in_thread(self._opened, upload)
         scored = await self._batcher.score(pixels)
-        result = self._bundle.result(sent.name, size, *scored)
-        measurements.DECISIONS.labels("anomalous" if result.anomalous else "good").inc()
+        result = self._bundle.result(upload.name, size, *scored)
+        prometheus_metrics.DECISIONS.labels("anomalous" if result.anomalous else "good").inc()
         as_picture = "image/png" in request.headers.get("accept", "")
-        return await self._in_thread(self._response, result, sent, as_picture, pictures)
+        return await self._in_thread(self._response, result, upload, as_picture, pictures)
 
     async def _in_thread(self, compute: Callable[..., T], *arguments: Any) -> T:
         """Compute in a thread, not in more at a time than there are cores: each may hold a decoded photograph."""
         return await run_sync(compute, *arguments, limiter=self._limiter)
 
-    def _opened(self, sent: Sent) -> tuple[tuple[int, int], Pixels]:
+    def _opened(self, upload: Upload) -> tuple[tuple[int, int], Pixels]:
         """Return (height, width) of the photograph, and the image for the graph."""
-        photograph = self._photograph(sent)
+        photograph = self._photograph(upload)
         return (photograph.height, photograph.width), self._bundle.fitted(photograph)
 
-    def _photograph(self, sent: Sent) -> Image.Image:
+    def _photograph(self, upload: Upload) -> Image.Image:
         try:
-            return self._bundle.read(sent.content, sent.name, max_pixels=self._options.max_pixels)
+            return self._bundle.read(upload.content, upload.name, max_pixels=self._options.max_pixels)
         except NotAnImage as error:
             raise HTTPException(415, str(error)) from error
         except InputError as error:
             raise HTTPException(422, str(error)) from error
 
-    def _response(self, result: Result, sent: Sent, as_picture: bool, pictures: bool) -> Response:
+    def _response(self, result: Result, upload: Upload, as_picture: bool, pictures: bool) -> Response:
         if not as_picture and not pictures:
-            return JSONResponse(answer(result).model_dump(exclude={"overlay", "map"}))
+            return JSONResponse(prediction_response(result).model_dump(exclude={"overlay", "map"}))
         # Decoded once more: while it waits for the graph, a request holds the file, which is far smaller.
-        overlay = result.overlay(self._photograph(sent))
+        overlay = result.overlay(self._photograph(upload))
         if not as_picture:
-            return JSONResponse(answer(result, overlay).model_dump())
+            return JSONResponse(prediction_response(result, overlay).model_dump())
         decision = "anomalous" if result.anomalous else "good"
         headers = {"X-Score": repr(result.score), "X-Threshold": repr(result.threshold), "X-Decision": decision}
         return Response(png(overlay), media_type="image/png", headers=headers)
 
-    async def health(self) -> Health:
+    async def health(self) -> HealthResponse:
         """Say which detector is at work."""
         card = self._bundle.card
-        return Health(
+        return HealthResponse(
             title=self._bundle.title,
             method=card["method"],
             dataset=card.get("dataset", ""),
@@ -255,7 +258,7 @@ class Service:
 
 async def metrics() -> Response:
     """Return what was counted, in Prometheus' format."""
-    return Response(measurements.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(prometheus_metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def page() -> HTMLResponse:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from discrepancy.export.detect import Bundle, Map, Pixels
-from discrepancy.serving.measurements import BATCHES
+from discrepancy.serving.prometheus_metrics import BATCHES
 
 
 class Scored(NamedTuple):

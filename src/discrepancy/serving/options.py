@@ -8,16 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+from discrepancy.data.lazy_array import usable_cores
+
 VARIABLE: Final = "DISCREPANCY_SERVING"
 """Holds the options as JSON."""
 PORT_VARIABLE: Final = "DISCREPANCY_PORT"
 KEY_VARIABLE: Final = "DISCREPANCY_API_KEY"
 """Holds the key that clients must send, if there is one: on a command line other users would see it."""
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from discrepancy.export.detect import Result
 from discrepancy.serving.pictures import coloured_map, jpeg
 
 
-class RegionAnswer(BaseModel):
+class RegionResponse(BaseModel):
     """An outlined region: its box and area in px of the photograph, and its highest anomaly."""
 
     left: int
@@ -23,7 +23,7 @@ class RegionAnswer(BaseModel):
     peak: float
 
 
-class Answer(BaseModel):
+class PredictionResponse(BaseModel):
     """The result for one photograph."""
 
     file: str = Field(description="name of the file, as it was sent")
@@ -34,7 +34,7 @@ class Answer(BaseModel):
     false_alarm_probability: float | None = Field(
         description="share of good parts that are expected to score at least so high; null: not known"
     )
-    regions: list[RegionAnswer] = Field(description="outlined regions, the highest peak first")
+    regions: list[RegionResponse] = Field(description="outlined regions, the highest peak first")
     width: int = Field(description="of the photograph, px")
     height: int = Field(description="of the photograph, px")
     seconds: float = Field(description="that the network took, its share of a batch")
@@ -42,7 +42,7 @@ class Answer(BaseModel):
     map: str | None = Field(None, description="with pictures=true: the anomaly map, a data URI of a JPEG file")
 
 
-class Health(BaseModel):
+class HealthResponse(BaseModel):
     """State of the server, and its detector."""
 
     status: str = "ok"
@@ -54,7 +54,7 @@ class Health(BaseModel):
     threshold: float
 
 
-def answer(result: Result, overlay: Image.Image | None = None) -> Answer:
+def prediction_response(result: Result, overlay: Image.Image | None = None) -> PredictionResponse:
     """Return the result for a photograph.
 
     Args:
@@ -62,14 +62,14 @@ def answer(result: Result, overlay: Image.Image | None = None) -> Answer:
         overlay: if it is given, the answer has this picture, and the anomaly map.
     """
     height, width = result.size
-    return Answer(
+    return PredictionResponse(
         file=result.name,
         decision="anomalous" if result.anomalous else "good",
         score=result.score,
         threshold=result.threshold,
         relative_score=_number(result.score / result.threshold if result.threshold else math.nan),
         false_alarm_probability=_number(result.false_alarm_probability),
-        regions=[RegionAnswer(**region._asdict()) for region in result.regions],
+        regions=[RegionResponse(**region._asdict()) for region in result.regions],
         width=width,
         height=height,
         seconds=round(result.seconds, 4),

@@ -17,14 +17,14 @@ CLOSE: Final = {"Connection": "close"}
 """Header of answers to requests whose body was not read: the connection cannot be used again."""
 
 
-class Sent(NamedTuple):
+class Upload(NamedTuple):
     """A file that a client has sent, and its name."""
 
     content: bytes
     name: str
 
 
-async def read_sent(request: Request, options: Options) -> Sent:
+async def read_upload(request: Request, options: Options) -> Upload:
     """Return the photograph in a request.
 
     Raises:
@@ -38,7 +38,7 @@ async def read_sent(request: Request, options: Options) -> Sent:
     except ClientDisconnect:
         raise HTTPException(400, "the client has gone") from None
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return Sent(body, "photograph")
+        return Upload(body, "photograph")
     return await _file_in_form(request, body)
 
 
@@ -58,7 +58,7 @@ def _too_large(most: int) -> HTTPException:
     return HTTPException(413, f"the body is too large; expected at most {most:,} bytes", CLOSE)
 
 
-async def _file_in_form(request: Request, body: bytes) -> Sent:
+async def _file_in_form(request: Request, body: bytes) -> Upload:
     async def whole() -> AsyncIterator[bytes]:
         yield body
 
@@ -69,7 +69,7 @@ async def _file_in_form(request: Request, body: bytes) -> Sent:
     try:
         for value in form.values():
             if isinstance(value, UploadFile):
-                return Sent(await value.read(), value.filename or "photograph")
+                return Upload(await value.read(), value.filename or "photograph")
     finally:
         await form.close()
     raise HTTPException(400, "the form has no file; expected one, such as -F file=@part.png")
