@@ -40,7 +40,9 @@ def speed(report: dict[str, Any] | None) -> str:
             for name, found in ways.items():
                 rate = found["images_per_second"]
                 line[f"{name}, images per second"] = f"{rate:.1f}"
-                line[f"{name}, ms (99 %)"] = f"{found['milliseconds']['p50']:.0f} ({found['milliseconds']['p99']:.0f})"
+                line[f"{name}, ms: p50 (p99)"] = (
+                    f"{found['milliseconds']['p50']:.0f} ({found['milliseconds']['p99']:.0f})"
+                )
                 if name != "PyTorch":
                     line[f"{name}, times PyTorch"] = f"{rate / base:.2f}"
             rows.append(line)
@@ -73,10 +75,10 @@ def load(report: dict[str, Any] | None) -> str:
     rows = {
         "requests, and clients at a time": f"{report['requests']:,}, {report['clients']}",
         "photographs, and those with the right score": f"{report['good']:,}, {report['good_with_the_right_score']:,}",
-        "garbage, and refused": f"{report['requests'] - report['good']}, {report['garbage_refused']}",
+        "garbage, and refused with 4xx": f"{report['requests'] - report['good']}, {report['garbage_refused']}",
         "statuses of garbage": ", ".join(statuses),
         "requests per second": report["requests_per_second"],
-        "milliseconds of 50, 90, 99 %": ", ".join(f"{milliseconds[name]:.0f}" for name in ("p50", "p90", "p99")),
+        "latency in ms: p50, p90, p99": ", ".join(f"{milliseconds[name]:.0f}" for name in ("p50", "p90", "p99")),
         "memory, median of the first and last 1,000": (
             f"{report['memory_mb_first_1000']:.0f} MB, {report['memory_mb_last_1000']:.0f} MB"
         ),

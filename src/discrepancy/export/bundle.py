@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from dataclasses import asdict
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -44,7 +45,7 @@ def bundle_files(detector: Detector, graph: bytes, *, measured: dict[str, Any] |
         keep_trailing_newline=True,
     )
     readme = environment.get_template("bundle.md").render(
-        detector=detector, card=detector.card, megabytes=len(graph) / 1e6, requirements=requirements()
+        detector=detector, card=detector.card, megabytes=len(graph) / 1e6
     )
     return {
         GRAPH: graph,
@@ -57,18 +58,11 @@ def bundle_files(detector: Detector, graph: bytes, *, measured: dict[str, Any] |
 
 def bundle_card(detector: Detector, graph: bytes, *, measured: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the detector's card with an entry `bundle`: all that the program needs besides the graph."""
-    rule = detector.segmentation
     entry = {
         "format": FORMAT,
         "sha256": hashlib.sha256(graph).hexdigest(),
         "title": detector.method.title,
-        "segmentation": {
-            "high": rule.high,
-            "low": rule.low,
-            "sigma": rule.sigma,
-            "smallest": rule.smallest,
-            "anomalous_only": rule.anomalous_only,
-        },
+        "segmentation": asdict(detector.segmentation),
         "false_alarms": false_alarms(detector.card),
         "compared": measured or {},
     }

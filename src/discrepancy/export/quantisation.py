@@ -1,4 +1,4 @@
-"""Graphs whose convolutions compute in whole numbers of 8 bits, with thresholds of their own, and what that costs."""
+"""Graphs whose convolutions compute in 8-bit integers: quantised, with new thresholds, and the cost in metrics."""
 
 from __future__ import annotations
 

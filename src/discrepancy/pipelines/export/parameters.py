@@ -14,7 +14,7 @@ class ExportParameters(Parameters):
     """Numbers of the graph, and largest differences from PyTorch."""
 
     quantise: Literal["none", "int8"] = Field(
-        "none", description="int8: convolutions in whole numbers of 8 bits, ranges from good training images"
+        "none", description="int8: convolutions in 8-bit integers, ranges calibrated on good training images"
     )
 
     int8_tolerance: float = Field(
