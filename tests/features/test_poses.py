@@ -26,3 +26,8 @@ def test_every_pose_once_and_the_image_as_it_is_first(augmentation, size, count)
     turned = [np.rot90(images.numpy(), quarters, (2, 3)) for quarters in range(4)]
     known = [tuple(one.ravel()) for turn in turned for one in (turn, turn[..., ::-1])]
     assert all(tuple(copy.flatten().tolist()) in known for copy in copies)
+
+
+def test_poses_are_named_in_words():
+    named = [str(pose) for pose in poses("flips", (6, 6))]
+    assert named == ["as it is", "turned by 180 degrees", "mirrored", "turned by 180 degrees, mirrored"]

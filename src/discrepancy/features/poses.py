@@ -23,6 +23,11 @@ class Pose:
         turned = torch.rot90(images, self.quarters, (-2, -1))
         return turned.flip(-1) if self.mirrored else turned
 
+    def __str__(self) -> str:
+        """Return it in words: `turned by 90 degrees, mirrored`."""
+        turn = f"turned by {90 * self.quarters} degrees" if self.quarters else ""
+        return ", ".join(part for part in (turn, "mirrored" if self.mirrored else "") if part) or "as it is"
+
 
 def poses(augmentation: Augmentation, image_size: tuple[int, int]) -> list[Pose]:
     """Return the poses of an augmentation, the images as they are first.

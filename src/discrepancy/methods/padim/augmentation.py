@@ -1,14 +1,14 @@
-"""The choice of poses to learn from: those by which held-out good images become most likely."""
+"""The choice of poses to learn from: those in which good images look like good images."""
 
 from __future__ import annotations
 
 import logging
-from typing import Final, get_args
+from collections.abc import Sequence
+from typing import Final
 
-import torch
 from torch import Tensor
 
-from discrepancy.features.poses import Augmentation, poses
+from discrepancy.features.poses import Pose
 from discrepancy.methods.padim.gaussian import GaussianStatistics, mahalanobis
 
 logger = logging.getLogger(__name__)
@@ -19,14 +19,16 @@ HELD_OUT: Final = 4
 """One image in so many is held out."""
 MOST_IMAGES: Final = 64
 """Training images that are looked at."""
+MOST_UNLIKE: Final = 2.0
+"""Largest ratio of the distances of good images in a pose to those of good images as they are."""
 
 
-def negative_log_likelihood(learnt: Tensor, held_out: Tensor, ridge: float) -> float:
-    """Return the mean negative log-likelihood of vectors under Gaussians at their positions, without its constant.
+def distances_in_poses(learnt: Tensor, in_poses: Sequence[Tensor], ridge: float) -> list[float]:
+    """Return the mean squared Mahalanobis distance of images in each pose from Gaussians that know no copies.
 
     Args:
-        learnt: vectors that the Gaussians are fitted to, [N, P, d].
-        held_out: vectors [M, P, d].
+        learnt: vectors of good images as they are, [N, P, d], that the Gaussians are fitted to.
+        in_poses: vectors of other good images in each pose, [M, P, d] each.
         ridge: added to the covariances' diagonal.
     """
     _, positions, channels = learnt.shape
@@ -34,27 +36,24 @@ def negative_log_likelihood(learnt: Tensor, held_out: Tensor, ridge: float) -> f
     statistics.update(learnt)
     mean = statistics.mean.float()
     whitening = statistics.whitening(ridge)
-    log_determinant = -2 * whitening.diagonal(dim1=1, dim2=2).log().sum(1)
-    distances = mahalanobis(held_out, mean, whitening).square()
-    return float((distances + log_determinant).double().mean() / 2)
+    return [float(mahalanobis(vectors, mean, whitening).square().double().mean()) for vectors in in_poses]
 
 
-def best_augmentation(vectors: Tensor, image_size: tuple[int, int], ridge: float) -> Augmentation:
-    """Return the augmentation by which one good image in four is predicted best from the copies of the others.
+def likely_poses(poses: Sequence[Pose], distances: Sequence[float], most: float = MOST_UNLIKE) -> list[Pose]:
+    """Return the poses in which good images are nearly as close to what was learnt as they are as photographed.
 
     Args:
-        vectors: of good images in all poses of `rotations`, in their order, [poses, N, P, d].
-        image_size: height and width of the images, px.
-        ridge: added to the covariances' diagonal.
+        poses: the image as it is first.
+        distances: mean squared distance of held-out good images in each pose.
+        most: the largest ratio of such a distance to that of the images as they are.
     """
-    every = poses("rotations", image_size)
-    held_out = torch.arange(vectors.shape[1], device=vectors.device) % HELD_OUT == HELD_OUT - 1
-    found = {}
-    for name in get_args(Augmentation):
-        rows = [every.index(pose) for pose in poses(name, image_size)]
-        learnt = vectors[rows][:, ~held_out].flatten(0, 1)
-        found[name] = negative_log_likelihood(learnt, vectors[0, held_out], ridge)
-    best: Augmentation = min(found, key=lambda name: found[name])
-    listed = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
-    logger.info("padim: augmentation %s (held-out negative log-likelihood: %s)", best, listed)
-    return best
+    ratios = [distance / distances[0] for distance in distances]
+    likely = [poses[0], *(pose for pose, ratio in zip(poses[1:], ratios[1:], strict=True) if ratio <= most)]
+    listed = ", ".join(f"{pose} {ratio:.2f}" for pose, ratio in zip(poses[1:], ratios[1:], strict=True))
+    logger.info(
+        "padim: learns from %d of %d poses; distances relative to images as they are: %s",
+        len(likely),
+        len(poses),
+        listed,
+    )
+    return likely

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import torch
@@ -18,10 +17,10 @@ from tqdm import tqdm
 
 from discrepancy.devices import resolve_device
 from discrepancy.features.backbones import Backbone
-from discrepancy.features.poses import Augmentation, Pose, poses
+from discrepancy.features.poses import Pose, poses
 from discrepancy.methods.base import Method, TrainingData
 from discrepancy.methods.card import Card
-from discrepancy.methods.padim.augmentation import CHANNELS, HELD_OUT, MOST_IMAGES, best_augmentation
+from discrepancy.methods.padim.augmentation import CHANNELS, HELD_OUT, MOST_IMAGES, distances_in_poses, likely_poses
 from discrepancy.methods.padim.embedding import Embedding
 from discrepancy.methods.padim.gaussian import GaussianStatistics, mahalanobis
 from discrepancy.methods.padim.parameters import PaDiMParameters
@@ -71,43 +70,38 @@ class PaDiM(Method):
         """Fit the Gaussians to the training images and their copies; there is nothing to resume."""
         del checkpoint
         parameters = self.parameters_used
-        device = resolve_device(parameters.device)
-        self.to(device)
-        wanted, examples = parameters.augmentation, data.examples
-        if wanted == "auto" and examples >= HELD_OUT:
-            compared = min(examples, MOST_IMAGES)
-            augmentation, statistics = self._best(data, compared)
-        else:
-            compared = 0
-            augmentation, statistics = "none" if wanted == "auto" else wanted, self._statistics()
-        rest = range(compared, examples)
-        for _, vectors in self._in_poses(data, poses(augmentation, self.image_size), rest):
+        self.to(resolve_device(parameters.device))
+        chosen = self._poses(data)
+        positions, channels = self.mean.shape
+        statistics = GaussianStatistics(positions, channels, self.device)
+        for _, vectors in self._in_poses(data, chosen, range(data.examples)):
             statistics.update(vectors)
-        self.card = self.card.with_entries(augmentation=augmentation)
+        self.card = self.card.with_entries(poses=[str(pose) for pose in chosen])
         self.mean.copy_(statistics.mean)
         self.whitening = statistics.whitening(parameters.ridge)
 
-    def _statistics(self) -> GaussianStatistics:
-        """Return statistics that know no image yet."""
-        positions, channels = self.mean.shape
-        return GaussianStatistics(positions, channels, self.device)
-
-    def _best(self, data: TrainingData, count: int) -> tuple[Augmentation, GaussianStatistics]:
-        """Return the augmentation that predicts held-out images best, and what it has learnt from the first images."""
-        every = poses("rotations", self.image_size)
-        statistics = {name: self._statistics() for name in get_args(Augmentation)}
+    def _poses(self, data: TrainingData) -> list[Pose]:
+        """Return the poses to learn from, the images as they are first."""
+        wanted = self.parameters_used.augmentation
+        if wanted != "auto":
+            return poses(wanted, self.image_size)
+        every, compared = poses("rotations", self.image_size), range(min(data.examples, MOST_IMAGES))
+        held_out = compared[HELD_OUT - 1 :: HELD_OUT]
+        if not held_out:
+            return every[:1]
         channels = torch.linspace(0, self.embedding.channels - 1, min(CHANNELS, self.embedding.channels)).long()
-        kept = []
-        for pose, vectors in self._in_poses(data, every, range(count)):
-            kept.append(vectors[..., channels.to(vectors.device)])
-            for name, learnt in statistics.items():
-                if pose in poses(name, self.image_size):
-                    learnt.update(vectors)
-        in_poses = torch.cat(kept).unflatten(0, (len(every), count))
-        best = best_augmentation(in_poses, self.image_size, self.parameters_used.ridge)
-        return best, statistics[best]
+        channels = channels.to(self.device)
+        learnt = [row for row in compared if row not in held_out]
+        known = torch.cat([vectors[..., channels] for _, vectors in self._in_poses(data, every[:1], learnt)])
+        looked_at: dict[Pose, list[Tensor]] = {pose: [] for pose in every}
+        for pose, vectors in self._in_poses(data, every, held_out):
+            looked_at[pose].append(vectors[..., channels])
+        in_poses = [torch.cat(vectors) for vectors in looked_at.values()]
+        return likely_poses(every, distances_in_poses(known, in_poses, self.parameters_used.ridge))
 
-    def _in_poses(self, data: TrainingData, wanted: Sequence[Pose], rows: range) -> Iterator[tuple[Pose, Tensor]]:
+    def _in_poses(
+        self, data: TrainingData, wanted: Sequence[Pose], rows: Sequence[int]
+    ) -> Iterator[tuple[Pose, Tensor]]:
         """Yield the vectors [n, P, d] of training images in each pose in turn, those of a few images at a time.
 
         Features of the images as they are come from the cache.
@@ -123,10 +117,10 @@ class PaDiM(Method):
                     yield pose, vectors
                     bar.update(len(vectors))
 
-    def _posed(self, data: TrainingData, pose: Pose, rows: range) -> Iterator[dict[str, Tensor]]:
+    def _posed(self, data: TrainingData, pose: Pose, rows: Sequence[int]) -> Iterator[dict[str, Tensor]]:
         """Yield the frozen network's maps of copies of training images, a few at a time."""
-        for start in range(rows.start, rows.stop, READ_AT_ONCE):
-            part = np.array(data.images[start : min(start + READ_AT_ONCE, rows.stop)])
+        for start in range(0, len(rows), READ_AT_ONCE):
+            part = np.asarray(data.images[list(rows[start : start + READ_AT_ONCE])])
             yield self.backbone(pose(torch.from_numpy(part).to(self.device)))
 
     def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ class PaDiMParameters(MethodParameters):
     ridge: float = Field(0.01, gt=0, description="added to the diagonal of covariances")
 
     augmentation: Literal["none", "auto", "flips", "rotations"] = Field(
-        "auto", description="learn from turned and mirrored copies too; auto: if that predicts held-out images better"
+        "auto",
+        description="learn from turned and mirrored copies too; auto: in poses in which good images look good",
     )
 
     smoothing: float = Field(4.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian on anomaly maps, px")
