@@ -8,34 +8,41 @@ import torch
 
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.errors import InputError
+from discrepancy.features.cache import FeatureCache
 from discrepancy.methods.padim.model import PaDiM
 from discrepancy.methods.padim.parameters import PaDiMParameters
-from discrepancy.pipelines.training.nodes import plan_features, train
+from discrepancy.pipelines.training.nodes import load_backbone, plan_features, train, training_data
 from tests.tiny import good_images  # noqa: F401
 
+INGESTION = IngestionParameters(dataset="demo", category="cable", image_size=96)
 
-@pytest.fixture
-def learn(good_images, monkeypatch, tmp_path):  # noqa: F811
-    """Return a call of the node, whose method does this instead of learning."""
-    samples = pd.DataFrame(
+
+def six_samples(order=range(6)):
+    """Return the table of six good images, of which the last two are held out."""
+    return pd.DataFrame(
         {
-            "image": [f"{number:02}.png" for number in range(6)],
+            "image": [f"{number:02}.png" for number in order],
             "mask": "",
             "split": ["train"] * 4 + ["validation"] * 2,
             "label": 0,
             "defect": "good",
             "width": 96,
             "height": 96,
-            "sha256": [f"{number:064x}" for number in range(6)],
+            "sha256": [f"{number * 5 % 7:064x}" for number in order],
         }
     )
-    ingestion = IngestionParameters(dataset="demo", category="cable", image_size=96)
+
+
+@pytest.fixture
+def learn(good_images, monkeypatch, tmp_path):  # noqa: F811
+    """Return a call of the node, whose method does this instead of learning."""
+    samples = six_samples()
 
     def learn(fit, **changes):
         parameters = PaDiMParameters(device="cpu", **changes)
         monkeypatch.setattr(PaDiM, "fit", lambda self, data, checkpoint: fit())
-        planned = plan_features(PaDiM, good_images[:6], samples, parameters, ingestion)
-        detector, _ = train(PaDiM, good_images[:6], samples, None, tmp_path / "c", parameters, ingestion)
+        planned = plan_features(PaDiM, good_images[:6], samples, parameters, INGESTION)
+        detector, _ = train(PaDiM, good_images[:6], samples, None, tmp_path / "c", parameters, INGESTION)
         return detector, planned
 
     return learn
@@ -60,3 +67,18 @@ def test_too_little_memory_is_told_with_what_to_lower(learn):
 
     with pytest.raises(InputError, match=r"^padim: training: .*2.00 GiB.*image_size.*padim.cache_dtype=float16"):
         learn(fit)
+
+
+def test_all_splits_share_features_and_each_image_has_its_own(good_images, tmp_path):  # noqa: F811
+    """Two seeds hold out other images: one entry of the cache serves both, row by row."""
+    parameters = PaDiMParameters(device="cpu")
+    backbone = load_backbone(parameters, INGESTION)
+    for order in ([0, 1, 2, 3, 4, 5], [5, 2, 0, 3, 1, 4]):
+        samples, images = six_samples(order), good_images[order]
+        features = FeatureCache(tmp_path).get(plan_features(PaDiM, images, samples, parameters, INGESTION))
+        data = training_data(PaDiM, backbone, images, samples, features, parameters, INGESTION, {})
+        kept = data.cached.tensors(range(6))
+        for layer, maps in backbone(torch.from_numpy(images)).items():
+            torch.testing.assert_close(kept[layer], maps)
+        assert data.examples == 4
+    assert len(list(tmp_path.glob("*/card.json"))) == 1

@@ -84,6 +84,15 @@ class Features(Mapping[str, np.ndarray]):
         """Return a view of the features of some images, in the given order."""
         return FeatureRows(self, np.asarray(order, dtype=np.intp))
 
+    def of_images(self, digests: Sequence[str]) -> FeatureRows:
+        """Return a view of the features of the images with these digests, in their order.
+
+        Raises:
+            KeyError: the features are of other images.
+        """
+        rows = {digest: row for row, digest in enumerate(self.card["ingredients"]["images"])}
+        return self.rows([rows[digest] for digest in digests])
+
     def channel_statistics(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return mean [C] and standard deviation [C] (population) per layer over all images and positions, float64.
 

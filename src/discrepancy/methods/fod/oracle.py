@@ -48,7 +48,7 @@ def best_epoch_on_test(
         images: uint8 [N, 3, H, W]; the test images come last.
         masks: bool [N_test, H, W].
         samples: the sample table.
-        features: cached tokens.
+        features: cached tokens of the good images.
         reference: the mean normal image.
         checkpoint: file of the state during training.
         parameters: of FOD.
@@ -59,7 +59,8 @@ def best_epoch_on_test(
     if not parameters.oracle:
         return {}
     examples = int((samples["split"] == "train").sum())
-    data = TrainingData(images, features, examples, {"reference": reference})
+    tokens = features.of_images(list(samples["sha256"][samples["split"] != "test"]))
+    data = TrainingData(images, tokens, examples, {"reference": reference})
     labels = samples["label"][samples["split"] == "test"].to_numpy()
     given = (trained.card, parameters, data, masks, labels, checkpoint)
     run_distributed(parameters.processes, parameters.device, _watched, given)

@@ -25,6 +25,7 @@ from discrepancy.features.reduction import Reduction
 from discrepancy.methods.base import Method, Preparation, TrainingData, new_card
 from discrepancy.methods.parameters import MethodParameters
 from discrepancy.pipelines.training.trained_detectors import trained_detectors
+from discrepancy.rows import Rows
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,9 @@ def plan_features(
     parameters: MethodParameters,
     ingestion: IngestionParameters,
 ) -> LazyFeatures:
-    """Plan the cached features of the good images (training, then validation); computed when they are saved.
+    """Plan the cached features of the good images; computed when they are saved.
+
+    They come in the order of the images' digests, whatever the split: all seeds share them.
 
     Args:
         method: defines the reduction of the frozen network's maps.
@@ -47,10 +50,12 @@ def plan_features(
     """
     backbone = load_backbone(parameters, ingestion)
     good = sum(count_splits(samples))
+    order = np.argsort(samples["sha256"].to_numpy(dtype=str)[:good])
+    by_digest: Any = Rows(images, order)
     return lazy_features(
         backbone,
-        images[:good],
-        list(samples["sha256"][:good]),
+        by_digest,
+        list(samples["sha256"].iloc[order]),
         reduction=method.reduction(backbone, parameters, ingestion.size),
         preprocessing=ingestion.preprocessing,
         dtype=parameters.cache_dtype,
@@ -75,7 +80,7 @@ def prepare(
         preparation: the preparation to compute.
         images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
         samples: the sample table.
-        features: cached features of the good images.
+        features: cached features of the good images, in the order of their digests.
         parameters: of the method.
         ingestion: for category and image size.
     """
@@ -101,7 +106,7 @@ def train(
         method: the method.
         images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
         samples: the sample table.
-        features: cached features of the good images.
+        features: cached features of the good images, in the order of their digests.
         checkpoint: file of the state during training; None keeps none.
         parameters: of the method.
         ingestion: for category and image size.
@@ -171,7 +176,7 @@ def score_held_out(
         trained: the detector.
         images: uint8 [N, 3, H, W], rows as in the sample table: train, validation, test.
         samples: the sample table.
-        features: cached features of the good images, for the detectors of cross-fitting.
+        features: cached features of the good images, in the order of their digests; for cross-fitting.
         checkpoint: file of the state during training; each fold has its own beside it.
         parameters: of the method.
         ingestion: whether images are held out, or folds of them; see `cross_fitting`.
@@ -226,7 +231,9 @@ def training_data(
     reduction = method.reduction(backbone, parameters, ingestion.size)
     if features is not None and (others := _differences(features, backbone, reduction, samples, parameters, ingestion)):
         raise InputError(_refusal("features", others))
-    return TrainingData(images[: examples + held_out], features, examples, prepared)
+    good = examples + held_out
+    in_order = None if features is None else features.of_images(list(samples["sha256"][:good]))
+    return TrainingData(images[:good], in_order, examples, prepared)
 
 
 def _differences(
@@ -243,7 +250,7 @@ def _differences(
         **backbone.identity,
         "reduction": "none" if reduction is None else dict(reduction.identity),
         "image_size": list(ingestion.size),
-        "images": list(samples["sha256"][samples["split"] != "test"]),
+        "images": sorted(samples["sha256"][samples["split"] != "test"]),
         "preprocessing": ingestion.preprocessing,
         "precision": precision_ingredient(parameters.precision).get("precision"),
     }
