@@ -16,6 +16,7 @@ from yaml import YAMLError
 
 from discrepancy.command import Command
 from discrepancy.errors import InputError
+from discrepancy.features_command import features
 from discrepancy.methods.registry import DEFAULT, METHODS
 from discrepancy.parameters import known, suggestion
 from discrepancy.params_option import HELP, parse_params, split_names
@@ -103,6 +104,7 @@ def _run_command() -> click.Command:
 
 run = _run_command()
 cli.add_command(run, "run")
+cli.add_command(features)
 cli.add_command(serve)
 
 

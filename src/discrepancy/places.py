@@ -1,8 +1,9 @@
-"""Checks that a run can write where it is going to, made before any work that would be lost."""
+"""Checks that a run can write where it is going to, made before any work that would be lost; sizes in words."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterable
@@ -56,6 +57,16 @@ def check_database(path: Path) -> None:
             database.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
     except sqlite3.Error as error:
         raise InputError(f"{path}: {error}; expected MLflow's database, or no file there") from error
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the room on the disk of a folder that exists, or could be made."""
+    return shutil.disk_usage(_nearest(folder)).free
+
+
+def size_words(nbytes: float) -> str:
+    """Return a size in words: `12.0 MiB` or `3.5 GiB`."""
+    return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.1f} MiB"
 
 
 def _nearest(folder: Path) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from discrepancy.benchmark.configuration import catalog_of, check_seeds, flat, own_seeds, relative, resolved
+from discrepancy.benchmark.feature_sizes import feature_bytes
 from discrepancy.benchmark.local import default_threads, default_workers, run_locally, visible_gpus
 from discrepancy.benchmark.plan import Plan, SharedSettings, Trial, make_trials
 from discrepancy.benchmark.store import LOCK, Result, TrialStore
@@ -24,6 +25,8 @@ from discrepancy.data.photographs import DEMO
 from discrepancy.demo import check_root
 from discrepancy.errors import InputError
 from discrepancy.locks import file_lock
+from discrepancy.methods.registry import DEFAULT
+from discrepancy.places import free_bytes, size_words
 
 logger = logging.getLogger(__name__)
 
@@ -93,14 +96,18 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
     )
     settings = SharedSettings(parameters, _threads(options, store, workers))
     _refuse_other_settings(settings, store)
+    cache = project / catalog.get(f"{DEFAULT}.features").cache
     if options.dry_run:
-        _show(Plan.of(trials, settings, store), options, workers, say)
+        plan = Plan.of(trials, settings, store)
+        _show(plan, options, workers, say)
+        _show_room(plan, parameters, data_root, cache, say)
         return True
     busy = f"the benchmark in {store.root} is running already"
     with file_lock(store.root / LOCK, wait=False, busy=busy, advice="wait for it to end, or give another --name"):
         _note(trials, settings, store)
         plan = Plan.of(trials, settings, store)
         _show(plan, options, workers, say)
+        _show_room(plan, parameters, data_root, cache, say)
         parent = _open_parent(project, options, dataset, store)
         try:
             specs = [_spec(trial, project, settings, store, parent.run_id, options) for trial in plan.waiting]
@@ -153,6 +160,19 @@ def _show(plan: Plan, options: Options, workers: int, say: Callable[[str], None]
     say(f"benchmark {options.name}: {len(plan.done)} of {len(plan.done) + len(plan.waiting)} trials are done")
     for line in plan.lines(None if options.scheduler else workers):
         say(line)
+
+
+def _show_room(
+    plan: Plan, parameters: Mapping[str, Any], data_root: Path, cache: Path, say: Callable[[str], None]
+) -> None:
+    """Say how much room the cached features of the waiting trials take, and warn if the disk has less."""
+    needed = feature_bytes(plan.waiting, parameters, data_root) if plan.waiting else None
+    if needed is None:
+        return
+    free = free_bytes(cache)
+    say(f"cache   at most {size_words(needed)} of features in {cache}, {size_words(free)} free")
+    if needed > free:
+        logger.warning("the features may not fit on the disk: see `kedro features list`, or set cache_dtype=float16")
 
 
 def _spec(

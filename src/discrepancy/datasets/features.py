@@ -30,6 +30,11 @@ class FeaturesDataset(FileDataset[LazyFeatures, Features]):
         super().__init__(filepath=str(local_path(filepath, why)), metadata=metadata)
         self._cache = local_path(path, why)
 
+    @property
+    def cache(self) -> Path:
+        """Folder of the cache."""
+        return self._cache
+
     def _encode(self, data: LazyFeatures) -> bytes:
         """Extract, or find in the cache."""
         if not isinstance(data, LazyFeatures):

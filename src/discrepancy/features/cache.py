@@ -15,6 +15,7 @@ tells damage, not forgery.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 from contextlib import suppress
@@ -119,6 +120,8 @@ class FeatureCache:
             if warn:
                 logger.warning("features: the cache is damaged and will be written anew (%s)", error)
             return None
+        with suppress(OSError):  # a cache that may only be read does not tell when it was used
+            os.utime(path)
         return features
 
     def _make_room(self, lazy: LazyFeatures) -> None:

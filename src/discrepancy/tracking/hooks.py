@@ -20,7 +20,6 @@ from discrepancy.tracking.address import configured, move_artifacts, note_export
 from discrepancy.tracking.git_commit import commit_tags
 from discrepancy.tracking.live import LiveRun, end_killed
 from discrepancy.tracking.loggers import LOGGERS, log_data, log_detector, log_figure, tag_card
-from discrepancy.tracking.models import register_model
 from discrepancy.tracking.record import RunRecord
 from discrepancy.tracking.run_list import offer_view
 
@@ -167,6 +166,8 @@ class TrackingHooks:
             if self._run is not None and not self._saved:
                 self._record.client.delete_run(self._record.run_id)
             elif self._record.model_id is not None and self._parameters.get("register"):
+                from discrepancy.tracking.models import register_model
+
                 register_model(self._record.client, self._record.model_id)
         self._end()
 

@@ -150,6 +150,15 @@ def end_killed(project: Path) -> int:
     return ended
 
 
+def runs_in_progress(project: Path) -> int:
+    """Return the number of runs whose process lives."""
+    found = 0
+    for folder in (project / FOLDER).glob("run-*"):
+        with abandoned(folder) as dead:
+            found += dead is None and folder.exists()
+    return found
+
+
 def _end(note: Mapping[str, Any], project: Path) -> int:
     if not note:
         return 0  # killed before there was a run

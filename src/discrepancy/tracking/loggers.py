@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
 from discrepancy.data.samples import data_digest
-from discrepancy.methods.base import Method
-from discrepancy.methods.card import Card
-from discrepancy.tracking.models import log_model
 from discrepancy.tracking.record import RunRecord, TestData
+
+if TYPE_CHECKING:  # PyTorch takes seconds, which `kedro --help` need not
+    from discrepancy.methods.base import Method
+    from discrepancy.methods.card import Card
 
 TEST: Final = "test"
 """Split of the sample table that the others do not see, and MLflow's context for it."""
@@ -63,6 +64,8 @@ def log_figure(run: RunRecord, path: Path) -> None:
 
 def log_detector(run: RunRecord, folder: Path, method: Method) -> None:
     """Log a detector as a model, from the files that were saved, and what it was trained with as tags."""
+    from discrepancy.tracking.models import log_model
+
     run.link_model(log_model(run.client, run.run_id, folder, method))
     tag_card(run, method.card)
 
