@@ -1,8 +1,10 @@
 """A default stands in the model of its group; where conf/base shows it as well, both say the same."""
 
 import pytest
+from kedro.framework.startup import bootstrap_project
 from omegaconf import OmegaConf
 
+from discrepancy.benchmark.configuration import resolved
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.methods.registry import METHODS
 from discrepancy.pipelines.download.parameters import DownloadParameters
@@ -29,3 +31,13 @@ def test_the_file_shows_the_defaults_of_the_model(name):
     given = {key: OmegaConf.to_container(group)[key] for key in shown - set(required)}
     values, defaults = (model(**required, **options).model_dump() for options in (given, {}))
     assert values == defaults
+
+
+@pytest.mark.parametrize("env", ["base", "paper"])
+def test_every_method_takes_device_precision_and_reproducibility_from_the_top(env):
+    bootstrap_project(PROJECT)
+    given = {"precision": "bf16", "deterministic": True, "device": "cpu"}
+    usual, changed = resolved(PROJECT, env, {}), resolved(PROJECT, env, given)
+    for name in METHODS:
+        assert {key: changed[name][key] for key in given} == given
+        assert usual[name]["precision"] == "fp32" and usual[name]["deterministic"] is False

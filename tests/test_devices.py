@@ -1,9 +1,11 @@
 """Devices by name, and the precision in which they compute."""
 
+import os
+
 import pytest
 import torch
 
-from discrepancy.devices import actual_precision, computing_in, device_title, resolve_device
+from discrepancy.devices import actual_precision, computing_in, device_title, reproducible, resolve_device
 from discrepancy.errors import InputError
 
 CPU = torch.device("cpu")
@@ -39,3 +41,34 @@ def test_a_cpu_has_no_tf32():
     gpu = torch.device("cuda")
     assert [actual_precision(name, CPU) for name in ("fp32", "tf32", "bf16")] == ["fp32", "fp32", "bf16"]
     assert [actual_precision(name, gpu) for name in ("fp32", "tf32", "bf16")] == ["fp32", "tf32", "bf16"]
+
+
+def deterministic():
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+@pytest.mark.parametrize("strictly", [True, False])
+def test_reproducible_operations_are_asked_for_inside_and_not_after(strictly, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with pytest.raises(KeyboardInterrupt), reproducible(True, strictly=strictly):
+        assert deterministic() == (True, not strictly)
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        raise KeyboardInterrupt
+    assert deterministic() == (False, False)
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    with reproducible(False):
+        assert deterministic() == (False, False)
+
+
+def test_an_operation_without_a_reproducible_way_is_refused_or_warned_of():
+    """On a CPU too PyTorch knows of some."""
+    values, rows = torch.zeros(3), torch.tensor([0, 0])
+
+    def add():
+        return values.clone().put_(rows, torch.ones(2))
+
+    with reproducible(True), pytest.raises(RuntimeError, match="deterministic"):
+        add()
+    with reproducible(True, strictly=False), pytest.warns(UserWarning, match="deterministic"):
+        add()

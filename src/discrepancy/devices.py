@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import AfterValidator
@@ -72,6 +73,32 @@ def _set_tf32(matmul: bool, convolutions: bool) -> None:
         warnings.simplefilter("ignore")
         torch.backends.cuda.matmul.allow_tf32 = matmul
         torch.backends.cudnn.allow_tf32 = convolutions
+
+
+@contextmanager
+def reproducible(asked: bool, *, strictly: bool = True) -> Iterator[None]:
+    """Have operations on a GPU give the same numbers each time, if asked to; restore the old setting afterwards.
+
+    Without it a few operations add in the order in which their threads happen to finish: those of DFC's convolutions'
+    gradients, for example. On a CPU everything is reproducible anyway, with the same number of threads.
+
+    Args:
+        asked: whether to; if not, nothing changes.
+        strictly: an operation that has no reproducible way raises RuntimeError; otherwise it gives a warning.
+    """
+    if not asked:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or products on several streams may differ
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    filled, memory.fill_uninitialized_memory = memory.fill_uninitialized_memory, False  # it is written to anyway
+    torch.use_deterministic_algorithms(True, warn_only=not strictly)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        memory.fill_uninitialized_memory = filled
 
 
 def actual_precision(precision: Precision, device: torch.device) -> Precision:

@@ -20,8 +20,8 @@ from discrepancy.parameters import known, suggestion
 
 SHARED = (
     "dataset", "data_root", "data_folder", "category", "benchmark", "image_size", "crop", "bit_depth", "accept_license",
-    "seed", "device", "backbone", "weights", "method", "input", "output", "detector", "scheduler",
-    "register", "good", "defects", "cost_miss", "cost_alarm", "defect_share",
+    "seed", "device", "precision", "deterministic", "backbone", "weights", "method", "input", "output", "detector",
+    "scheduler", "register", "good", "defects", "cost_miss", "cost_alarm", "defect_share",
 )  # fmt: skip
 """Parameters at the top, because more than one step, or the catalog's paths, use them."""
 NOT_IN_GROUPS = ("dataset", "data_root", "category", "image_size", "crop", "bit_depth")

@@ -50,7 +50,10 @@ class SummaryHooks:
     @hook_impl
     def before_pipeline_run(self) -> None:
         """Forget the run before."""
+        from discrepancy.peak_memory import reset_peaks  # with PyTorch, which takes seconds
+
         self._saved = set()
+        reset_peaks()
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:

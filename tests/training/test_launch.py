@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from discrepancy import peak_memory
 from discrepancy.detection import load_method, save_method
 from discrepancy.devices import check_processes
 from discrepancy.errors import InputError
@@ -29,6 +30,7 @@ from discrepancy.methods.fod.parameters import FODParameters
 from discrepancy.methods.fod.reference import lazy_mean
 from discrepancy.methods.fod.training import FODTask
 from discrepancy.methods.registry import METHODS
+from discrepancy.peak_memory import GPUPeak, reset_peaks
 from discrepancy.rows import Rows
 from discrepancy.training.batch_norm import BatchNorm
 from discrepancy.training.launch import LostProcessError, _as_path, _opened, run_distributed
@@ -147,7 +149,9 @@ def together(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("together")
     for name in TAKEN_UP:
         trained(name, data, folder / "taken up", epochs=CUT)
+    reset_peaks()
     run_distributed(2, "cpu", train_all, (*data, folder))
+    assert peak_memory._children == [GPUPeak(), GPUPeak()]  # no GPU was used, as both processes have said
     return folder
 
 

@@ -261,3 +261,12 @@ def test_on_a_cpu_tf32_trains_to_the_bits_of_fp32():
     fit(one, Line(one), settings(precision="fp32"), device=CPU, progress=False)
     fit(other, Line(other), settings(precision="tf32"), device=CPU, progress=False)
     assert torch.equal(one.weight, other.weight) and torch.equal(one.bias, other.bias)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_steps_and_validation_are_reproducible_where_that_is_asked_for(asked):
+    module, seen = line(), []
+    module.register_forward_pre_hook(lambda *_: seen.append(torch.are_deterministic_algorithms_enabled()))
+    fit(module, Line(module), settings(epochs=1, deterministic=asked), device=CPU, progress=False)
+    assert len(seen) == 4 and set(seen) == {asked}
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -33,7 +33,7 @@ METRICS: Final = (
     "false_regions_per_good_image",
     "outlined_good_share",
 )
-COSTS: Final = ("train_seconds", "images_per_second", "peak_memory_mib", "peak_gpu_memory_mib")
+COSTS: Final = ("train_seconds", "images_per_second", "peak_memory_mib", "peak_gpu_memory_mib", "peak_gpu_reserved_mib")
 SHOWN: Final = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_0.30", "aupro_as_published", "best_iou")
 """Metrics of the readable table; the whole one has all."""
 

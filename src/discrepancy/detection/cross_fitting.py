@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from discrepancy.checkpoint_files import part_of, with_parts
 from discrepancy.detection.scoring import LazyScores, ScoredMaps, ScoredPiece, joined
-from discrepancy.devices import computing_in
+from discrepancy.devices import computing_in, reproducible
 from discrepancy.methods.base import Method, TrainingData
 from discrepancy.methods.parameters import MethodParameters
 from discrepancy.rows import Rows
@@ -48,7 +48,7 @@ def fit_without(
     images: Any = Rows(data.images, order)
     features = None if data.features is None else data.features.rows(order)
     part = TrainingData(images, features, len(learnt))
-    with computing_in(parameters.precision):
+    with computing_in(parameters.precision), reproducible(parameters.deterministic, strictly=False):
         prepared = trained.prepare(trained.backbone, part, parameters)
         card = trained.card.with_entries(
             images={"train": len(learnt), "validation": len(held_out)}, **trained.card_entries(parameters, prepared)

@@ -29,8 +29,9 @@ LABELS = {
     "images_per_second": "images/s",
     "peak_memory_mib": "memory, MiB",
     "peak_gpu_memory_mib": "GPU memory, MiB",
+    "peak_gpu_reserved_mib": "GPU memory reserved, MiB",
 }
-COSTS = ("train_seconds", "images_per_second", "peak_memory_mib", "peak_gpu_memory_mib")
+COSTS = ("train_seconds", "images_per_second", "peak_memory_mib", "peak_gpu_memory_mib", "peak_gpu_reserved_mib")
 LOWER_IS_BETTER = (
     "false_alarm_rate",
     "false_regions_per_good_image",
@@ -38,6 +39,7 @@ LOWER_IS_BETTER = (
     "train_seconds",
     "peak_memory_mib",
     "peak_gpu_memory_mib",
+    "peak_gpu_reserved_mib",
 )
 
 

@@ -32,6 +32,7 @@ from discrepancy.devices import check_processes, resolve_device
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache, Features
 from discrepancy.features.entry import FeatureRows
+from discrepancy.peak_memory import leave_peak, take_peaks
 from discrepancy.training.loop import DivergedError
 from discrepancy.training.process_group import LostError, ProcessGroup, join_group
 
@@ -97,6 +98,8 @@ class _Task:
     backend: str
     threads: int
     level: int
+    peaks: Path | None = None
+    """Folder where each process leaves what memory it took."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +181,11 @@ def _launch(task: _Task, processes: int, *, on_gpu: bool) -> None:
             logs_specs=DefaultLogsSpecs(log_dir=notes),
             virtual_local_rank=on_gpu,
         )
+        peaks = Path(notes) / "peaks"
+        peaks.mkdir()
         try:
-            elastic_launch(config, _work)(task)
+            elastic_launch(config, _work)(replace(task, peaks=peaks))
+            take_peaks(peaks)
         except ChildFailedError as error:
             raise _cause(error, processes) from None
         except SignalException as caught:
@@ -244,6 +250,8 @@ def _work(task: _Task) -> None:
     join_group(group)
     try:
         task.function(*map(_opened, task.arguments))
+        if task.peaks is not None:
+            leave_peak(task.peaks, str(group.rank))
     except LostError:
         time.sleep(GRACE)
         raise

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from discrepancy.devices import computing_in
+from discrepancy.devices import computing_in, reproducible
 from discrepancy.training.batches import epoch_batches
 from discrepancy.training.checkpoint import Checkpoint, take_up
 from discrepancy.training.graph import CUDARecorder, RecordedStep, Step, StepResult, set_rate, use_rate_tensors
@@ -118,7 +118,7 @@ def fit(
     total = steps * settings.epochs
     hidden = not (progress and is_main)
     bar = tqdm(total=total, initial=len(history) * steps, desc=name, unit="step", disable=hidden, mininterval=0.5)
-    with bar, computing_in(settings.precision):
+    with bar, computing_in(settings.precision), reproducible(settings.deterministic):
         for epoch in range(len(history), settings.epochs):
             began = time.perf_counter()
             rates = [learning_rate(epoch * steps + number, total, settings) for number in range(steps)]

@@ -11,7 +11,17 @@ from discrepancy.features.architectures import ARCHITECTURES
 from discrepancy.methods.parameters import PEAK_SHARE, MethodParameters, split_names
 from discrepancy.methods.registry import METHODS
 
-SHARED = ("backbone", "weights", "pooling", "padding", "cache_dtype", "device", "precision", "align_corners")
+SHARED = (
+    "backbone",
+    "weights",
+    "pooling",
+    "padding",
+    "cache_dtype",
+    "device",
+    "precision",
+    "deterministic",
+    "align_corners",
+)
 """Parameters in which the members follow the committee: they share one frozen network and its cached maps."""
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import resource
 
 import numpy as np
 import pandas as pd
-import torch
 
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.data.samples import count_splits, join_first
@@ -27,6 +25,7 @@ from discrepancy.metrics import (
     rate_metrics,
     region_metrics,
 )
+from discrepancy.peak_memory import peak_memory
 from discrepancy.pipelines.scoring.parameters import ScoringParameters
 
 logger = logging.getLogger(__name__)
@@ -115,9 +114,7 @@ def evaluate_test(
     values |= region_metrics(outlines(scored, card), masks, labels)
     values["train_seconds"] = float(history["seconds"].sum())
     values["images_per_second"] = scored.images_per_second
-    values["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    if torch.cuda.is_available():
-        values["peak_gpu_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
+    values |= peak_memory()
     table = test[["image", "defect", "label"]].assign(
         score=scored.image_scores.astype(float),
         relative_score=scored.image_scores / card.decision.image.value if card.decision.image.value else math.nan,

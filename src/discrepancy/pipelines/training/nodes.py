@@ -16,7 +16,7 @@ from discrepancy.data.splits import held_out_folds
 from discrepancy.detection.cross_fitting import CrossFittedScores
 from discrepancy.detection.scoring import LazyScores
 from discrepancy.device_memory import memory_explained
-from discrepancy.devices import computing_in, resolve_device
+from discrepancy.devices import computing_in, reproducible, resolve_device
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone, build_backbone
 from discrepancy.features.cache import Features
@@ -86,7 +86,7 @@ def prepare(
     """
     backbone = load_backbone(parameters, ingestion)
     data = training_data(method, backbone, images, samples, features, parameters, ingestion, {})
-    with computing_in(parameters.precision):
+    with computing_in(parameters.precision), reproducible(parameters.deterministic, strictly=False):
         return preparation.compute(backbone, data, parameters)
 
 
@@ -136,10 +136,15 @@ def train(
     if checkpoint is not None:
         for trained in trained_detectors(checkpoint.parents[1], detector.reusable):
             detector.offer(trained)
-    logger.info("%s: training on %s in %s", method.name, card.device, card.precision)
+    same = ", deterministically" if parameters.deterministic else ""
+    logger.info("%s: training on %s in %s%s", method.name, card.device, card.precision, same)
     began = time.perf_counter()
     explained = memory_explained(f"{method.name}: training", parameters.lighter(method.name))
-    with computing_in(parameters.precision), explained:
+    with (
+        computing_in(parameters.precision),
+        reproducible(parameters.deterministic, strictly=False),
+        explained,
+    ):
         history = detector.fit(data, checkpoint)
     if history is None:
         return detector, pd.DataFrame({"seconds": [time.perf_counter() - began]})
