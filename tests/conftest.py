@@ -17,7 +17,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
-from tests.quick_configuration import parse_once
+from tests.quick_configuration import parse_once, wire_once
 from tests.zygote import Zygote
 
 os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
@@ -26,6 +26,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 PROJECT = Path(__file__).parents[1]
 parse_once()
+wire_once()
 
 
 SESSIONS = ("benchmark", "faults", "notebooks", "pipelines", "tracking")

@@ -1,4 +1,4 @@
-"""Configuration files that are parsed once for each process: tests open hundreds of Kedro sessions on the same ones."""
+"""Configuration parsed and pipelines wired once for each process: tests open hundreds of Kedro sessions on the same."""
 
 import io
 import sys
@@ -6,7 +6,10 @@ from functools import cache
 from types import SimpleNamespace
 
 import yaml
+from kedro.framework.project import _ProjectPipelines
 from omegaconf import _utils, grammar_parser
+
+from discrepancy.methods.registry import METHODS
 
 _whole_loader = cache(_utils.get_yaml_loader)
 
@@ -18,6 +21,19 @@ def parse_once():
     """
     _replace(grammar_parser.parse, cache(grammar_parser.parse))
     _replace(_utils.get_yaml_loader, lambda: _keeping_loader)
+
+
+def wire_once():
+    """Keep the pipelines that `register_pipelines` has wired, as long as the methods are the same."""
+    whole = _ProjectPipelines._get_pipelines_registry_callable
+
+    @cache
+    def wired(module, methods):
+        return whole(module)()
+
+    _ProjectPipelines._get_pipelines_registry_callable = staticmethod(
+        lambda module: lambda: dict(wired(module, tuple(METHODS.items())))
+    )
 
 
 def _replace(whole, quick):

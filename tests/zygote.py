@@ -188,7 +188,9 @@ def _import_everything():
 
 def _parse_configuration():
     """Read the project's files: what is forked finds them parsed, if its own project has the same."""
-    import_module("tests.quick_configuration").parse_once()
+    quick = import_module("tests.quick_configuration")
+    quick.parse_once()
+    quick.wire_once()
     settings = import_module("discrepancy.settings")
     for environment in ("local", "paper"):
         loader = settings.CONFIG_LOADER_CLASS(str(ROOT / "conf"), environment, **settings.CONFIG_LOADER_ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -51,15 +52,26 @@ class CarefulConfigLoader(OmegaConfigLoader):
                 "folder without them in its path: rename it"
             )
         self._checked = False
+        self._resolved: dict[str, dict[str, Any]] = {}
         super().__init__(conf_source, *args, **options)
         self.runtime_params = _expanded(self.runtime_params)
         _refuse_references(self.runtime_params)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
-        """Return a configuration as Kedro does, with paths expanded."""
+        """Return a configuration as Kedro does, with paths expanded.
+
+        A session asks for its parameters four times. They are read and resolved once, and again only for other
+        `--params`.
+        """
         if not self._checked:
             self._check_folders()
             self._checked = True
+        made_of = f"{key} {self.runtime_params!r}"
+        if made_of not in self._resolved:
+            self._resolved[made_of] = self._resolve(key)
+        return copy.deepcopy(self._resolved[made_of])
+
+    def _resolve(self, key: str) -> dict[str, Any]:
         try:
             found = super().__getitem__(key)
         except (MissingConfigException, InputError):
@@ -70,6 +82,13 @@ class CarefulConfigLoader(OmegaConfigLoader):
             return found  # the catalog's paths are made of these, and a category may well be $HOME
         self._check_texts(key, found)
         return _expanded(found)
+
+    def names(self, key: str) -> list[str]:
+        """Return the names at the top of the files of a configuration; not those of `--params`, nor private ones."""
+        self[key]  # or the error of a file that cannot be read
+        base, environment, *_ = self._read_raw_config(key)
+        found = [str(name) for content in (base | environment).values() for name in content]
+        return [name for name in dict.fromkeys(found) if not name.startswith("_")]
 
     def _check_folders(self) -> None:
         """Refuse a missing folder, which kedro-mlflow would take for a project without a configuration of MLflow."""

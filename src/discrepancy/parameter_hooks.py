@@ -53,11 +53,7 @@ class ParameterHooks:
         """Compare the given names with those of the configuration files; check those that become folders."""
         loader: Any = context.config_loader
         given = loader.runtime_params or {}
-        saved, loader.runtime_params = loader.runtime_params, {}
-        try:
-            names = [name for name in loader["parameters"] if not name.startswith("_")]
-        finally:
-            loader.runtime_params = saved
+        names = loader.names("parameters")
         if unknown := [name for name in given if name not in names]:
             raise InputError(f"--params: unknown {unknown[0]!r}{suggestion(unknown[0], names)}; {known(names)}")
         parameters = loader["parameters"]
