@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from discrepancy.errors import InputError
+from discrepancy.training.checkpoint import QUICK, CheckpointPace
 from discrepancy.training.loop import (
     Checkpoint,
     DivergedError,
@@ -270,3 +271,42 @@ def test_steps_and_validation_are_reproducible_where_that_is_asked_for(asked):
     fit(module, Line(module), settings(epochs=1, deterministic=asked), device=CPU, progress=False)
     assert len(seen) == 4 and set(seen) == {asked}
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+class Clock:
+    """Time that passes only where it is told to."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.mark.parametrize(("writing", "epochs_apart"), [(0.1, 1), (1.0, 10), (4.0, 38)])
+def test_checkpoints_take_a_twentieth_of_the_time_at_most(writing, epochs_apart, monkeypatch):
+    clock, pace, written = Clock(), CheckpointPace(), []
+    monkeypatch.setattr("discrepancy.training.checkpoint.time", clock)
+    for epoch in range(100):
+        clock.now += 2.0
+        if pace.due():
+            with pace.written():
+                clock.now += writing
+            written.append(epoch)
+    apart = np.diff(written)
+    assert written[0] == 0 and set(apart) == {epochs_apart}
+    assert writing <= QUICK or writing / (2.0 * epochs_apart + writing) <= 0.05
+
+
+def test_a_slow_checkpoint_waits_but_the_last_one_is_written(tmp_path, monkeypatch):
+    saved = []
+
+    class Slow(Checkpoint):
+        def save(self, state):
+            saved.append(len(state["history"]))
+
+    monkeypatch.setattr("discrepancy.training.checkpoint.QUICK", 0.0)
+    monkeypatch.setattr("discrepancy.training.checkpoint.SHARE", 1e-9)
+    module = line()
+    fit(module, Line(module), settings(epochs=5), device=CPU, checkpoint=Slow(tmp_path / "c", "f"), progress=False)
+    assert saved == [1, 5]

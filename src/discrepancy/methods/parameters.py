@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BY_CONTENT = "errors are divided by this power of the usual error of patches with similar predictions; 0: not at all"
 PEAK_SHARE = "the image score is the mean of this share of the highest values; 0: the maximum"
+EPOCHS_BETWEEN = "epochs between checkpoints; more where these take over a twentieth of the time"
 STEPS = "gradient steps at most where no epochs are given; at least one epoch"
 
 
@@ -106,7 +107,7 @@ class GradientParameters(MethodParameters):
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "one_cycle"] = "one_cycle"
-    checkpoint_every: int = Field(1, ge=1, description="epochs between checkpoints")
+    checkpoint_every: int = Field(1, ge=1, description=EPOCHS_BETWEEN)
     processes: int = Field(1, ge=1, description="that share one training; on GPUs one for each")
 
     @model_validator(mode="after")

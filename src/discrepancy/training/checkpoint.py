@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,11 @@ from discrepancy.errors import InputError
 from discrepancy.features.weights import tensor_faults
 
 logger = logging.getLogger(__name__)
+
+SHARE: Final = 0.05
+"""Largest share of the time in which checkpoints are written."""
+QUICK: Final = 0.2
+"""Seconds of writing that do not matter."""
 
 
 class Checkpoint:
@@ -77,6 +84,30 @@ class Checkpoint:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror or error}); expected a place with room for it"
             ) from error
+
+
+class CheckpointPace:
+    """Keeps the writing of large checkpoints to a small share of the time; small ones are written whenever asked for.
+
+    A state of half a gigabyte takes a second to write, and an epoch on a GPU may take no longer.
+    """
+
+    def __init__(self) -> None:
+        self._took = 0.0
+        self._ended = 0.0
+
+    def due(self) -> bool:
+        """Return whether a checkpoint may be written now."""
+        since = time.monotonic() - self._ended
+        return self._took < QUICK or self._took <= SHARE * (since + self._took)
+
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """Note how long the block takes to write one."""
+        began = time.monotonic()
+        yield
+        self._ended = time.monotonic()
+        self._took = self._ended - began
 
 
 def take_up(state: Mapping[str, Any], module: nn.Module, optimiser: torch.optim.Optimizer) -> None:

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from discrepancy.devices import computing_in, reproducible
 from discrepancy.training.batches import epoch_batches
-from discrepancy.training.checkpoint import Checkpoint, take_up
+from discrepancy.training.checkpoint import Checkpoint, CheckpointPace, take_up
 from discrepancy.training.graph import CUDARecorder, RecordedStep, Step, StepResult, set_rate, use_rate_tensors
 from discrepancy.training.process_group import BatchShard, ProcessGroup, current_group
 from discrepancy.training.settings import TrainingSettings
@@ -117,6 +117,7 @@ def fit(
     steps = math.ceil(task.examples / settings.batch_size)
     total = steps * settings.epochs
     hidden = not (progress and is_main)
+    pace = CheckpointPace()
     bar = tqdm(total=total, initial=len(history) * steps, desc=name, unit="step", disable=hidden, mininterval=0.5)
     with bar, computing_in(settings.precision), reproducible(settings.deterministic):
         for epoch in range(len(history), settings.epochs):
@@ -126,7 +127,7 @@ def fit(
             bar.set_description(f"{name} {epoch + 1}/{settings.epochs}", refresh=False)
             mean, noted = _train_epoch(step, batches, optimiser, rates, device, bar, group)
             validation = _validate(module, task) if is_main and math.isfinite(mean) else None
-            if not math.isfinite(mean) or not all(bool(p.isfinite().all()) for p in parameters):
+            if not math.isfinite(mean) or not _finite(parameters):
                 raise DivergedError(_diverged(epoch, mean, checkpoint, history))
             seconds = time.perf_counter() - began
             if is_main and isinstance(task, ReportingTask):
@@ -134,11 +135,17 @@ def fit(
                 module.train()
             history.append(Epoch(epoch + 1, mean, validation, rates[-1], seconds, noted))
             last = epoch + 1 == settings.epochs
-            if is_main and checkpoint and (last or (epoch + 1) % settings.checkpoint_every == 0):
+            if is_main and checkpoint and (last or (pace.due() and (epoch + 1) % settings.checkpoint_every == 0)):
                 state = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
-                checkpoint.save({**state, "history": [asdict(entry) for entry in history]})
+                with pace.written():
+                    checkpoint.save({**state, "history": [asdict(entry) for entry in history]})
     module.eval()
     return history
+
+
+def _finite(parameters: list[nn.Parameter]) -> bool:
+    """Return whether all values are finite; the host waits for a GPU once, not once per parameter."""
+    return bool(torch.stack([parameter.isfinite().all() for parameter in parameters]).all())
 
 
 def _resume(

@@ -21,7 +21,7 @@ class TrainingSettings:
         precision: of products on a GPU; `bf16` is mixed precision (autocast), on a CPU too.
         deterministic: whether a GPU gives the same twice; see `devices.reproducible`.
         seed: orders the images; tasks draw from it too.
-        checkpoint_every: epochs between two checkpoints.
+        checkpoint_every: epochs between two checkpoints, or more where one takes long to write; see `CheckpointPace`.
     """
 
     epochs: int

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from discrepancy.methods.parameters import STEPS, GradientParameters
+from discrepancy.methods.parameters import EPOCHS_BETWEEN, STEPS, GradientParameters
 
 DEFAULT_LAYERS = {
     "tf_efficientnet_lite0": [f"blocks.{index}" for index in range(5)],
@@ -42,4 +42,4 @@ class DFRParameters(GradientParameters):
     batch_norm: bool = Field(True, description="batch normalisation in the autoencoder")
 
     steps: int = Field(1500, ge=1, description=STEPS)
-    checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")
+    checkpoint_every: int = Field(5, ge=1, description=EPOCHS_BETWEEN)
