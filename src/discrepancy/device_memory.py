@@ -36,6 +36,22 @@ def memory_explained(what: str, remedies: Sequence[str]) -> Iterator[None]:
         raise InputError(f"{what}: the GPU's memory is too small{last}; expected {' or '.join(remedies)}") from error
 
 
+def announce(what: str, needed: int, free: int, remedies: Sequence[str]) -> None:
+    """Log how much of a GPU's memory something will take; warn if that is more than is free.
+
+    Args:
+        what: needs the memory.
+        needed: bytes, about.
+        free: bytes.
+        remedies: as of `memory_explained`.
+    """
+    amounts = f"{needed / 2**30:.1f} GiB of the GPU's memory, of which {free / 2**30:.1f} GiB are free"
+    if needed <= free:
+        logger.info("%s needs about %s", what, amounts)
+    else:
+        logger.warning("%s may not fit: it needs about %s; expected %s", what, amounts, " or ".join(remedies))
+
+
 def shrinking_batches(
     count: int, size: int, compute: Callable[[slice], T], *, what: str, remedies: Sequence[str]
 ) -> Iterator[T]:

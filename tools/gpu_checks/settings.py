@@ -15,7 +15,8 @@ NAMES = ("dfc", "dfr", "fod")
 FIXED: dict[str, dict[str, Any]] = {"dfr": {"latent_dim": 32}}
 """Values that are not to be chosen from features, whose rounding differs between devices."""
 
-PAPER = Path(__file__).parents[2] / "conf/paper"
+CONF = Path(__file__).parents[2] / "conf"
+PAPER = CONF / "paper"
 
 
 def default_parameters(method: str, **changes: Any) -> GradientParameters:
@@ -31,8 +32,11 @@ def small_parameters(method: str, **changes: Any) -> GradientParameters:
 
 def paper_parameters(method: str, **changes: Any) -> GradientParameters:
     """The parameters of `conf/paper`, some of them changed; of DFR and FOD the preset `paper`."""
-    shared = yaml.safe_load((PAPER / "globals.yml").read_text(encoding="utf-8"))
-    table = yaml.safe_load((PAPER / f"parameters_{method}.yml").read_text(encoding="utf-8"))
+    shared = {}
+    for folder in (CONF / "base", PAPER):
+        shared |= yaml.safe_load((folder / "globals.yml").read_text(encoding="utf-8"))
+    table = {f"globals:{name}": value for name, value in shared.items()}
+    table |= yaml.safe_load((PAPER / f"parameters_{method}.yml").read_text(encoding="utf-8"))
     presets = table.get(f"_{method}_presets")
     given = presets["paper"] if presets else table[method]
     values = {"backbone": shared["backbone"], **_resolved(given, table)}
@@ -46,11 +50,11 @@ def _parameters(method: str, values: dict[str, Any]) -> GradientParameters:
 
 
 def _resolved(value: Any, table: dict[str, Any]) -> Any:
-    """A value of the configuration with `${name}` looked up in the file; `${runtime_params:name,x}` becomes x."""
+    """A value of the configuration with `${name}` looked up in the table; `${runtime_params:name,x}` becomes x."""
     if isinstance(value, dict):
         return {key: _resolved(part, table) for key, part in value.items()}
-    if isinstance(value, str) and (found := re.fullmatch(r"\$\{(\w+)\}", value)):
+    if isinstance(value, str) and (found := re.fullmatch(r"\$\{((globals:)?\w+)\}", value)):
         return table[found[1]]
     if isinstance(value, str) and (found := re.fullmatch(r"\$\{runtime_params:\w+,(.*)\}", value)):
-        return yaml.safe_load(found[1])
+        return _resolved(yaml.safe_load(found[1]) if "${" not in found[1] else found[1], table)
     return value

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from discrepancy.device_memory import memory_explained
+from discrepancy.device_memory import announce, memory_explained
 from discrepancy.devices import resolve_device
 from discrepancy.methods.base import Method, TrainingData, backbone_of
 from discrepancy.methods.card import Card
@@ -19,6 +20,8 @@ from discrepancy.methods.parameters import GradientParameters
 from discrepancy.methods.standardisation import clamped_std
 from discrepancy.training.launch import run_distributed
 from discrepancy.training.loop import Checkpoint, Epoch, fit
+from discrepancy.training.memory_estimate import training_bytes
+from discrepancy.training.process_group import current_group
 from discrepancy.training.task import TrainingTask
 
 
@@ -83,6 +86,7 @@ class GradientMethod(Method):
             InputError: a GPU's memory is too small.
         """
         self.set_up(data)
+        self._announce_memory(data)
         fingerprint = self.parameters_used.fingerprint(data.cached, examples=data.examples, **self.deciding(data))
         with memory_explained(f"{self.name}: training", self.parameters_used.lighter(self.name)):
             device = self.to_training_device()
@@ -95,6 +99,18 @@ class GradientMethod(Method):
                 checkpoint=None if checkpoint is None else Checkpoint(checkpoint, fingerprint),
                 optimiser=self.optimiser(),
             )
+
+    def _announce_memory(self, data: TrainingData) -> None:
+        """Say what a training on a GPU will take of its memory, before anything is moved there."""
+        used = self.parameters_used
+        device = resolve_device(used.device)
+        group = current_group()
+        if device.type != "cuda" or self.device.type != "cpu" or not (group is None or group.is_main):
+            return
+        task = self.training_task(data)
+        batch = task.batch(0, np.arange(min(used.batch_size, data.examples)))
+        needed = training_bytes(self, self.trained_network, task.loss, batch, used.precision)
+        announce(f"{self.name}: training", needed, torch.cuda.mem_get_info(device)[0], used.lighter(self.name))
 
     def fit(self, data: TrainingData, checkpoint: Path | None = None) -> list[Epoch]:
         """Train, in several processes if the parameters say so; then learn the usual residuals.
