@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ class GradientMethod(Method):
         group = current_group()
         if device.type != "cuda" or self.device.type != "cpu" or not (group is None or group.is_main):
             return
-        task = self.training_task(data)
+        task = self.training_task(replace(data, images=data.images[: data.examples]))  # none is held out: less to do
         batch = task.batch(0, np.arange(min(used.batch_size, data.examples)))
         needed = training_bytes(self, self.trained_network, task.loss, batch, used.precision)
         announce(f"{self.name}: training", needed, torch.cuda.mem_get_info(device)[0], used.lighter(self.name))
