@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from discrepancy.detection import LazyScores
-from discrepancy.device_memory import memory_explained, shrinking_batches
+from discrepancy.device_memory import images_at_once, memory_explained, shrinking_batches
 from discrepancy.errors import InputError
 from discrepancy.explanation import explanation
 from discrepancy.features.cache import FeatureCache
@@ -184,3 +186,15 @@ def test_what_is_low_already_is_not_named():
     assert lean.lighter("dfr") == ["a smaller image_size", "dfr.device=cpu"]
     of_padim = PaDiMParameters().lighter("padim")
     assert of_padim == ["a smaller image_size", "padim.cache_dtype=float16", "padim.device=cpu"]
+
+
+@given(st.integers(1, 64), st.integers(1, 4000), st.integers(1, 4000))
+@settings(deadline=None)
+def test_large_images_come_in_smaller_batches(batch_size, height, width):
+    found = images_at_once(batch_size, height, width)
+    assert 1 <= found <= batch_size
+    if height * width <= 256 * 256:
+        assert found == batch_size
+    else:
+        assert found == 1 or found * height * width <= batch_size * 256 * 256
+        assert found == batch_size or (found + 1) * height * width > batch_size * 256 * 256

@@ -319,6 +319,13 @@ def two_runs_table() -> str:
     return markdown_table(pd.DataFrame([{"spins": spins, **values} for spins, values in settings.items()]))
 
 
+def freed_memory_table() -> str:
+    """Images per second and peak memory with glibc's own setting and with ours, and their ratio."""
+    report = read("freed_memory")
+    rows = {**report["settings"], "ratio": report["ratio"]} if report else {}
+    return markdown_table(pd.DataFrame([{"freed memory": name, **values} for name, values in rows.items()]))
+
+
 def decision_rules() -> str:
     """One line per rule: means over parts and methods, at each target."""
     report = read("decision_study")
@@ -438,6 +445,7 @@ TABLES = {
     "decisions on the demo": demo_decisions,
     "scale rate": rate_table,
     "two runs": two_runs_table,
+    "freed memory": freed_memory_table,
     "predict rate": lambda: markdown_table(pd.DataFrame(read("predict_rate"))),
     "predict memory": lambda: markdown_table(pd.DataFrame(read("predict_memory"))),
     "fod step": lambda: fod_step_table("cpu"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from discrepancy.freed_memory import keep_freed_memory
 from discrepancy.waiting_threads import limit_spinning
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _HOMES: Final = {
 
 
 limit_spinning()  # before anything imports PyTorch
+keep_freed_memory()
 
 
 def __getattr__(name: str) -> Any:

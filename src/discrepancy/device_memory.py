@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import torch
 
@@ -15,6 +15,9 @@ from discrepancy.errors import InputError
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+USUAL_PIXELS: Final = 256 * 256
+"""Pixels of an image as the papers have them."""
 
 
 @contextmanager
@@ -50,6 +53,17 @@ def announce(what: str, needed: int, free: int, remedies: Sequence[str]) -> None
         logger.info("%s needs about %s", what, amounts)
     else:
         logger.warning("%s may not fit: it needs about %s; expected %s", what, amounts, " or ".join(remedies))
+
+
+def images_at_once(batch_size: int, height: int, width: int) -> int:
+    """Return how many images to compute at a time: of large ones fewer, so that memory does not grow with their size.
+
+    Args:
+        batch_size: images at a time up to 256x256 px; of larger ones as many as have no more pixels, at least 1.
+        height: of the images, px.
+        width: of the images, px.
+    """
+    return max(1, min(batch_size, batch_size * USUAL_PIXELS // (height * width)))
 
 
 def shrinking_batches(

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from discrepancy.detection.host_copies import from_device, to_device
-from discrepancy.device_memory import shrinking_batches
+from discrepancy.device_memory import images_at_once, shrinking_batches
 from discrepancy.methods.base import Method
 
 T = TypeVar("T")
@@ -54,7 +54,8 @@ class LazyScores:
         detector: the detector.
         images: uint8 [N, 3, H, W], memory-mapped or not.
         device: where to compute.
-        batch_size: images per forward pass; halved where a GPU's memory is too small.
+        batch_size: images of up to 256x256 px per forward pass, of larger ones fewer (see `images_at_once`); halved
+            where a GPU's memory is too small.
     """
 
     detector: Method = field(repr=False)
@@ -74,9 +75,10 @@ class LazyScores:
             InputError: a GPU's memory is too small for one image.
         """
         self.detector.to(self.device).eval()
-        what = f"{self.detector.name}: scoring {self.batch_size} images at a time (scoring.batch_size)"
+        size = images_at_once(self.batch_size, *self.images.shape[2:])
+        what = f"{self.detector.name}: scoring {size} images at a time (scoring.batch_size)"
         remedies = ["a smaller image_size", "scoring.device=cpu"]
-        started = shrinking_batches(len(self.images), self.batch_size, self._started, what=what, remedies=remedies)
+        started = shrinking_batches(len(self.images), size, self._started, what=what, remedies=remedies)
         began = time.perf_counter()
         for finish in _one_ahead(started) if self.device.type == "cuda" else started:
             maps, image_scores = finish()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from discrepancy.device_memory import shrinking_batches
+from discrepancy.device_memory import images_at_once, shrinking_batches
 from discrepancy.devices import Precision, computing_in
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
@@ -121,7 +121,8 @@ def lazy_features(  # noqa: PLR0913 (all that decides the numbers comes together
         preprocessing: how the arrays were made from what the digests stand for, if it can vary: JSON values, for
             example `{"interpolation": "bilinear"}`.
         dtype: `float32`, or `float16` for half the space.
-        batch_size: images per run of the network; halved where a GPU's memory is too small.
+        batch_size: images of up to 256x256 px per run of the network, of larger ones fewer (`images_at_once`); halved
+            where a GPU's memory is too small.
         device: where the network runs.
         precision: of its products on a GPU; `bf16` is `tf32` here.
 
@@ -153,7 +154,8 @@ def lazy_features(  # noqa: PLR0913 (all that decides the numbers comes together
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
         where = torch.device(device)
-        return _maps(backbone, reduction, images, dtype=dtype, batch_size=batch_size, device=where, precision=precision)
+        size = images_at_once(batch_size, height, width)
+        return _maps(backbone, reduction, images, dtype=dtype, batch_size=size, device=where, precision=precision)
 
     return LazyFeatures(ingredients=ingredients, shapes=shapes, dtype=dtype, batches=batches)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from discrepancy.data.images import ImageSize, ResizeCrop, fit_image
 from discrepancy.data.lazy_array import usable_cores
 from discrepancy.detection.scoring import LazyScores
+from discrepancy.device_memory import images_at_once
 from discrepancy.errors import InputError
 from discrepancy.methods.base import Method
 from discrepancy.prediction.results import Prediction, Unreadable
@@ -53,13 +54,14 @@ def examine(
         resize_crop: geometry of the detector's input.
         bits: that 16-bit photographs use; None: as each file declares.
         device: of the network.
-        batch_size: photographs per forward pass.
+        batch_size: photographs of up to 256x256 px, as the network sees them, per forward pass; of larger ones fewer.
         workers: threads besides the network's; by default one per usable core.
 
     Raises:
         InputError: a GPU's memory is too small for one image.
     """
 
+    batch_size = images_at_once(batch_size, *method.image_size)
     entry = method.card.decision.image
     threshold, calibration = entry.value, entry.calibration
     segmentation = method.card.decision.pixel.segmentation

@@ -17,7 +17,7 @@ class ScoringParameters(Parameters):
     RUNTIME_FIELDS = frozenset({"device", "batch_size"})
 
     device: DeviceName = Field("auto", description="auto, cpu, cuda or cuda:N")
-    batch_size: int = Field(16, ge=1, description="images per forward pass")
+    batch_size: int = Field(16, ge=1, description="images of up to 256x256 px per forward pass, of larger ones fewer")
     false_positive_rate: float = Field(0.01, ge=0, lt=1, description="target: share of good images called anomalous")
     rule: Rule = Field(DEFAULT_RULE, description="distribution of good scores, or quantile: their order alone")
     segmentation: Literal["images", "pixels"] = Field(
