@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIPELINE ?= dfc
 PARAMS ?= category=cable
-TEST_WORKERS ?= 2
+# One per core that this machine, or its container, grants; 2 to 8.
+TEST_WORKERS ?= $(shell { nproc 2>/dev/null || echo 2; cat /sys/fs/cgroup/cpu.max 2>/dev/null; } | \
+  awk 'NR == 1 {n = $$1} NR == 2 && $$1 != "max" && $$1 / $$2 < n {n = $$1 / $$2} END {print (n < 2 ? 2 : (n > 8 ? 8 : int(n)))}')
 SEEDS ?= 0,1,2
 PHOTOGRAPHS ?=
 PARTS ?= cookies,elpv

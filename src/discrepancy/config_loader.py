@@ -71,6 +71,11 @@ class CarefulConfigLoader(OmegaConfigLoader):
             self._resolved[made_of] = self._resolve(key)
         return copy.deepcopy(self._resolved[made_of])
 
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Put a configuration in the place of that of the files."""
+        self._resolved.clear()
+        super().__setitem__(key, value)
+
     def _resolve(self, key: str) -> dict[str, Any]:
         try:
             found = super().__getitem__(key)

@@ -110,3 +110,19 @@ def test_where_a_value_comes_from(conf):
     assert loader.origin("dfc.epochs") == "conf/base/parameters.yml"
     assert loader.origin("dfc.weights") == "conf/base/globals.yml"
     assert loader.origin("dfc.blend_folder") == "--params"
+
+
+def test_what_was_resolved_once_stays_unless_it_is_replaced(conf):
+    """And nobody's changes reach another."""
+    loader = load(conf)
+    loader["parameters"]["dfc"]["epochs"] = "changed by whoever asked"
+    assert loader["parameters"]["dfc"]["epochs"] == 3
+    loader.runtime_params = {"dfc": {"epochs": 7}}
+    assert loader["parameters"]["dfc"]["epochs"] == 7
+    loader["parameters"] = {"dfc": 9}
+    assert loader["parameters"] == {"dfc": 9}
+
+
+def test_names_are_those_of_the_files(conf):
+    write(conf, "parameters_more.yml", "_private: 1\nmore: 2\n")
+    assert sorted(load(conf, unheard_of=2).names("parameters")) == ["category", "dfc", "more"]
