@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from discrepancy.detection.host_copies import from_device, to_device
 from discrepancy.device_memory import images_at_once, shrinking_batches
+from discrepancy.host_copies import from_device, one_ahead, to_device
 from discrepancy.methods.base import Method
-
-T = TypeVar("T")
 
 
 class ScoredPiece(NamedTuple):
@@ -80,7 +78,7 @@ class LazyScores:
         remedies = ["a smaller image_size", "scoring.device=cpu"]
         started = shrinking_batches(len(self.images), size, self._started, what=what, remedies=remedies)
         began = time.perf_counter()
-        for finish in _one_ahead(started) if self.device.type == "cuda" else started:
+        for finish in one_ahead(started) if self.device.type == "cuda" else started:
             maps, image_scores = finish()
             yield ScoredPiece(maps, image_scores, time.perf_counter() - began)
             began = time.perf_counter()
@@ -104,14 +102,3 @@ def joined(pieces: Iterable[ScoredPiece]) -> ScoredMaps:
         np.concatenate([piece.image_scores for piece in kept]),
         sum(piece.seconds for piece in kept),
     )
-
-
-def _one_ahead(values: Iterator[T]) -> Iterator[T]:
-    """Yield values in their order, each when the next one has been taken: a GPU works while the host waits for it."""
-    before = next(values, None)
-    for value in values:
-        assert before is not None
-        yield before
-        before = value
-    if before is not None:
-        yield before

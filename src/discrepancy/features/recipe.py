@@ -22,6 +22,7 @@ from discrepancy.devices import Precision, computing_in
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
 from discrepancy.features.reduction import Reduction
+from discrepancy.host_copies import from_device, one_ahead, to_device
 
 # Raised when the same ingredients begin to give other numbers, or the files another form.
 FORMAT = 4
@@ -178,23 +179,19 @@ def _maps(
     backbone.to(device)
     if reduction is not None:
         reduction.to(device)
-    # One buffer for all batches, page-locked for a GPU: the images are read from disk into it, as bytes.
-    shape = (min(batch_size, len(images)), *images.shape[1:])
-    buffer = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
-    pixels = buffer.numpy()
+    names = [layer.name for layer in backbone.layers] if reduction is None else list(reduction.shapes)
 
-    def batch(rows: slice) -> dict[str, np.ndarray]:
-        count = rows.stop - rows.start
-        pixels[:count] = images[rows]
+    def started(rows: slice) -> Callable[[], list[np.ndarray]]:
+        """Give a batch to the device; the call that is returned waits for its maps."""
         with computing_in(precision):
-            maps = backbone(buffer[:count].to(device, non_blocking=True))
+            maps = backbone(to_device(images[rows], device))
             if reduction is not None:
                 maps = reduction.reduced(maps)
-        # Bringing the maps back waits for the network, so the buffer is free again afterwards.
-        kept = {
-            name: value.to(getattr(torch, dtype), memory_format=torch.channels_last) for name, value in maps.items()
-        }
-        return {name: value.cpu().numpy() for name, value in kept.items()}
+        kept = [maps[name].to(getattr(torch, dtype), memory_format=torch.channels_last) for name in names]
+        return from_device(kept)
 
     remedies = ["a smaller image_size", "device=cpu"]
-    yield from shrinking_batches(len(images), batch_size, batch, what="features", remedies=remedies)
+    batches = shrinking_batches(len(images), batch_size, started, what="features", remedies=remedies)
+    # On a GPU the next batch is computed while the maps of the one before are brought back and written.
+    for finish in one_ahead(batches) if device.type == "cuda" else batches:
+        yield dict(zip(names, finish(), strict=True))

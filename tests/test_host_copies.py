@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from discrepancy.detection.host_copies import from_device, to_device
-from discrepancy.detection.scoring import LazyScores, _one_ahead
+from discrepancy.detection.scoring import LazyScores
+from discrepancy.host_copies import from_device, one_ahead, to_device
 
 CPU = torch.device("cpu")
 
@@ -17,6 +17,8 @@ def test_an_array_comes_back_as_it_was():
     found, scores = from_device([there.float(), torch.ones(2)])()
     np.testing.assert_array_equal(found, np.arange(24).reshape(2, 3, 4))
     assert found.dtype == scores.dtype == np.float32 and scores.tolist() == [1, 1]
+    (halves,) = from_device([torch.zeros(2, 3, 4, 5, dtype=torch.float16).to(memory_format=torch.channels_last)])()
+    assert halves.dtype == np.float16 and halves.strides == (120, 2, 30, 6)  # channels last
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
@@ -28,7 +30,7 @@ def test_the_next_batch_is_begun_before_one_is_waited_for(count):
             events.append(f"begin {number}")
             yield number
 
-    for number in _one_ahead(begun()):
+    for number in one_ahead(begun()):
         events.append(f"wait {number}")
     begins, waits = ([event for event in events if event.startswith(kind)] for kind in ("begin", "wait"))
     assert [begins, waits] == [[f"{kind} {number}" for number in range(count)] for kind in ("begin", "wait")]
