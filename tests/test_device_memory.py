@@ -198,3 +198,18 @@ def test_large_images_come_in_smaller_batches(batch_size, height, width):
     else:
         assert found == 1 or found * height * width <= batch_size * 256 * 256
         assert found == batch_size or (found + 1) * height * width > batch_size * 256 * 256
+
+
+def test_extraction_and_scoring_take_fewer_large_images_at_a_time(backbone, monkeypatch):  # noqa: F811
+    seen = []
+    forward = type(backbone).forward
+    monkeypatch.setattr(type(backbone), "forward", lambda self, x: seen.append(len(x)) or forward(self, x))
+    images = np.zeros((5, 3, 96, 384), np.uint8)
+    monkeypatch.setattr("discrepancy.device_memory.USUAL_PIXELS", 96 * 96)
+    list(lazy_features(backbone, images, list("abcde"), batch_size=8).pieces())
+    assert seen == [2, 2, 1]
+    seen.clear()
+    parameters = PaDiMParameters(device="cpu", channels=4)
+    card = new_card(PaDiM, parameters, backbone, image_size=(96, 384), data_digest="d")
+    LazyScores(PaDiM(backbone, parameters, card), images, CPU, 8).computed()
+    assert seen == [2, 2, 1]

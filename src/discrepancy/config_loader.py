@@ -66,7 +66,7 @@ class CarefulConfigLoader(OmegaConfigLoader):
         if not self._checked:
             self._check_folders()
             self._checked = True
-        made_of = f"{key} {self.runtime_params!r}"
+        made_of = f"{key} {self.config_patterns.get(key)} {self.runtime_params!r}"
         if made_of not in self._resolved:
             self._resolved[made_of] = self._resolve(key)
         return copy.deepcopy(self._resolved[made_of])
@@ -75,6 +75,11 @@ class CarefulConfigLoader(OmegaConfigLoader):
         """Put a configuration in the place of that of the files."""
         self._resolved.clear()
         super().__setitem__(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        """Take the files' configuration again."""
+        self._resolved.clear()
+        super().__delitem__(key)
 
     def _resolve(self, key: str) -> dict[str, Any]:
         try:

@@ -55,6 +55,12 @@ def announce(what: str, needed: int, free: int, remedies: Sequence[str]) -> None
         logger.warning("%s may not fit: it needs about %s; expected %s", what, amounts, " or ".join(remedies))
 
 
+def free_memory(device: torch.device) -> int:
+    """Return the bytes of a GPU's memory that this process can still take, those included that PyTorch keeps unused."""
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
+
+
 def images_at_once(batch_size: int, height: int, width: int) -> int:
     """Return how many images to compute at a time: of large ones fewer, so that memory does not grow with their size.
 

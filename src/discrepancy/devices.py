@@ -13,6 +13,9 @@ from pydantic import AfterValidator
 
 from discrepancy.errors import InputError
 
+# Products on several streams are reproducible with this alone; it counts only if it is set before the first of them.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 
 def resolve_device(device: str) -> torch.device:
     """Return the device for `auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes a GPU if one is available.
@@ -89,7 +92,6 @@ def reproducible(asked: bool, *, strictly: bool = True) -> Iterator[None]:
     if not asked:
         yield
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or products on several streams may differ
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     memory: Any = torch.utils.deterministic
     filled, memory.fill_uninitialized_memory = memory.fill_uninitialized_memory, False  # it is written to anyway

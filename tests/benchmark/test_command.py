@@ -133,6 +133,9 @@ def test_started_again_only_what_is_missing_runs(finished, photographs, tmp_path
     try:
         planned = invoke(project, command(photographs, "--dry-run", categories="all"))
         assert planned.exit_code == 0 and "dfr         1 done     1 to run" in planned.output
+        assert re.search(
+            r"^cache   about \d+\.\d MiB of features in .*04_feature/cache, less if", planned.output, re.MULTILINE
+        )
         assert store.read("dfr/folder/torn/seed_0")["state"] == "failed"  # only said, not done
         result = invoke(project, command(photographs, categories="all"))
     finally:

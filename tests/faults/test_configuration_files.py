@@ -121,6 +121,8 @@ def test_what_was_resolved_once_stays_unless_it_is_replaced(conf):
     assert loader["parameters"]["dfc"]["epochs"] == 7
     loader["parameters"] = {"dfc": 9}
     assert loader["parameters"] == {"dfc": 9}
+    del loader["parameters"]
+    assert loader["parameters"]["dfc"]["epochs"] == 7
 
 
 def test_names_are_those_of_the_files(conf):

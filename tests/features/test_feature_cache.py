@@ -445,3 +445,14 @@ def test_a_recipe_that_gives_something_else_is_refused(tmp_path, batches):
 def test_arguments_that_cannot_be(backbone, images, change, error, words):
     with pytest.raises(error, match=words):
         lazy_features(**{"backbone": backbone, "images": images, "image_digests": DIGESTS, **change})
+
+
+def test_features_are_found_by_the_images_digests_also_those_of_a_view(backbone, images, tmp_path):
+    digests = [f"image {number}" for number in range(len(images))]
+    features = FeatureCache(tmp_path).get(lazy_features(backbone, images, digests))
+    wanted = [digests[2], digests[0]]
+    for whole in (features, features.rows([1, 2, 0])):
+        for layer, maps in whole.of_images(wanted).tensors([0, 1]).items():
+            assert torch.equal(maps, features.tensors([2, 0])[layer])
+    with pytest.raises(InputError, match="of other images; expected a run that starts at the beginning"):
+        features.of_images(["another"])

@@ -1,5 +1,6 @@
 """What lies in a feature cache: sizes as the file system has them, use, and deletion whole or not at all."""
 
+import json
 import os
 import time
 
@@ -68,3 +69,21 @@ def test_names_must_fit_one_entry(tmp_path):
         chosen_entries(stored, ["zz"])
     with pytest.raises(InputError, match="'' fits several"):
         chosen_entries(stored, [""])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"shapes": [1, 2]}, "damaged"),
+        ({"shapes": {}}, "damaged"),
+        ({"ingredients": {"backbone": "b", "layers": ["a"], "image_size": 5, "reduction": "none"}}, "damaged"),
+        ({"ingredients": {"someone": "else's"}}, "features of another kind, float32"),
+    ],
+)
+def test_odd_cards_stop_nothing(tmp_path, changes, told):
+    card = written(tmp_path, 1).path / "card.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), **changes}))
+    (entry,) = stored_entries(tmp_path)
+    assert entry.description.startswith(told)
+    drop_entries([entry])
+    assert stored_entries(tmp_path) == []

@@ -61,6 +61,15 @@ def test_methods_learn_in_their_precision(learn, precision, caplog):
     assert "padim: training on cpu in fp32" in caplog.text and detector.card.precision == "fp32"
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_methods_learn_reproducibly_where_that_is_asked_for(learn, asked, caplog):
+    caplog.set_level(logging.INFO)
+    seen = []
+    learn(lambda: seen.append(torch.are_deterministic_algorithms_enabled()), deterministic=asked)
+    assert seen == [asked] and not torch.are_deterministic_algorithms_enabled()
+    assert ("in fp32, deterministically" in caplog.text) == asked
+
+
 def test_too_little_memory_is_told_with_what_to_lower(learn):
     def fit():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")

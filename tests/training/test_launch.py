@@ -17,6 +17,7 @@ from discrepancy.devices import check_processes
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache, Features
+from discrepancy.features.derived import with_layers
 from discrepancy.features.recipe import lazy_features
 from discrepancy.methods.base import TrainingData, new_card
 from discrepancy.methods.dfc.model import DFC
@@ -200,6 +201,14 @@ def test_other_numbers_of_processes_go_on_with_a_checkpoint(together, alone, dat
     assert len(Checkpoint(together / "half" / f"{name}.pt", name).load()["history"]) == CUT
     assert_equal(name, trained(name, data, together / "taken up"), alone[name])
     assert_equal(name, trained(name, data, together / "half"), alone[name])
+
+
+def test_some_layers_of_a_view_go_to_processes_as_paths(data):
+    """As a committee's member has them."""
+    layers = with_layers(data.maps.rows([4, 0, 2]), [LAYERS[1]])
+    found = _opened(ForkingPickler.loads(ForkingPickler.dumps(_as_path(layers))))
+    assert found.fingerprint == layers.fingerprint and list(found) == [LAYERS[1]]
+    assert torch.equal(found.tensors([0, 1])[LAYERS[1]], data.maps.tensors([4, 0])[LAYERS[1]])
 
 
 def test_views_go_to_processes_as_paths(data):

@@ -310,3 +310,14 @@ def test_a_slow_checkpoint_waits_but_the_last_one_is_written(tmp_path, monkeypat
     module = line()
     fit(module, Line(module), settings(epochs=5), device=CPU, checkpoint=Slow(tmp_path / "c", "f"), progress=False)
     assert saved == [1, 5]
+
+
+def test_a_disk_that_was_slow_once_does_not_stop_checkpoints(monkeypatch):
+    clock, pace = Clock(), CheckpointPace()
+    monkeypatch.setattr("discrepancy.training.checkpoint.time", clock)
+    with pace.written():
+        clock.now += 300
+    clock.now += 599
+    assert not pace.due()
+    clock.now += 2
+    assert pace.due()

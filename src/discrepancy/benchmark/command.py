@@ -96,7 +96,7 @@ def run_benchmark(project: Path, options: Options, *, say: Callable[[str], None]
     )
     settings = SharedSettings(parameters, _threads(options, store, workers))
     _refuse_other_settings(settings, store)
-    cache = project / catalog.get(f"{DEFAULT}.features").cache
+    cache = project / getattr(catalog.get(f"{DEFAULT}.features"), "cache", ".")
     if options.dry_run:
         plan = Plan.of(trials, settings, store)
         _show(plan, options, workers, say)
@@ -165,14 +165,12 @@ def _show(plan: Plan, options: Options, workers: int, say: Callable[[str], None]
 def _show_room(
     plan: Plan, parameters: Mapping[str, Any], data_root: Path, cache: Path, say: Callable[[str], None]
 ) -> None:
-    """Say how much room the cached features of the waiting trials take, and warn if the disk has less."""
+    """Say how much room the cached features of the waiting trials take, if none of them is there yet."""
     needed = feature_bytes(plan.waiting, parameters, data_root) if plan.waiting else None
     if needed is None:
         return
-    free = free_bytes(cache)
-    say(f"cache   at most {size_words(needed)} of features in {cache}, {size_words(free)} free")
-    if needed > free:
-        logger.warning("the features may not fit on the disk: see `kedro features list`, or set cache_dtype=float16")
+    room = size_words(free_bytes(cache))
+    say(f"cache   about {size_words(needed)} of features in {cache}, less if some are there already; {room} free")
 
 
 def _spec(

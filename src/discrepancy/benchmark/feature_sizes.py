@@ -54,10 +54,12 @@ def feature_bytes(trials: Iterable[Trial], parameters: Mapping[str, Any], data_r
 
 def _image_bytes(method: type[Method], parameters: MethodParameters, ingestion: IngestionParameters) -> dict[str, int]:
     """Return the bytes of one image's features, by what tells them from others."""
-    backbone = load_backbone(parameters, ingestion)
+    # Sizes do not depend on the weights, which may not have been downloaded yet.
+    backbone = load_backbone(parameters.model_copy(update={"weights": "random"}), ingestion)
     reduction = method.reduction(backbone, parameters, ingestion.size)
     shapes = backbone.map_shapes(*ingestion.size) if reduction is None else reduction.shapes
-    made = [backbone.identity, None if reduction is None else dict(reduction.identity), parameters.cache_dtype]
+    identity = {**backbone.identity, "weights": parameters.weights}
+    made = [identity, None if reduction is None else dict(reduction.identity), parameters.cache_dtype]
     size = sum(map(prod, shapes.values())) * np.dtype(parameters.cache_dtype).itemsize
     return {fingerprint_of({"features": made}): size}
 

@@ -97,6 +97,7 @@ class FeatureCache:
         if not re.fullmatch(r"[0-9a-f]{64}", str(fingerprint)):
             raise InputError(f"{self.root}: no features are named {fingerprint!r}; expected 64 hexadecimal digits")
         path = self.root / fingerprint[:16]
+        _note_use(path)
         try:
             return read_entry(path, fingerprint)
         except InputError as error:
@@ -120,8 +121,7 @@ class FeatureCache:
             if warn:
                 logger.warning("features: the cache is damaged and will be written anew (%s)", error)
             return None
-        with suppress(OSError):  # a cache that may only be read does not tell when it was used
-            os.utime(path)
+        _note_use(path)
         return features
 
     def _make_room(self, lazy: LazyFeatures) -> None:
@@ -148,3 +148,9 @@ class FeatureCache:
         if features is None:
             raise OSError(f"{path}: the features were written, but cannot be read back")
         return features
+
+
+def _note_use(entry: Path) -> None:
+    """Note the time; a cache that may only be read does not tell when it was used."""
+    with suppress(OSError):
+        os.utime(entry)

@@ -88,9 +88,11 @@ class Features(Mapping[str, np.ndarray]):
         """Return a view of the features of the images with these digests, in their order.
 
         Raises:
-            KeyError: the features are of other images.
+            InputError: the features are of other images.
         """
         rows = {digest: row for row, digest in enumerate(self.card["ingredients"]["images"])}
+        if not set(digests) <= set(rows):
+            raise InputError(f"{self.path}: features of other images; expected a run that starts at the beginning")
         return self.rows([rows[digest] for digest in digests])
 
     def channel_statistics(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -122,6 +124,10 @@ class FeatureRows(Features):
     def tensors(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """Return the features of some images, as those of the whole entry are returned."""
         return self.whole.tensors(self.order[np.asarray(rows, dtype=np.intp)])
+
+    def of_images(self, digests: Sequence[str]) -> FeatureRows:
+        """Return a view of the features of the images with these digests, as the whole entry does."""
+        return self.whole.of_images(digests)
 
     def rows(self, order: Sequence[int] | np.ndarray) -> FeatureRows:
         """Return a view of some of these images, in the given order."""

@@ -52,7 +52,11 @@ class StoredEntry:
 
 def stored_entries(root: Path) -> list[StoredEntry]:
     """Return the entries of the feature cache in a folder, the one first that was used last; damaged ones too."""
-    found = [_stored(folder) for folder in root.glob("*") if ENTRY.fullmatch(folder.name) and folder.is_dir()]
+    found = []
+    for folder in root.glob("*"):
+        if ENTRY.fullmatch(folder.name) and folder.is_dir():
+            with suppress(FileNotFoundError):  # deleted by another process meanwhile
+                found.append(_stored(folder))
     return sorted(found, key=lambda entry: (-entry.used, entry.name))
 
 
@@ -93,8 +97,9 @@ def _stored(folder: Path) -> StoredEntry:
     sizes = [path.stat().st_size for path in folder.iterdir() if path.is_file()]
     try:
         card = read_object(folder / CARD)
-        images, description = next(iter(card["shapes"].values()))[0], _description(card)
-    except (InputError, KeyError, StopIteration, TypeError, IndexError):
+        images = int(next(iter(card["shapes"].values()))[0])
+        description = _description(card)
+    except (InputError, LookupError, StopIteration, TypeError, ValueError, AttributeError):
         images, description = 0, "damaged: its card cannot be read"
     return StoredEntry(folder, sum(sizes), images, description, folder.stat().st_mtime)
 
@@ -107,8 +112,10 @@ def _description(card: Mapping[str, Any]) -> str:
         what = f"{made['backbone']} {'+'.join(made['layers'])}, {height}x{width} px{kind}"
     elif "reduction_of" in made:
         what = f"made from {made['reduction_of'][:16]}: {_short(made['reduction'])}"
-    else:
+    elif "mean_of" in made:
         what = f"mean of {made['first']} images"
+    else:
+        what = "features of another kind"
     return f"{what}, {card['dtype']}"
 
 

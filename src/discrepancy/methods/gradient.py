@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from discrepancy.device_memory import announce, memory_explained
+from discrepancy.device_memory import announce, free_memory, memory_explained
 from discrepancy.devices import resolve_device
 from discrepancy.methods.base import Method, TrainingData, backbone_of
 from discrepancy.methods.card import Card
@@ -24,6 +26,8 @@ from discrepancy.training.loop import Checkpoint, Epoch, fit
 from discrepancy.training.memory_estimate import training_bytes
 from discrepancy.training.process_group import current_group
 from discrepancy.training.task import TrainingTask
+
+logger = logging.getLogger(__name__)
 
 
 class GradientMethod(Method):
@@ -104,14 +108,20 @@ class GradientMethod(Method):
     def _announce_memory(self, data: TrainingData) -> None:
         """Say what a training on a GPU will take of its memory, before anything is moved there."""
         used = self.parameters_used
-        device = resolve_device(used.device)
-        group = current_group()
-        if device.type != "cuda" or self.device.type != "cpu" or not (group is None or group.is_main):
+        device, group = resolve_device(used.device), current_group()
+        trains_here = used.processes == 1 if group is None else group.is_main
+        if device.type != "cuda" or self.device.type != "cpu" or not trains_here:
             return
-        task = self.training_task(replace(data, images=data.images[: data.examples]))  # none is held out: less to do
-        batch = task.batch(0, np.arange(min(used.batch_size, data.examples)))
-        needed = training_bytes(self, self.trained_network, task.loss, batch, used.precision)
-        announce(f"{self.name}: training", needed, torch.cuda.mem_get_info(device)[0], used.lighter(self.name))
+        try:
+            task = self.training_task(replace(data, images=data.images[: data.examples]))  # none held out: less to do
+            size = math.ceil(min(used.batch_size, data.examples) / used.processes)
+            needed = training_bytes(
+                self, self.trained_network, task.loss, task.batch(0, np.arange(size)), used.precision
+            )
+        except Exception as error:  # a loss may look at values, which fake tensors lack: no estimate then
+            logger.debug("%s: no estimate of the memory that training takes (%s)", self.name, error)
+            return
+        announce(f"{self.name}: training", needed, free_memory(device), used.lighter(self.name))
 
     def fit(self, data: TrainingData, checkpoint: Path | None = None) -> list[Epoch]:
         """Train, in several processes if the parameters say so; then learn the usual residuals.

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 SHARE: Final = 0.05
 """Largest share of the time in which checkpoints are written."""
+LONGEST: Final = 600.0
+"""Seconds after which one is written in any case: a disk may have been slow once only."""
 QUICK: Final = 0.2
 """Seconds of writing that do not matter."""
 
@@ -99,7 +101,7 @@ class CheckpointPace:
     def due(self) -> bool:
         """Return whether a checkpoint may be written now."""
         since = time.monotonic() - self._ended
-        return self._took < QUICK or self._took <= SHARE * (since + self._took)
+        return self._took < QUICK or since > LONGEST or self._took <= SHARE * (since + self._took)
 
     @contextmanager
     def written(self) -> Iterator[None]:

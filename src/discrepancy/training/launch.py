@@ -31,6 +31,7 @@ import torch.distributed as dist
 from discrepancy.devices import check_processes, resolve_device
 from discrepancy.errors import InputError
 from discrepancy.features.cache import FeatureCache, Features
+from discrepancy.features.derived import FeatureLayers, with_layers
 from discrepancy.features.entry import FeatureRows
 from discrepancy.peak_memory import leave_peak, take_peaks
 from discrepancy.training.loop import DivergedError
@@ -114,6 +115,15 @@ class _FeaturesAt:
 
 
 @dataclass(frozen=True)
+class _LayersAt:
+    whole: _FeaturesAt
+    layers: tuple[str, ...]
+
+    def open(self) -> Features:
+        return with_layers(self.whole.open(), self.layers)
+
+
+@dataclass(frozen=True)
 class _ArrayAt:
     path: Path
     inode: int | None
@@ -128,6 +138,8 @@ class _ArrayAt:
 
 def _as_path(argument: Any) -> Any:
     """Replace large objects on disk by their paths, also inside dataclasses and mappings."""
+    if isinstance(argument, FeatureLayers):
+        return _LayersAt(_as_path(argument.whole), tuple(argument))
     if isinstance(argument, FeatureRows):
         return _FeaturesAt(argument.path.parent.resolve(), argument.whole.fingerprint, argument.order)
     if isinstance(argument, Features):
@@ -139,7 +151,7 @@ def _as_path(argument: Any) -> Any:
 
 def _opened(argument: Any) -> Any:
     """Undo `_as_path`."""
-    if isinstance(argument, _FeaturesAt | _ArrayAt):
+    if isinstance(argument, _FeaturesAt | _LayersAt | _ArrayAt):
         return argument.open()
     return _inside(argument, _opened)
 

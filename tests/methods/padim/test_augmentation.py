@@ -26,3 +26,8 @@ def test_poses_count_up_to_the_ratio_and_the_image_as_it_is_always_does():
     every = poses("flips", (6, 6))
     assert likely_poses(every, [2.0, 4.0, 4.1, 1.0], most=2.0) == [every[0], every[1], every[3]]
     assert likely_poses(every, [2.0, 40.0, 40.0, 40.0], most=0.5) == [every[0]]
+
+
+def test_images_without_structure_keep_every_pose():
+    every = poses("flips", (6, 6))
+    assert likely_poses(every, [0.0, 0.0, 0.0, 0.0]) == every

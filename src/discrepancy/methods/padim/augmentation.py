@@ -19,6 +19,8 @@ HELD_OUT: Final = 4
 """One image in so many is held out."""
 MOST_IMAGES: Final = 64
 """Training images that are looked at."""
+TINY: Final = 1e-6
+"""Smallest distance to divide by: images without any structure have none."""
 MOST_UNLIKE: Final = 2.0
 """Largest ratio of the distances of good images in a pose to those of good images as they are."""
 
@@ -47,7 +49,7 @@ def likely_poses(poses: Sequence[Pose], distances: Sequence[float], most: float 
         distances: mean squared distance of held-out good images in each pose.
         most: the largest ratio of such a distance to that of the images as they are.
     """
-    ratios = [distance / distances[0] for distance in distances]
+    ratios = [distance / max(distances[0], TINY) for distance in distances]
     likely = [poses[0], *(pose for pose, ratio in zip(poses[1:], ratios[1:], strict=True) if ratio <= most)]
     listed = ", ".join(f"{pose} {ratio:.2f}" for pose, ratio in zip(poses[1:], ratios[1:], strict=True))
     logger.info(
