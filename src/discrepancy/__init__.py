@@ -7,10 +7,10 @@ Example:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from discrepancy.freed_memory import keep_freed_memory
+from discrepancy.lazy_names import lazy_names
 from discrepancy.waiting_threads import limit_spinning
 
 if TYPE_CHECKING:
@@ -31,12 +31,4 @@ _HOMES: Final = {
 limit_spinning()  # before anything imports PyTorch
 keep_freed_memory()
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -48,11 +48,11 @@ def announce(what: str, needed: int, free: int, remedies: Sequence[str]) -> None
         free: bytes.
         remedies: as of `memory_explained`.
     """
-    amounts = f"{needed / 2**30:.1f} GiB of the GPU's memory, of which {free / 2**30:.1f} GiB are free"
+    amounts = f"{needed / 2**30:.1f} GiB of GPU memory; {free / 2**30:.1f} GiB are free"
     if needed <= free:
         logger.info("%s needs about %s", what, amounts)
     else:
-        logger.warning("%s may not fit: it needs about %s; expected %s", what, amounts, " or ".join(remedies))
+        logger.warning("%s may not fit: it needs about %s. Expected %s", what, amounts, " or ".join(remedies))
 
 
 def free_memory(device: torch.device) -> int:

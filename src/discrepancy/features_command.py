@@ -14,7 +14,7 @@ from discrepancy.benchmark.configuration import catalog_of
 from discrepancy.command import Command
 from discrepancy.errors import InputError
 from discrepancy.methods.registry import DEFAULT
-from discrepancy.places import free_bytes, size_words
+from discrepancy.places import free_bytes, readable_size
 from discrepancy.tracking.live import runs_in_progress
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _ENV = click.option("--env", "-e", envvar="KEDRO_ENV", help="Kedro environment, 
 
 @click.group(short_help="List cached features, or delete some.")
 def features() -> None:
-    """Show what the feature cache holds, or make room.
+    """List the entries of the feature cache, or delete some.
 
     All runs share the cache, of every data set, method and seed.
     What is deleted is extracted again when a run needs it.
@@ -35,7 +35,7 @@ def features() -> None:
 @features.command("list", cls=Command)
 @_ENV
 def list_entries(env: str | None) -> None:
-    """List the entries of the cache, the one first that was used last, and the sum of their sizes."""
+    """List the entries of the cache, most recently used first, and their total size."""
     from discrepancy.features.inventory import stored_entries  # with PyTorch, which takes seconds
 
     cache = _cache(_project(), env)
@@ -48,7 +48,9 @@ def list_entries(env: str | None) -> None:
 @features.command(cls=Command)
 @click.argument("entries", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Delete every entry.")
-@click.option("--unused-for", type=click.FloatRange(0), metavar="DAYS", help="Delete those not used for so many days.")
+@click.option(
+    "--unused-for", type=click.FloatRange(0), metavar="DAYS", help="Delete entries not used for this many days."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted, and stop.")
 @_ENV
 def drop(
@@ -88,7 +90,7 @@ def _project() -> Path:
 
 
 def _cache(project: Path, env: str | None) -> Path:
-    from discrepancy.datasets import FeaturesDataset
+    from discrepancy.datasets.features import FeaturesDataset
 
     bootstrap_project(project)
     dataset = catalog_of(project, env, {"category": ""}).get(f"{DEFAULT}.features")
@@ -101,7 +103,7 @@ def _table(entries: Sequence[StoredEntry]) -> list[str]:
         return []
     rows = [("entry", "size", "images", "last used", "features")]
     rows += [
-        (entry.name, size_words(entry.nbytes), str(entry.images), _ago(entry.days), entry.description)
+        (entry.name, readable_size(entry.nbytes), str(entry.images), _ago(entry.days), entry.description)
         for entry in entries
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -112,12 +114,12 @@ def _table(entries: Sequence[StoredEntry]) -> list[str]:
 
 
 def _sum(entries: Sequence[StoredEntry], cache: Path) -> str:
-    return f"{_counted(entries)} in {cache}; {size_words(free_bytes(cache))} free"
+    return f"{_counted(entries)} in {cache}; {readable_size(free_bytes(cache))} free"
 
 
 def _counted(entries: Sequence[StoredEntry]) -> str:
     what = "entry" if len(entries) == 1 else "entries"
-    return f"{len(entries)} {what}, {size_words(sum(entry.nbytes for entry in entries))}"
+    return f"{len(entries)} {what}, {readable_size(sum(entry.nbytes for entry in entries))}"
 
 
 def _ago(days: float) -> str:

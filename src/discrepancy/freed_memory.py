@@ -1,7 +1,7 @@
-"""Freed memory that stays with the process for its next array: on a CPU that halves the time of a forward pass.
+"""Freed memory that stays with the process for its next array: on a CPU, batches of images are computed faster.
 
 glibc returns a block of more than 32 MiB to the system as soon as it is freed. The maps of a batch are such blocks. The
-system clears every page of the next one, which takes longer than the network's arithmetic.
+system clears every page of the next one, which takes about as long as the network's arithmetic.
 `benchmarks/freed_memory.py` measures it.
 """
 

@@ -140,7 +140,7 @@ class Lineage:
 
     def _raw(self) -> list[str]:
         """Return the inputs that no step makes and no parameter sets, without those that decide nothing."""
-        from discrepancy.datasets import CheckpointDataset  # imports PyTorch
+        from discrepancy.datasets.detector import CheckpointDataset  # imports PyTorch
 
         names = [name for name in self._pipeline.inputs() if not name.startswith(_PARAMETERS) and name != _IRRELEVANT]
         return [name for name in names if not isinstance(self._catalog.get(name), CheckpointDataset)]

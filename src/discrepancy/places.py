@@ -64,7 +64,7 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(_nearest(folder)).free
 
 
-def size_words(nbytes: float) -> str:
+def readable_size(nbytes: float) -> str:
     """Return a size in words: `12.0 MiB` or `3.5 GiB`."""
     return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.1f} MiB"
 

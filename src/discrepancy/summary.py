@@ -92,7 +92,7 @@ class SummaryHooks:
 
 
 def _checkpoints(names: list[str], catalog: DataCatalog) -> list[Any]:
-    from discrepancy.datasets import CheckpointDataset  # imports PyTorch
+    from discrepancy.datasets.detector import CheckpointDataset  # imports PyTorch
 
     found = [catalog.get(name) for name in names if not name.startswith("params:")]
     return [dataset for dataset in found if isinstance(dataset, CheckpointDataset)]

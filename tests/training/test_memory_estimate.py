@@ -46,6 +46,6 @@ def test_a_training_that_does_not_fit_is_told_with_what_to_lower(caplog):
     announce("dfc: training", 3 * 2**30, 4 * 2**30, ["a smaller image_size"])
     announce("dfc: training", 5 * 2**30, 4 * 2**30, ["a smaller image_size", "dfc.device=cpu"])
     fits, too_large = caplog.records
-    assert fits.getMessage() == "dfc: training needs about 3.0 GiB of the GPU's memory, of which 4.0 GiB are free"
+    assert fits.getMessage() == "dfc: training needs about 3.0 GiB of GPU memory; 4.0 GiB are free"
     assert too_large.levelname == "WARNING"
-    assert too_large.getMessage().endswith("expected a smaller image_size or dfc.device=cpu")
+    assert too_large.getMessage().endswith("Expected a smaller image_size or dfc.device=cpu")

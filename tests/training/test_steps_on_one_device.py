@@ -69,7 +69,7 @@ def announced(case, data, caplog):  # noqa: F811
 @pytest.mark.parametrize("case", ["dfc", "dfr", "fod"])
 def test_the_memory_is_told_before_a_training_on_a_gpu(case, data, gpu, caplog):  # noqa: F811
     (message,) = announced(case, data, caplog)
-    assert message.startswith(f"{case}: training needs about 0.") and message.endswith("of which 3.0 GiB are free")
+    assert message.startswith(f"{case}: training needs about 0.") and message.endswith("3.0 GiB are free")
 
 
 def test_a_loss_that_looks_at_values_has_no_estimate(data, gpu, caplog, monkeypatch):  # noqa: F811

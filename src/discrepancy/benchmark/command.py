@@ -26,7 +26,7 @@ from discrepancy.demo import check_root
 from discrepancy.errors import InputError
 from discrepancy.locks import file_lock
 from discrepancy.methods.registry import DEFAULT
-from discrepancy.places import free_bytes, size_words
+from discrepancy.places import free_bytes, readable_size
 
 logger = logging.getLogger(__name__)
 
@@ -169,8 +169,8 @@ def _show_room(
     needed = feature_bytes(plan.waiting, parameters, data_root) if plan.waiting else None
     if needed is None:
         return
-    room = size_words(free_bytes(cache))
-    say(f"cache   about {size_words(needed)} of features in {cache}, less if some are there already; {room} free")
+    room = readable_size(free_bytes(cache))
+    say(f"cache   about {readable_size(needed)} of features in {cache}, less if some are there already; {room} free")
 
 
 def _spec(

@@ -13,7 +13,7 @@ from discrepancy.benchmark.plan import Trial
 from discrepancy.data.layouts import scan_category
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.errors import InputError
-from discrepancy.features.recipe import fingerprint_of
+from discrepancy.features.recipe import fingerprint_of, kept_shapes
 from discrepancy.methods.base import Method
 from discrepancy.methods.parameters import MethodParameters
 from discrepancy.methods.registry import METHODS
@@ -33,7 +33,7 @@ def feature_bytes(trials: Iterable[Trial], parameters: Mapping[str, Any], data_r
     Returns:
         Bytes; None where the photographs are not there yet, or some parameter is refused (the trials will say so).
     """
-    sizes: dict[tuple[str, Any], dict[str, int]] = {}  # by method and layers
+    sizes: dict[tuple[str, str], tuple[str, int]] = {}  # by method and layers
     needed: dict[tuple[str, str], int] = {}
     try:
         for category, method in {(trial.category, trial.method): None for trial in trials}:
@@ -45,23 +45,24 @@ def feature_bytes(trials: Iterable[Trial], parameters: Mapping[str, Any], data_r
             if layers not in sizes:
                 ingestion = IngestionParameters.model_validate({**parameters["ingestion"], "category": category})
                 sizes[layers] = _image_bytes(kind, own, ingestion)
-            needed |= {(category, key): size for key, size in sizes[layers].items()}
+            key, size = sizes[layers]
+            needed[category, key] = size
         counts = {category: _good_images(str(parameters["dataset"]), data_root, category) for category, _ in needed}
     except (InputError, OSError):
         return None
     return sum(size * counts[category] for (category, _), size in needed.items())
 
 
-def _image_bytes(method: type[Method], parameters: MethodParameters, ingestion: IngestionParameters) -> dict[str, int]:
-    """Return the bytes of one image's features, by what tells them from others."""
+def _image_bytes(method: type[Method], parameters: MethodParameters, ingestion: IngestionParameters) -> tuple[str, int]:
+    """Return a fingerprint that equal features share, and the bytes of one image's."""
     # Sizes do not depend on the weights, which may not have been downloaded yet.
     backbone = load_backbone(parameters.model_copy(update={"weights": "random"}), ingestion)
     reduction = method.reduction(backbone, parameters, ingestion.size)
-    shapes = backbone.map_shapes(*ingestion.size) if reduction is None else reduction.shapes
+    shapes = kept_shapes(backbone, reduction, *ingestion.size)
     identity = {**backbone.identity, "weights": parameters.weights}
     made = [identity, None if reduction is None else dict(reduction.identity), parameters.cache_dtype]
     size = sum(map(prod, shapes.values())) * np.dtype(parameters.cache_dtype).itemsize
-    return {fingerprint_of({"features": made}): size}
+    return fingerprint_of({"features": made}), size
 
 
 def _good_images(dataset: str, data_root: Path, category: str) -> int:

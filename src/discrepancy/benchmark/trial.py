@@ -135,7 +135,7 @@ def _delete_arrays(catalog: Any, method: str) -> None:
     """Delete what a finished trial does not need any more: gigabytes for a large data set."""
     from kedro.framework.project import pipelines
 
-    from discrepancy.datasets import ArrayDataset
+    from discrepancy.datasets.array import ArrayDataset
 
     for name in pipelines[method].datasets():
         if isinstance(dataset := catalog.get(name), ArrayDataset):

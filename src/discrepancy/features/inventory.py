@@ -51,7 +51,7 @@ class StoredEntry:
 
 
 def stored_entries(root: Path) -> list[StoredEntry]:
-    """Return the entries of the feature cache in a folder, the one first that was used last; damaged ones too."""
+    """Return the entries of the feature cache in a folder, most recently used first; damaged ones too."""
     found = []
     for folder in root.glob("*"):
         if ENTRY.fullmatch(folder.name) and folder.is_dir():

@@ -142,8 +142,7 @@ def lazy_features(  # noqa: PLR0913 (all that decides the numbers comes together
     if not len(images):
         raise InputError("there are no images to take features of; expected at least one")
     height, width = images.shape[2:]
-    each = backbone.map_shapes(height, width) if reduction is None else reduction.shapes
-    shapes = {name: (len(images), *shape) for name, shape in each.items()}
+    shapes = {name: (len(images), *shape) for name, shape in kept_shapes(backbone, reduction, height, width).items()}
     ingredients = {
         **backbone.identity,
         "reduction": "none" if reduction is None else dict(reduction.identity),
@@ -159,6 +158,13 @@ def lazy_features(  # noqa: PLR0913 (all that decides the numbers comes together
         return _maps(backbone, reduction, images, dtype=dtype, batch_size=size, device=where, precision=precision)
 
     return LazyFeatures(ingredients=ingredients, shapes=shapes, dtype=dtype, batches=batches)
+
+
+def kept_shapes(
+    backbone: Backbone, reduction: Reduction | None, height: int, width: int
+) -> Mapping[str, tuple[int, int, int]]:
+    """Return (C, h, w) of what is kept of an image of this size, px, by name."""
+    return backbone.map_shapes(height, width) if reduction is None else reduction.shapes
 
 
 def precision_ingredient(precision: Precision) -> dict[str, str]:

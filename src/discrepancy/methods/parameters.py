@@ -48,7 +48,7 @@ class MethodParameters(Parameters):
         "fp32", description="of products on a GPU: fp32, tf32, or bf16, which is tf32 and mixed precision in training"
     )
 
-    deterministic: bool = Field(False, description="the same training twice gives the same weights on a GPU too")
+    deterministic: bool = Field(False, description="repeated training gives identical weights on a GPU too")
 
     align_corners: bool = Field(False, description="upsampling of the error maps; the authors' programs: true")
     smoothing: float = Field(0.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian on anomaly maps, px")

@@ -28,8 +28,8 @@ def training_bytes(
 
     The step runs on fake tensors, which have shapes and no values: it takes neither time nor memory. Counted are the
     weights of the whole detector, gradients and moments, what the forward pass keeps for the backward pass, and the
-    batch. Workspaces of the GPU's libraries are not. At the papers' settings an H100 took 0.8 to 1.5 times as much in
-    tf32. In `bf16` it takes less than is said here, as a CPU's mixed precision keeps padded maps in float32.
+    batch. Workspaces of the GPU's libraries are not. In `bf16` a GPU takes less than this, as a CPU's mixed precision
+    keeps padded maps in float32.
 
     Args:
         detector: all that goes to the GPU, at present on the CPU.

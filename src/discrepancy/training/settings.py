@@ -19,7 +19,7 @@ class TrainingSettings:
         weight_decay: Adam's L2 penalty.
         schedule: `constant`, or `one_cycle`: up from 1/25 of the rate in the first tenth, by a cosine down to 1/10,000.
         precision: of products on a GPU; `bf16` is mixed precision (autocast), on a CPU too.
-        deterministic: whether a GPU gives the same twice; see `devices.reproducible`.
+        deterministic: whether repeated training on a GPU gives identical weights; see `devices.reproducible`.
         seed: orders the images; tasks draw from it too.
         checkpoint_every: epochs between two checkpoints, or more where one takes long to write; see `CheckpointPace`.
     """

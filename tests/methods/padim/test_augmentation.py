@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.distance import mahalanobis
 
 from discrepancy.features.poses import poses
-from discrepancy.methods.padim.augmentation import distances_in_poses, likely_poses
+from discrepancy.methods.padim.augmentation import distances_in_poses, plausible_poses
 
 
 def test_distances_are_mean_squares_from_gaussians_of_the_images_as_they_are():
@@ -24,10 +24,10 @@ def test_distances_are_mean_squares_from_gaussians_of_the_images_as_they_are():
 
 def test_poses_count_up_to_the_ratio_and_the_image_as_it_is_always_does():
     every = poses("flips", (6, 6))
-    assert likely_poses(every, [2.0, 4.0, 4.1, 1.0], most=2.0) == [every[0], every[1], every[3]]
-    assert likely_poses(every, [2.0, 40.0, 40.0, 40.0], most=0.5) == [every[0]]
+    assert plausible_poses(every, [2.0, 4.0, 4.1, 1.0], largest_ratio=2.0) == [every[0], every[1], every[3]]
+    assert plausible_poses(every, [2.0, 40.0, 40.0, 40.0], largest_ratio=0.5) == [every[0]]
 
 
 def test_images_without_structure_keep_every_pose():
     every = poses("flips", (6, 6))
-    assert likely_poses(every, [0.0, 0.0, 0.0, 0.0]) == every
+    assert plausible_poses(every, [0.0, 0.0, 0.0, 0.0]) == every

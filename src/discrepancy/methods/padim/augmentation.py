@@ -1,4 +1,4 @@
-"""The choice of poses to learn from: those in which good images look like good images."""
+"""The choice of poses to learn from: those in which good images still look normal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_IMAGES: Final = 64
 """Training images that are looked at."""
 TINY: Final = 1e-6
 """Smallest distance to divide by: images without any structure have none."""
-MOST_UNLIKE: Final = 2.0
+LARGEST_RATIO: Final = 2.0
 """Largest ratio of the distances of good images in a pose to those of good images as they are."""
 
 
@@ -41,21 +41,23 @@ def distances_in_poses(learnt: Tensor, in_poses: Sequence[Tensor], ridge: float)
     return [float(mahalanobis(vectors, mean, whitening).square().double().mean()) for vectors in in_poses]
 
 
-def likely_poses(poses: Sequence[Pose], distances: Sequence[float], most: float = MOST_UNLIKE) -> list[Pose]:
+def plausible_poses(
+    poses: Sequence[Pose], distances: Sequence[float], largest_ratio: float = LARGEST_RATIO
+) -> list[Pose]:
     """Return the poses in which good images are nearly as close to what was learnt as they are as photographed.
 
     Args:
         poses: the image as it is first.
         distances: mean squared distance of held-out good images in each pose.
-        most: the largest ratio of such a distance to that of the images as they are.
+        largest_ratio: of such a distance to that of the images as they are.
     """
     ratios = [distance / max(distances[0], TINY) for distance in distances]
-    likely = [poses[0], *(pose for pose, ratio in zip(poses[1:], ratios[1:], strict=True) if ratio <= most)]
+    plausible = [poses[0], *(pose for pose, ratio in zip(poses[1:], ratios[1:], strict=True) if ratio <= largest_ratio)]
     listed = ", ".join(f"{pose} {ratio:.2f}" for pose, ratio in zip(poses[1:], ratios[1:], strict=True))
     logger.info(
         "padim: learns from %d of %d poses; distances relative to images as they are: %s",
-        len(likely),
+        len(plausible),
         len(poses),
         listed,
     )
-    return likely
+    return plausible

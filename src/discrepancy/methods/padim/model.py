@@ -20,7 +20,7 @@ from discrepancy.features.backbones import Backbone
 from discrepancy.features.poses import Pose, poses
 from discrepancy.methods.base import Method, TrainingData
 from discrepancy.methods.card import Card
-from discrepancy.methods.padim.augmentation import CHANNELS, HELD_OUT, MOST_IMAGES, distances_in_poses, likely_poses
+from discrepancy.methods.padim.augmentation import CHANNELS, HELD_OUT, MOST_IMAGES, distances_in_poses, plausible_poses
 from discrepancy.methods.padim.embedding import Embedding
 from discrepancy.methods.padim.gaussian import GaussianStatistics, mahalanobis
 from discrepancy.methods.padim.parameters import PaDiMParameters
@@ -97,7 +97,7 @@ class PaDiM(Method):
         for pose, vectors in self._in_poses(data, every, held_out):
             looked_at[pose].append(vectors[..., channels])
         in_poses = [torch.cat(vectors) for vectors in looked_at.values()]
-        return likely_poses(every, distances_in_poses(known, in_poses, self.parameters_used.ridge))
+        return plausible_poses(every, distances_in_poses(known, in_poses, self.parameters_used.ridge))
 
     def _in_poses(
         self, data: TrainingData, wanted: Sequence[Pose], rows: Sequence[int]

@@ -24,7 +24,7 @@ class PaDiMParameters(MethodParameters):
 
     augmentation: Literal["none", "auto", "flips", "rotations"] = Field(
         "auto",
-        description="learn from turned and mirrored copies too; auto: in poses in which good images look good",
+        description="learn from turned and mirrored copies too; auto: in poses that still look normal",
     )
 
     smoothing: float = Field(4.0, ge=0, le=LARGEST_SIGMA, description="sigma of the Gaussian on anomaly maps, px")
