@@ -101,6 +101,27 @@ def test_it_learns_and_tells_the_history():
     assert not module.training
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 50, 51, 120, 201])
+def test_a_long_training_is_validated_at_equal_distances_first_and_last_epoch_included(epochs):
+    module = line()
+    history = fit(module, Line(module), settings(epochs=epochs), device=CPU, progress=False)
+    validated = [entry.epoch for entry in history if entry.validation_loss is not None]
+    assert validated[0] == 1 and validated[-1] == epochs
+    assert len(validated) == epochs if epochs <= 50 else 25 <= len(validated) <= 51
+    assert len(set(np.diff(validated[:-1]))) <= 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_validation_computes_in_the_precision_of_the_training(precision):
+    class Noting(Line):
+        def validation_loss(self):
+            return float(self.module(torch.ones(1, 1)).dtype == torch.bfloat16)
+
+    module = line()
+    history = fit(module, Noting(module), settings(epochs=1, precision=precision), device=CPU, progress=False)
+    assert history[0].validation_loss == (precision == "bf16")
+
+
 def test_one_epoch_equals_adam_written_out():
     module, twin = line(), line()
     problem = Line(module)

@@ -92,9 +92,9 @@ class FeatureTask(ABC):
         rows = np.arange(self.examples, min(self.features.count, self.examples + VALIDATION_IMAGES))
         if not len(rows):
             return None
-        total = 0.0
+        losses = []
         for start in range(0, len(rows), self.batch_size):
             part = rows[start : start + self.batch_size]
             batch = {name: values.to(self.device) for name, values in self.batch(0, part).items()}
-            total += len(part) * float(self.loss(batch))
-        return total / len(rows)
+            losses.append(len(part) * self.loss(batch).double())
+        return float(torch.stack(losses).sum()) / len(rows)

@@ -29,6 +29,9 @@ from discrepancy.training.process_group import BatchShard, ProcessGroup, current
 from discrepancy.training.settings import TrainingSettings
 from discrepancy.training.task import Batch, ReportingTask, ResidentTask, TrainingTask, making_room
 
+VALIDATIONS = 50
+"""Validations of a whole training, at most: so many points make a curve, and none of them decides anything."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -43,7 +46,7 @@ class Epoch:
     Attributes:
         epoch: counted from 1.
         loss: of the training images, while they were trained on.
-        validation_loss: of held-out good images, after the epoch.
+        validation_loss: of held-out good images, after the epoch; None without such, or if the epoch was not validated.
         learning_rate: of the last step.
         seconds: training and validation.
         noted: further values of the task, by name.
@@ -126,7 +129,8 @@ def fit(
             batches = epoch_batches(task, epoch, settings, device, group)
             bar.set_description(f"{name} {epoch + 1}/{settings.epochs}", refresh=False)
             mean, noted = _train_epoch(step, batches, optimiser, rates, device, bar, group)
-            validation = _validate(module, task) if is_main and math.isfinite(mean) else None
+            validated = is_main and math.isfinite(mean) and _is_validated(epoch, settings.epochs)
+            validation = _validate(module, task, settings, device) if validated else None
             if not math.isfinite(mean) or not _finite(parameters):
                 raise DivergedError(_diverged(epoch, mean, checkpoint, history))
             seconds = time.perf_counter() - began
@@ -193,11 +197,10 @@ def build_step(
     group: ProcessGroup | None,
 ) -> Step:
     """Build the training step: recorded as a CUDA graph where that brings something, else plain."""
-    mixed = settings.precision == "bf16"
     reporting = task if isinstance(task, ReportingTask) else None
 
     def backward(batch: Batch) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+        with _autocast(settings, device):
             loss = task.loss(batch)
         optimiser.zero_grad(set_to_none=True)
         if group:
@@ -252,9 +255,18 @@ def _train_epoch(
     return float(weighted) / examples, {name: float(total) / examples for name, total in sums.items()}
 
 
-def _validate(module: nn.Module, task: TrainingTask) -> float | None:
+def _autocast(settings: TrainingSettings, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
+
+
+def _is_validated(epoch: int, epochs: int) -> bool:
+    """Return whether epoch 0..epochs-1 is validated: at equal distances, the first and the last one in any case."""
+    return epoch % math.ceil(epochs / VALIDATIONS) == 0 or epoch + 1 == epochs
+
+
+def _validate(module: nn.Module, task: TrainingTask, settings: TrainingSettings, device: torch.device) -> float | None:
     module.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), _autocast(settings, device):
         value = making_room(task, task.validation_loss)
     module.train()
     return value

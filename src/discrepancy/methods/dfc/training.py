@@ -75,12 +75,12 @@ class DFCTask:
         if not self.validation:
             return None
         device = self.detector.device
-        total, images = 0.0, 0
+        losses = []
         for part, pairs in self.validation:
             batch = {"images": pairs, **self.features.tensors(part)}
-            total += len(part) * float(self.loss({key: tensor.to(device) for key, tensor in batch.items()}))
-            images += len(part)
-        return total / images
+            on_device = {key: tensor.to(device) for key, tensor in batch.items()}
+            losses.append(len(part) * self.loss(on_device).double())
+        return float(torch.stack(losses).sum()) / sum(len(part) for part, _ in self.validation)
 
 
 def build_corruption(parameters: DFCParameters, image_size: tuple[int, int]) -> Corruption:
