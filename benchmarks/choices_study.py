@@ -43,11 +43,14 @@ PARTS = (*DEMO, "cable_exposure", "kolektorsdd", "cookies", "elpv")
 SIZES = {"kolektorsdd": (320, 128)}
 MOST_IMAGES = 100
 PAINTINGS = 4
+UNSHIFTED = {"position_shift": 0}
+"""With this `position_shift` the variants were compared that are called so."""
 ERRORS = {
     "default": {},
-    "without content, maximum": {"by_content": 0.0, "peak_share": 0.0},
-    "all by content": {"by_content": 1.0},
-    "all by content, maximum": {"by_content": 1.0, "peak_share": 0.0},
+    "unshifted": UNSHIFTED,
+    "unshifted, without content, maximum": UNSHIFTED | {"by_content": 0.0, "peak_share": 0.0},
+    "unshifted, all by content": UNSHIFTED | {"by_content": 1.0},
+    "unshifted, all by content, maximum": UNSHIFTED | {"by_content": 1.0, "peak_share": 0.0},
 }
 LARGER = {
     "lite2": {"backbone": "tf_efficientnet_lite2"},
@@ -59,8 +62,11 @@ LAYERS = {
 }
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     "dfc": ERRORS
-    | {"without content": {"by_content": 0.0}}
-    | {f"all by content, {name}": {"by_content": 1.0, **changes} for name, changes in LARGER.items()},
+    | {"unshifted, without content": UNSHIFTED | {"by_content": 0.0}}
+    | {
+        f"unshifted, all by content, {name}": UNSHIFTED | {"by_content": 1.0} | changes
+        for name, changes in LARGER.items()
+    },
     "committee": {
         "default": {},
         "equal weights": {"weighing": "equal"},
@@ -83,7 +89,7 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     "dfr": ERRORS,
     "fod": ERRORS,
 }
-LEARNT_ALIKE = frozenset({"peak_share", "by_content", "weighing", "members"})
+LEARNT_ALIKE = frozenset({"peak_share", "by_content", "position_shift", "weighing", "members"})
 """Variants that differ in these only take up the same checkpoints."""
 
 logger = logging.getLogger("choices_study")

@@ -185,7 +185,7 @@ def choices_by_part() -> str:
     frame = choices()
     if frame.empty:
         return ""
-    shown = ["default", "equal weights", "without content, maximum", "all by content, maximum"]
+    shown = ["default", "unshifted", "equal weights", "unshifted, without content, maximum"]
     frame = frame[frame["variant"].isin(shown)]
     wide = frame.pivot_table(index=["method", "variant"], columns="part", values=SHORT[0], sort=False)
     return markdown_table(wide.reset_index())

@@ -94,7 +94,7 @@ def test_the_card_says_what_it_is(detector, backbone):
 
 def test_a_detector_saved_before_content_and_peaks_scores_as_then(backbone, tmp_path):
     """Its card knows none of these parameters, and its weights have none of what belongs to them."""
-    absent = {"by_content": 0.0, "peak_share": 0.0}
+    absent = {"by_content": 0.0, "position_shift": 0, "peak_share": 0.0}
     parameters = DFCParameters(**absent, width=8, device="cpu")
     card = new_card(DFC, parameters, backbone, image_size=(96, 96), data_digest="d")
     detector = DFC(backbone, parameters, card).eval()

@@ -34,7 +34,7 @@ def weighing(**changes):
 @pytest.mark.parametrize("kind", ["raw", "diagonal", "whitened"])
 def test_the_map_adds_upsampled_mean_squares_layer_by_layer(kind, align_corners):
     module = weighing(kind=kind, align_corners=align_corners)
-    module.fit(lambda: [compared(0), compared(1)])
+    module.fit_errors(lambda: [compared(0), compared(1)])
     expected = torch.zeros(6, 32, 32)
     for i, residual in enumerate(residuals(2)):
         matrix = torch.eye(residual.shape[1]) if kind == "raw" else module.get_buffer(f"matrix_{i}")
@@ -46,7 +46,7 @@ def test_the_map_adds_upsampled_mean_squares_layer_by_layer(kind, align_corners)
 
 def test_whitening_is_the_mahalanobis_distance_over_all_batches():
     module = weighing(kind="whitened")
-    module.fit(lambda: [compared(0), compared(1)])
+    module.fit_errors(lambda: [compared(0), compared(1)])
     for i, (one, two) in enumerate(zip(residuals(0), residuals(1), strict=True)):
         flat = torch.cat([one, two]).transpose(0, 1).flatten(1).double().numpy()
         moment = flat @ flat.T / flat.shape[1]
@@ -62,11 +62,12 @@ def test_diagonal_divides_by_the_deviation():
 
 def test_by_position_divides_by_the_smoothed_mean_map_of_good_images():
     module, plain = weighing(by_position=True), weighing()
-    module.fit(lambda: [compared(0), compared(1)])
+    module.fit_position([module(compared(0)), module(compared(1))])
     mean = torch.cat([plain(compared(0)), plain(compared(1))]).double().mean(0).numpy()
     smooth = gaussian_filter(mean, 6 / 256 * 32, mode="mirror", truncate=4.0)
     expected = plain(compared(2)).numpy() / (smooth + 0.5 * smooth.mean())
-    np.testing.assert_allclose(module(compared(2)).numpy(), expected, rtol=1e-3)
+    np.testing.assert_allclose(module.relative(module(compared(2))).numpy(), expected, rtol=1e-3)
+    assert torch.equal(plain.relative(plain(compared(2))), plain(compared(2)))
 
 
 def test_a_spot_that_is_always_odd_counts_for_less_but_not_for_nothing():
@@ -79,9 +80,9 @@ def test_a_spot_that_is_always_odd_counts_for_less_but_not_for_nothing():
 
 def test_without_learning_all_residuals_count_alike():
     fresh = weighing(kind="whitened", by_content=1.0, by_position=True)
-    torch.testing.assert_close(fresh(compared(3)), weighing()(compared(3)))
+    torch.testing.assert_close(fresh.relative(fresh(compared(3))), weighing()(compared(3)))
     raw = weighing()
-    raw.fit(lambda: pytest.fail("raw residuals need no pass"))
+    raw.fit_errors(lambda: pytest.fail("raw residuals need no pass"))
     assert raw.state_dict() == {}
 
 
@@ -112,7 +113,7 @@ def test_patches_that_are_hard_to_predict_are_judged_by_their_like():
     ratios = []
     new, bright = batch(64)
     for module in modules:
-        module.fit(lambda: good)
+        module.fit_errors(lambda: good)
         errors = module.errors(new)[0]
         ratios.append(float(errors[bright[:, 0] > 0].mean() / errors[bright[:, 0] == 0].mean()))
     assert 7 < ratios[0] < 11 and 0.8 < ratios[1] < 1.25

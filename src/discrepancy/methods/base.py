@@ -28,7 +28,7 @@ from discrepancy.methods.parameters import MethodParameters
 from discrepancy.methods.smoothing import gaussian_blur, peak
 from discrepancy.training.loop import Epoch
 
-OLDER_VALUES = {"by_content": 0.0, "peak_share": 0.0, "smallest_memory": 1, "candidates": None}
+OLDER_VALUES = {"by_content": 0.0, "position_shift": 0, "peak_share": 0.0, "smallest_memory": 1, "candidates": None}
 """Parameters that older cards lack, with the values that mean what was done then."""
 RUNTIME_VALUES = {"device": "auto", "processes": 1}
 """Parameters of a detector at work, whatever those of its training were."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from discrepancy.device_memory import announce, free_memory, memory_explained
+from discrepancy.device_memory import announce, free_memory, images_at_once, memory_explained
 from discrepancy.devices import resolve_device
 from discrepancy.methods.base import Method, TrainingData, backbone_of
 from discrepancy.methods.card import Card
 from discrepancy.methods.parameters import GradientParameters
+from discrepancy.methods.residual_scaler import Compared, ResidualScaler
+from discrepancy.methods.shifted_copies import shifted_copies
 from discrepancy.methods.standardisation import clamped_std
+from discrepancy.rows import Rows
 from discrepancy.training.launch import run_distributed
 from discrepancy.training.loop import Checkpoint, Epoch, fit
 from discrepancy.training.memory_estimate import training_bytes
@@ -31,9 +34,14 @@ logger = logging.getLogger(__name__)
 
 
 class GradientMethod(Method):
-    """A method with a network to train. Subclasses define the network, its loss, and the fit after training."""
+    """A method with a network to train. Subclasses define the network, its loss, and the errors that make a map.
+
+    Attributes:
+        weighing: what is usual on good images; learnt after training.
+    """
 
     parameters_used: GradientParameters
+    weighing: ResidualScaler
 
     @property
     @abstractmethod
@@ -50,8 +58,16 @@ class GradientMethod(Method):
         """Return batches and loss for the training loop."""
 
     @abstractmethod
-    def fit_residual_scaler(self, data: TrainingData) -> None:
-        """Learn the usual residuals from the training images, after training."""
+    def compared_batches(self, data: TrainingData) -> Iterator[Compared]:
+        """Compare features of the training images with what the network predicts, batch by batch."""
+
+    @abstractmethod
+    def error_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        """Return maps [N, H, W] that are not yet divided by what is usual there; arguments as of `anomaly_maps`."""
+
+    def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        """Return error maps [N, H, W], divided by what is usual at each position if the parameters say so."""
+        return self.weighing.relative(self.error_maps(features, images))
 
     def set_up(self, data: TrainingData) -> None:
         """Set the values known before training: here the statistics of the features."""
@@ -113,7 +129,8 @@ class GradientMethod(Method):
         if device.type != "cuda" or self.device.type != "cpu" or not trains_here:
             return
         try:
-            task = self.training_task(replace(data, images=data.images[: data.examples]))  # none held out: less to do
+            images: Any = Rows(data.images, np.arange(data.examples))  # none held out: less to do
+            task = self.training_task(replace(data, images=images))
             size = math.ceil(min(used.batch_size, data.examples) / used.processes)
             needed = training_bytes(
                 self, self.trained_network, task.loss, task.batch(0, np.arange(size)), used.precision
@@ -136,6 +153,23 @@ class GradientMethod(Method):
         self.card = self.card.with_entries(epochs=len(history))
         self.fit_residual_scaler(data)
         return history
+
+    @torch.inference_mode()
+    def fit_residual_scaler(self, data: TrainingData) -> None:
+        """Learn from the training images, after training, which residuals are usual, and which errors at each position.
+
+        The latter come from shifted copies: the network has learnt the images themselves, pixel by pixel.
+        """
+        self.eval()
+        self.weighing.fit_errors(lambda: self.compared_batches(data))
+        if self.parameters_used.by_position:
+            self.weighing.fit_position(self._copies_error_maps(data))
+
+    def _copies_error_maps(self, data: TrainingData) -> Iterator[Tensor]:
+        used, size = self.parameters_used, images_at_once(16, *self.image_size)
+        for copies in shifted_copies(data.images, data.examples, used.position_shift, seed=used.seed, at_once=size):
+            images = self.checked(copies)
+            yield self.error_maps(self.backbone(images), images)
 
 
 def _train_in_process(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 BY_CONTENT = "errors are divided by this power of the usual error of patches with similar predictions; 0: not at all"
+POSITION_SHIFT = "px by which copies of good images are shifted before the usual error at each position is taken"
 PEAK_SHARE = "the image score is the mean of this share of the highest values; 0: the maximum"
 EPOCHS_BETWEEN = "epochs between checkpoints; more where these take over a twentieth of the time"
 STEPS = "gradient steps at most where no epochs are given; at least one epoch"
@@ -82,7 +83,16 @@ class GradientParameters(MethodParameters):
     """Base of the parameters of methods that are trained by gradient descent on a residual of features."""
 
     SCORING_FIELDS: ClassVar[frozenset[str]] = frozenset(
-        {"residuals", "by_content", "by_position", "align_corners", "smoothing", "image_smoothing", "peak_share"}
+        {
+            "residuals",
+            "by_content",
+            "by_position",
+            "position_shift",
+            "align_corners",
+            "smoothing",
+            "image_smoothing",
+            "peak_share",
+        }
     )
     """The trained weights do not depend on these."""
 
@@ -98,6 +108,7 @@ class GradientParameters(MethodParameters):
     )
     by_content: float = Field(0.0, ge=0, le=1, description=BY_CONTENT)
     by_position: bool = Field(True, description="divide maps by what is usual at each position of good images")
+    position_shift: int = Field(6, ge=0, le=32, description=POSITION_SHIFT)
 
     peak_share: float = Field(0.01, ge=0, le=1, description=PEAK_SHARE)
 

@@ -77,8 +77,8 @@ class ResidualScaler(nn.Module):
             self.register_buffer("position", torch.ones(image_size))
 
     def forward(self, compared: Compared) -> Tensor:
-        """Compute error maps [N, H, W], 0 or larger."""
-        return self.relative(self.upsampled(self.errors(compared)))
+        """Compute error maps [N, H, W], 0 or larger, not yet divided by what is usual at each position."""
+        return self.upsampled(self.errors(compared))
 
     def errors(self, compared: Compared) -> list[Tensor]:
         """Return the error of each layer's patches, [N, h, w]: mean squared residuals, scaled."""
@@ -124,20 +124,14 @@ class ResidualScaler(nn.Module):
         """Divide maps [N, H, W] by the usual value at each position, if `by_position` is set."""
         return maps / self.position if self.by_position else maps
 
-    def fit(self, batches: Callable[[], Iterable[Compared]]) -> None:
-        """Learn from predictions of good images.
-
-        Args:
-            batches: starts a pass over the good images; called once for matrices and axes, content, and position, as
-                far as they are to be learnt.
-        """
-        self.fit_errors(batches)
-        if self.by_position:
-            self.fit_position(self.upsampled(self.errors(compared)) for compared in batches())
-
     @torch.no_grad()
     def fit_errors(self, batches: Callable[[], Iterable[Compared]]) -> None:
-        """Learn what `errors` needs: the usual residual of each channel, and the usual error of each content."""
+        """Learn what `errors` needs: the usual residual of each channel, and the usual error of each content.
+
+        Args:
+            batches: starts a pass over the good images; called once for matrices and axes, and once for content, as far
+                as they are to be learnt.
+        """
         if self.kind != "raw" or self.contents:
             self._fit_moments(batches())
         if self.contents:
@@ -169,7 +163,7 @@ class ResidualScaler(nn.Module):
 
     @torch.no_grad()
     def fit_position(self, batches: Iterable[Tensor]) -> None:
-        """Learn the usual value at each position, from maps [N, H, W] of good images before normalisation."""
+        """Learn the usual value at each position, from maps [N, H, W] of good images that are not divided yet."""
         total, count = torch.zeros(self.image_size, dtype=torch.float64), 0
         for maps in batches:
             total += maps.sum(0).double().cpu()

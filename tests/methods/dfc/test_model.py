@@ -83,7 +83,7 @@ def test_smoothing_smooths_the_map(backbone, good_images):
 
 
 def test_weighing_is_learnt_from_the_residuals_of_the_rows_asked_for(backbone, features, good_images):
-    detector = build(backbone, features)
+    detector = build(backbone, features, position_shift=0)
     detector.fit_residual_scaler(training_data(features, 5, good_images))
     twin = build(backbone, features)
     twin.estimator.load_state_dict(detector.estimator.state_dict())
@@ -92,9 +92,33 @@ def test_weighing_is_learnt_from_the_residuals_of_the_rows_asked_for(backbone, f
         predictions = twin.estimator(images / 255)
         targets = twin.standardised(backbone(images))
         residuals = [t - p for t, p in zip(targets, predictions.values(), strict=True)]
-    twin.weighing.fit(lambda: [Compared(residuals, list(predictions.values()))])
+    compared = Compared(residuals, list(predictions.values()))
+    twin.weighing.fit_errors(lambda: [compared])
+    twin.weighing.fit_position([twin.weighing(compared)])
     for name, value in twin.weighing.state_dict().items():
         torch.testing.assert_close(detector.weighing.state_dict()[name], value, rtol=2e-3, atol=2e-3)
+
+
+def test_what_is_usual_at_a_position_comes_from_shifted_copies(backbone, features, good_images):
+    """By a table of copies that is made with NumPy's padding, image by image."""
+    data = training_data(features, 5, good_images)
+    detector = build(backbone, features, position_shift=3, seed=7)
+    detector.fit_residual_scaler(data)
+    twin = build(backbone, features, seed=7)
+    twin.weighing.fit_errors(lambda: twin.compared_batches(data))
+    maps = []
+    with torch.no_grad():
+        for row, image in enumerate(good_images[:5]):
+            down, right = np.random.default_rng([7, row]).integers(-3, 4, 2)
+            padded = np.pad(image, ((0, 0), (3, 3), (3, 3)), mode="reflect")
+            copy = torch.from_numpy(padded[None, :, 3 + down : 99 + down, 3 + right : 99 + right].copy())
+            maps.append(twin.error_maps(twin.backbone(copy), copy))
+        twin.weighing.fit_position([torch.cat(maps)])
+    for name, value in twin.weighing.state_dict().items():
+        torch.testing.assert_close(detector.weighing.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+    without = build(backbone, features, by_position=False)
+    without.fit_residual_scaler(data)
+    assert "position" not in without.weighing.state_dict()
 
 
 def test_it_learns_what_good_looks_like(backbone, features, good_images):

@@ -153,15 +153,16 @@ def test_latent_dimension_is_that_of_the_features_it_will_see(network, regional,
 
 
 def test_weighing_is_learnt_from_the_residuals_of_the_rows_asked_for(network, regional, good_images):
-    detector = build(network, regional)
-    detector.fit_residual_scaler(training_data(regional, 5))
+    detector = build(network, regional, position_shift=0)
+    detector.fit_residual_scaler(training_data(regional, 5, good_images))
     twin = build(network, regional)
     twin.autoencoder.load_state_dict(detector.autoencoder.state_dict())
     plain = build(network, regional, residuals="raw", by_position=False)
     with torch.no_grad():
         rows = plain.eval().regions.reduced(network(torch.from_numpy(good_images[:5])))
         compared = plain._compared(rows)
-    twin.weighing.fit(lambda: [compared])
+    twin.weighing.fit_errors(lambda: [compared])
+    twin.weighing.fit_position([twin.weighing(compared)])
     for name, value in twin.weighing.state_dict().items():
         torch.testing.assert_close(detector.weighing.state_dict()[name], value, rtol=5e-3, atol=5e-3)
 
@@ -176,7 +177,7 @@ def train(network, regional, checkpoint=None, **changes):
 def test_it_learns_what_good_looks_like(network, regional, good_images):
     """After a short training, painted-over patches of unseen images score higher than the unseen images themselves."""
     detector, history = train(network, regional)
-    detector.fit_residual_scaler(training_data(regional, 16))
+    detector.fit_residual_scaler(training_data(regional, 16, good_images))
     assert history[-1].loss < 0.3 * history[0].loss
     assert history[-1].validation_loss < 0.3 * history[0].validation_loss
     images, masks = unseen_and_defective()

@@ -106,7 +106,7 @@ class DFC(GradientMethod):
         maps = self.estimator(scaled)
         return [maps[layer] for layer in self.layers]
 
-    def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
+    def error_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """Return the errors of the layers' residuals, upsampled and summed (see `ResidualScaler`)."""
         return self.weighing(self._compared(features, images))
 
@@ -116,18 +116,12 @@ class DFC(GradientMethod):
         pairs = zip(self.standardised(features), predictions, strict=True)
         return Compared([target - prediction for target, prediction in pairs], predictions)
 
-    @torch.inference_mode()
-    def fit_residual_scaler(self, data: TrainingData) -> None:
-        """Learn the usual residuals from the training images, after training."""
-
-        def batches() -> Iterator[Compared]:
-            for start in range(0, data.examples, 16):
-                part = list(range(start, min(start + 16, data.examples)))
-                cached = {layer: tensor.to(self.device) for layer, tensor in data.cached.tensors(part).items()}
-                yield self._compared(cached, torch.from_numpy(np.array(data.images[part])).to(self.device))
-
-        self.eval()
-        self.weighing.fit(batches)
+    def compared_batches(self, data: TrainingData) -> Iterator[Compared]:
+        """Compare the training images' features with what the network predicts, 16 images at a time."""
+        for start in range(0, data.examples, 16):
+            part = list(range(start, min(start + 16, data.examples)))
+            cached = {layer: tensor.to(self.device) for layer, tensor in data.cached.tensors(part).items()}
+            yield self._compared(cached, torch.from_numpy(np.array(data.images[part])).to(self.device))
 
 
 def build_estimator(backbone: Backbone, parameters: DFCParameters) -> nn.Module:

@@ -6,7 +6,7 @@ where it cannot, the image is anomalous. `docs/methods.md` lists what differs fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -128,7 +128,7 @@ class DFR(GradientMethod):
         """Return the mean squared error of the reconstruction, a scalar; arguments as of `standardised`."""
         return self.autoencoder.loss(self.standardised(kept), self.regions)
 
-    def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
+    def error_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """Return the mean squared residual of each region, upsampled (see `ResidualScaler`)."""
         del images
         return self.weighing(self._compared(self.regions.reduced(features)))
@@ -139,12 +139,9 @@ class DFR(GradientMethod):
         maps = [part.unflatten(0, (-1, *self.regions.grid)).permute(0, 3, 1, 2) for part in rows]
         return Compared(maps[:1], maps[1:])
 
-    @torch.inference_mode()
-    def fit_residual_scaler(self, data: TrainingData) -> None:
-        """Learn the usual residuals from the training images, after training."""
-        rows = range(data.examples)
-        self.eval()
-        self.weighing.fit(lambda: map(self._compared, data.cached.batches(rows, self.device)))
+    def compared_batches(self, data: TrainingData) -> Iterator[Compared]:
+        """Compare the cached features of the training images with their reconstruction."""
+        return map(self._compared, data.cached.batches(range(data.examples), self.device))
 
 
 class DFRTask(FeatureTask):

@@ -7,7 +7,7 @@ the reconstruction fails and the correlations are unusual. `docs/methods.md` lis
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -165,16 +165,12 @@ class FOD(GradientMethod):
             losses.append(F.mse_loss(reconstruction, tokens) + cosine_distances(reconstruction, tokens).mean())
         return torch.stack(losses).sum()
 
-    def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
+    def error_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """Return reconstruction x correlation score, upsampled, mean of the levels: [N, H, W]."""
         del images
-        return self.weighing.relative(self._scores(self.tokens.reduced(features)))
-
-    def _scores(self, maps: Mapping[str, Tensor]) -> Tensor:
-        """Return anomaly maps [N, H, W] of cached maps [N, C, h, w], before the normalisation by position."""
         scored = self.parameters_used.scored
         recorders = [DivergenceRecorder([scored] if scored else []) for _ in self.levels]
-        errors = self.weighing.errors(self._compared(maps, recorders))
+        errors = self.weighing.errors(self._compared(self.tokens.reduced(features), recorders))
         if scored:
             pairs = zip(errors, recorders, strict=True)
             errors = [error * self._unusual(recorder.mean(scored)).view_as(error) for error, recorder in pairs]
@@ -199,14 +195,9 @@ class FOD(GradientMethod):
             reconstructions.append(self._as_map(level, reconstruction))
         return Compared(residuals, reconstructions)
 
-    @torch.inference_mode()
-    def fit_residual_scaler(self, data: TrainingData) -> None:
-        """Learn the usual residuals and maps from the training images, after training."""
-        rows = range(data.examples)
-        self.eval()
-        self.weighing.fit_errors(lambda: map(self._compared, data.cached.batches(rows, self.device)))
-        if self.parameters_used.by_position:
-            self.weighing.fit_position(self._scores(maps) for maps in data.cached.batches(rows, self.device))
+    def compared_batches(self, data: TrainingData) -> Iterator[Compared]:
+        """Compare the cached tokens of the training images with their reconstruction."""
+        return map(self._compared, data.cached.batches(range(data.examples), self.device))
 
     @torch.inference_mode()
     def correlations(self, image: Tensor, places: Sequence[tuple[float, float]]) -> list[dict[str, Correlation]]:
