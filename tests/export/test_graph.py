@@ -69,7 +69,7 @@ def test_maps_and_scores_are_those_of_pytorch(fitted, name):
             expected = method.score(images[-count:])
         assert maps.shape == (count, 96, 96) and scores.shape == (count,)
         np.testing.assert_allclose(scores, expected.image_scores, rtol=1e-5)
-        np.testing.assert_allclose(maps, expected.maps, atol=1e-5 * float(expected.maps.max()))
+        np.testing.assert_allclose(maps, expected.maps, atol=3e-5 * float(expected.maps.max()))
     model = onnx.load_from_string(graph)
     onnx.checker.check_model(model)
     assert next(entry.version for entry in model.opset_import if not entry.domain) == OPSET
