@@ -32,16 +32,16 @@ REPORT = Path(__file__).parent / "results/steps_study.json"
 CATEGORY = "cable"
 JUDGED = 60
 PAINTINGS = 2
+VARIANTS = {"default": True, "usual epochs": False}
+"""Whether `steps` bounds the training."""
 
 logger = logging.getLogger("steps_study")
 
 
-def variants_of(name: str) -> dict[str, dict[str, Any]]:
-    """Return the variants of a method, by what bounds its training."""
+def usual_epochs(name: str) -> dict[str, Any] | None:
+    """Return the parameters with which a method trains for its usual number of epochs; None if it has none."""
     parameters = METHODS[name].Parameters
-    if not issubclass(parameters, GradientParameters):
-        return {"default": {}}
-    return {"default": {}, "usual epochs": {"epochs": parameters.MOST_EPOCHS}}
+    return {"epochs": parameters.MOST_EPOCHS} if issubclass(parameters, GradientParameters) else None
 
 
 def photographs(folder: Path, count: int) -> NDArray[np.uint8]:
@@ -59,9 +59,9 @@ def measured(name: str, changes: dict[str, Any], images: NDArray[np.uint8], trai
         seconds = time.perf_counter() - began
     values = judge(detector, images[train + VALIDATION :], PAINTINGS)
     return {
-        "epochs": len(history),
+        "epochs": len(history) or None,  # a committee has none of its own
         **{metric: round(value, 4) for metric, value in values.items()},
-        "training_seconds": round(sum(epoch.seconds for epoch in history), 1),
+        "training_seconds": round(sum(epoch.seconds for epoch in history), 1) or None,
         "seconds": round(seconds, 1),
     }
 
@@ -75,15 +75,16 @@ def main() -> None:
     rows: list[dict[str, Any]] = json.loads(REPORT.read_text()) if REPORT.is_file() else []
     with tempfile.TemporaryDirectory() as folder:
         images = photographs(Path(folder), options.images + VALIDATION + JUDGED)
-    for method in options.methods.split(","):
-        for variant, changes in variants_of(method).items():
+    for variant, bounded in VARIANTS.items():
+        for method in options.methods.split(","):
             place = {"method": method, "variant": variant, "images": options.images}
-            if any(place.items() <= row.items() for row in rows):
+            changes = {} if bounded else usual_epochs(method)
+            if changes is None or any(place.items() <= row.items() for row in rows):
                 continue
             rows.append(place | measured(method, changes, images, options.images))
             logger.info("%s", rows[-1])
             with replacing(REPORT) as path:
-                path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+                path.write_text(json.dumps(sorted(rows, key=str), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -191,6 +191,12 @@ def choices_by_part() -> str:
     return markdown_table(wide.reset_index())
 
 
+def steps_table() -> str:
+    """Tabulate what a bound on the steps saves and costs."""
+    report = read("steps_study")
+    return markdown_table(pd.DataFrame(report).astype({"epochs": "Int64"})) if report else ""
+
+
 def epoch_table(device: str) -> str:
     """Tabulate what an epoch of DFR costs, by the ways to go about it."""
     report = read(f"dfr_epoch_{device}")
@@ -457,6 +463,7 @@ TABLES = {
     "design study dfr, real": lambda: study_table("dfr_kolektorsdd"),
     "choices": choices_table,
     "choices by part": choices_by_part,
+    "steps": steps_table,
     "dfr epoch": lambda: epoch_table("cpu"),
     "dfr widths": lambda: markdown_table(pd.DataFrame(read("dfr_widths_cpu"))),
     "demo": lambda: run_table("demo/"),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from discrepancy.methods.fod.transformer import INTER, INTRA
-from discrepancy.methods.parameters import EPOCHS_BETWEEN, STEPS, GradientParameters, split_names
+from discrepancy.methods.parameters import EPOCHS_BETWEEN, GradientParameters, split_names
 
 DEFAULT_LAYERS = {
     "tf_efficientnet_lite0": ["blocks.2", "blocks.4"],
@@ -46,7 +46,6 @@ class FODParameters(GradientParameters):
         False, description="train once more and evaluate the test images after each epoch, as published numbers do"
     )
 
-    steps: int = Field(1200, ge=1, description=STEPS)
     checkpoint_every: int = Field(5, ge=1, description=EPOCHS_BETWEEN)
     batch_size: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
