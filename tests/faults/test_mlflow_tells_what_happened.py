@@ -232,7 +232,8 @@ def test_the_first_two_runs_may_start_together(tmp_path, part, zygote):
     arguments = f"--params=dataset=folder,data_root={part},category=disc,image_size=96"
     command = [sys.executable, "-m", "kedro", "run", "--pipeline=ingestion", arguments]
     both = [zygote.popen(command, cwd=project, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [(process.communicate()[1], process.returncode)[1] for process in both] == [0, 0]
+    said = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], "\n\n".join(said)
     assert sorted(run.info.status for run in runs(project)) == ["FINISHED", "FINISHED"]
 
 
