@@ -44,7 +44,7 @@ SIZES = {"kolektorsdd": (320, 128)}
 MOST_IMAGES = 100
 PAINTINGS = 4
 UNSHIFTED = {"position_shift": 0}
-"""With this `position_shift` the variants were compared that are called so."""
+"""Parameters of the variants that take what is usual at each position from the images as they are."""
 ERRORS = {
     "default": {},
     "unshifted": UNSHIFTED,

@@ -32,15 +32,16 @@ REPORT = Path(__file__).parent / "results/steps_study.json"
 CATEGORY = "cable"
 JUDGED = 60
 PAINTINGS = 2
-VARIANTS = {"default": True, "usual epochs": False}
-"""Whether `steps` bounds the training."""
+VARIANTS = ("default", "usual epochs")
 
 logger = logging.getLogger("steps_study")
 
 
-def usual_epochs(name: str) -> dict[str, Any] | None:
-    """Return the parameters with which a method trains for its usual number of epochs; None if it has none."""
-    parameters = METHODS[name].Parameters
+def changes_of(variant: str, method: str) -> dict[str, Any] | None:
+    """Return the parameters that a variant changes; None if the method has no such variant."""
+    parameters = METHODS[method].Parameters
+    if variant == "default":
+        return {}
     return {"epochs": parameters.MOST_EPOCHS} if issubclass(parameters, GradientParameters) else None
 
 
@@ -75,10 +76,10 @@ def main() -> None:
     rows: list[dict[str, Any]] = json.loads(REPORT.read_text()) if REPORT.is_file() else []
     with tempfile.TemporaryDirectory() as folder:
         images = photographs(Path(folder), options.images + VALIDATION + JUDGED)
-    for variant, bounded in VARIANTS.items():
+    for variant in VARIANTS:
         for method in options.methods.split(","):
             place = {"method": method, "variant": variant, "images": options.images}
-            changes = {} if bounded else usual_epochs(method)
+            changes = changes_of(variant, method)
             if changes is None or any(place.items() <= row.items() for row in rows):
                 continue
             rows.append(place | measured(method, changes, images, options.images))

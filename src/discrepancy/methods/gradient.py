@@ -158,7 +158,7 @@ class GradientMethod(Method):
     def fit_residual_scaler(self, data: TrainingData) -> None:
         """Learn from the training images, after training, which residuals are usual, and which errors at each position.
 
-        The latter come from shifted copies: the network has learnt the images themselves, pixel by pixel.
+        The latter come from shifted copies: the network has memorised the images themselves.
         """
         self.eval()
         self.weighing.fit_errors(lambda: self.compared_batches(data))

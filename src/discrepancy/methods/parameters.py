@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 BY_CONTENT = "errors are divided by this power of the usual error of patches with similar predictions; 0: not at all"
-POSITION_SHIFT = "px by which copies of good images are shifted before the usual error at each position is taken"
+POSITION_SHIFT = "the usual error at each position is that of copies of good images, shifted by up to so many px"
 PEAK_SHARE = "the image score is the mean of this share of the highest values; 0: the maximum"
 EPOCHS_BETWEEN = "epochs between checkpoints; more where these take over a twentieth of the time"
 STEPS = "gradient steps at most where no epochs are given; at least one epoch"

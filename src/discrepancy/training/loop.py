@@ -30,7 +30,7 @@ from discrepancy.training.settings import TrainingSettings
 from discrepancy.training.task import Batch, ReportingTask, ResidentTask, TrainingTask, making_room
 
 VALIDATIONS = 50
-"""Validations of a whole training, at most: so many points make a curve, and none of them decides anything."""
+"""Validations of a long training, about: so many points make a curve, and none of them decides anything."""
 
 logger = logging.getLogger(__name__)
 
