@@ -1,14 +1,20 @@
 """A run in MLflow says which data it saw, on which machine, by which code; the list of runs has fitting columns."""
 
 import json
+import shutil
 import subprocess
+import uuid
+from types import SimpleNamespace
 
 import pandas as pd
+from mlflow import MlflowClient
 from mlflow.entities import Metric
 
+from discrepancy.tracking import loggers
 from discrepancy.tracking.git_commit import commit_tags
 from discrepancy.tracking.record import RunRecord
 from discrepancy.tracking.run_list import VIEW
+from tests.conftest import empty_database
 
 
 def test_the_data_column_names_training_and_test_data(tracked):
@@ -20,6 +26,30 @@ def test_the_data_column_names_training_and_test_data(tracked):
     assert seen["train"].digest != seen["test"].digest
     (metric,) = [metric for metric in tracked.model.metrics if metric.key == "image_auroc"]
     assert metric.dataset_digest == seen["test"].digest
+
+
+def test_two_runs_may_log_the_same_data_at_the_same_moment(tmp_path, monkeypatch):
+    """MLflow looks whether the data are known, and then adds them; here another run adds them in between."""
+    from mlflow.store.tracking import sqlalchemy_store
+
+    shutil.copy(empty_database(), tmp_path)
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    first, second = (RunRecord(client, client.create_run("1").info.run_id) for _ in range(2))
+    samples = pd.DataFrame({"split": ["train", "test"], "label": 0, "sha256": ["a", "b"], "image": ["a", "b"]})
+    waiting = [second]
+
+    def uuid4():  # of data that are not known
+        if waiting:
+            loggers.log_data(waiting.pop(), samples, name="folder/disc", folder="/photos")
+        return uuid.uuid4()
+
+    monkeypatch.setattr(sqlalchemy_store, "uuid", SimpleNamespace(uuid4=uuid4))
+    loggers.log_data(first, samples, name="folder/disc", folder="/photos")
+    seen = [
+        {(each.dataset.digest, each.tags[0].value) for each in client.get_run(run.run_id).inputs.dataset_inputs}
+        for run in (first, second)
+    ]
+    assert not waiting and len(seen[0]) == 2 and seen[0] == seen[1]
 
 
 def test_a_digest_changes_with_an_image(tracked):

@@ -94,6 +94,7 @@ def log_data(run: RunRecord, samples: pd.DataFrame, *, name: str, folder: str) -
         folder: location of the photographs.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.exceptions import MlflowException
 
     inputs = []
     tested = samples["split"] == TEST
@@ -107,7 +108,10 @@ def log_data(run: RunRecord, samples: pd.DataFrame, *, name: str, folder: str) -
         inputs.append(DatasetInput(data, [InputTag("mlflow.data.context", context)]))
         if context == TEST:
             run.test_data = TestData(name, digest)
-    run.client.log_inputs(run.run_id, inputs)
+    try:
+        run.client.log_inputs(run.run_id, inputs)
+    except MlflowException:  # MLflow looks for the data, then adds them: another run may have added them in between
+        run.client.log_inputs(run.run_id, inputs)
 
 
 LOGGERS: Final[Mapping[str, Callable[[RunRecord, Any, str], None]]] = {
