@@ -24,11 +24,12 @@ TINY = {
     "dfr": {"epochs": 1, "latent_dim": 4},
     "fod": {"epochs": 1, "widths": [16, 16], "depth": 1},
 }
+PAIR = {"members": ["padim", "patchcore"], "settings": {"padim": {"channels": 8}}}
 
 
 def untrained(name, backbone, data, **changes):
     method = METHODS[name]
-    parameters = method.Parameters(device="cpu", **{**TINY[name], **changes})
+    parameters = method.Parameters(device="cpu", **{**(TINY | {"committee": PAIR})[name], **changes})
     entries = method.card_entries(parameters, method.prepare(backbone, data, parameters))
     more = {"images": {"train": data.examples}, **entries}
     card = new_card(method, parameters, backbone, image_size=(96, 96), data_digest="d", **more)
@@ -66,7 +67,9 @@ def test_folds_depend_on_the_images_not_on_their_order():
     assert [{digests[row] for row in rows} for rows in deal_folds(digests, 4, seed=2)] != first
 
 
-@pytest.mark.parametrize(("name", "changes"), [("padim", {"augmentation": "auto"}), ("patchcore", {})])
+@pytest.mark.parametrize(
+    ("name", "changes"), [("padim", {"augmentation": "auto"}), ("patchcore", {}), ("committee", {})]
+)
 def test_a_fold_is_scored_as_by_a_detector_that_never_saw_it(name, changes, backbone, features, good_images, tmp_path):
     """Against one trained on nothing but the other images, with features of their own."""
     data = TrainingData(good_images, features, len(good_images))

@@ -1,6 +1,7 @@
 """The thresholds on a card: of images and of outlines, and what they say of each other."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,16 @@ def test_another_threshold_tells_its_rate():
     assert image.interval[0] < expected < image.interval[1]
     assert changed.decision.pixel.value == lower
     assert changed.decision.pixel.low <= lower
+
+
+def test_a_stricter_threshold_of_images_leaves_that_of_outlines():
+    """With scores that are means of peaks, a map's peak is above its image's threshold in either case."""
+    scored = made_up(30)
+    scored = replace(scored, image_scores=0.9 * scored.image_scores)
+    card = calibrated(card_of(), scored, names(30), target=0.01, rule="gumbel")
+    assert card.decision.pixel.value > 1.01 * card.decision.image.value
+    changed = with_threshold(card, 1.01 * card.decision.image.value, "because")
+    assert changed.decision.pixel == card.decision.pixel
 
 
 def test_names_and_maps_must_belong_together():

@@ -13,9 +13,9 @@ def numbered(count, height, width):
 
 @given(
     count=st.integers(1, 9),
-    height=st.integers(6, 12),
-    width=st.integers(6, 12),
-    most=st.integers(0, 5),
+    height=st.integers(1, 12),
+    width=st.integers(1, 12),
+    most=st.integers(0, 14),
     seed=st.integers(0, 2**40),
     at_once=st.integers(1, 10),
 )
@@ -24,6 +24,7 @@ def test_each_copy_is_a_window_of_the_reflected_image(count, height, width, most
     images = numbered(count, height, width)
     copies = list(shifted_copies(np.concatenate([images, images]), count, most, seed=seed, at_once=at_once))
     assert [len(part) for part in copies] == [min(at_once, count - start) for start in range(0, count, at_once)]
+    most = min(most, height - 1, width - 1)
     padded = np.pad(images, ((0, 0), (0, 0), (most, most), (most, most)), mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
     for copy, places in zip(np.concatenate(copies), windows, strict=True):

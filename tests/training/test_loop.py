@@ -225,6 +225,16 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path)
     assert all(torch.isfinite(tensor).all() for tensor in state["module"].values())
 
 
+@pytest.mark.parametrize(
+    ("every", "said"), [(2, r"epoch 4; the state after epoch 2 is kept"), (5, r"epoch 4\. A smaller")]
+)
+def test_the_message_names_the_epoch_that_was_kept_last(tmp_path, every, said):
+    module, checkpoint = line(), Checkpoint(tmp_path / "c.pt", "this")
+    problem = Line(module, explode_at=3)
+    with pytest.raises(DivergedError, match=said):
+        fit(module, problem, settings(checkpoint_every=every), device=CPU, checkpoint=checkpoint, progress=False)
+
+
 def test_weights_that_are_not_finite_are_never_kept(tmp_path):
     """The root of 0 is finite, its slope is not: only the weights show what the last step did."""
     module = line()

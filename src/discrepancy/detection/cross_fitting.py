@@ -39,14 +39,13 @@ def fit_without(
     Args:
         trained: gives method and frozen network.
         data: the good images, all of which may be trained on but those held out.
-        held_out: rows of the images that take no part.
+        held_out: rows of the images that take no part, not even in a validation or in a committee's weights.
         checkpoint: file of the state during training; None keeps none.
         parameters: of the method.
     """
     learnt = np.setdiff1d(np.arange(len(data.images)), held_out)
-    order = np.concatenate([learnt, held_out])
-    images: Any = Rows(data.images, order)
-    features = None if data.features is None else data.features.rows(order)
+    images: Any = Rows(data.images, learnt)
+    features = None if data.features is None else data.features.rows(learnt)
     part = TrainingData(images, features, len(learnt))
     with computing_in(parameters.precision), reproducible(parameters.deterministic, strictly=False):
         prepared = trained.prepare(trained.backbone, part, parameters)

@@ -78,8 +78,8 @@ def with_threshold(card: Card, value: float, note: str) -> Card:
         "interval": list(calibration.model.interval(value)),
         "note": note,
     }
-    pixel = card.decision.pixel
-    if pixel.of == "images" and pixel.value > value:  # what is called anomalous now shall have an outline
+    pixel, lowered = card.decision.pixel, value < card.decision.image.value
+    if pixel.of == "images" and lowered and pixel.value > value:  # what is called anomalous now shall have an outline
         thresholds["pixel"] |= {"value": value, "low": min(value, pixel.segmentation.low)}
     return card.with_entries(thresholds=thresholds)
 

@@ -6,8 +6,10 @@ import logging
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -147,9 +149,13 @@ class GradientMethod(Method):
             DivergedError: the loss is not finite; the last good checkpoint is kept.
         """
         used = self.parameters_used
-        # Child processes leave the finished checkpoint, which the training in this process then restores.
-        run_distributed(used.processes, used.device, _train_in_process, (type(self), used, self.card, data, checkpoint))
-        history = self.train_network(data, checkpoint)
+        with ExitStack() as stack:
+            if checkpoint is None and used.processes > 1:
+                checkpoint = Path(stack.enter_context(TemporaryDirectory(prefix="discrepancy-"))) / "training.pt"
+            # Child processes leave the finished checkpoint, which the training in this process then restores.
+            arguments = (type(self), used, self.card, data, checkpoint)
+            run_distributed(used.processes, used.device, _train_in_process, arguments)
+            history = self.train_network(data, checkpoint)
         self.card = self.card.with_entries(epochs=len(history))
         self.fit_residual_scaler(data)
         return history

@@ -22,7 +22,8 @@ def shifted_copies(
     Args:
         images: uint8 [N, C, H, W]; memory-mapped or not, read one by one.
         count: number of images, from the first one, that may be copied.
-        most: largest shift to each side, px, less than H and W; 0 yields the images as they are.
+        most: largest shift to each side, px, or the image's side less 1 if that is shorter; 0 yields the images as they
+            are.
         seed: of the shifts.
         at_once: images per batch.
 
@@ -35,8 +36,9 @@ def shifted_copies(
 
 
 def _shifted(image: NDArray[np.uint8], most: int, seed: int, row: int) -> NDArray[np.uint8]:
-    down, right = np.random.default_rng([seed, row]).integers(-most, most + 1, 2)
     height, width = image.shape[1:]
+    most = min(most, height - 1, width - 1)  # a reflection reaches no further
+    down, right = np.random.default_rng([seed, row]).integers(-most, most + 1, 2)
     rows, columns = _reflected(np.arange(height) + down, height), _reflected(np.arange(width) + right, width)
     return image[:, rows[:, None], columns]
 

@@ -132,7 +132,7 @@ def fit(
             validated = is_main and math.isfinite(mean) and _is_validated(epoch, settings.epochs)
             validation = _validate(module, task, settings, device) if validated else None
             if not math.isfinite(mean) or not _finite(parameters):
-                raise DivergedError(_diverged(epoch, mean, checkpoint, history))
+                raise DivergedError(_diverged(epoch, mean, checkpoint))
             seconds = time.perf_counter() - began
             if is_main and isinstance(task, ReportingTask):
                 noted |= task.after_epoch()
@@ -272,8 +272,11 @@ def _validate(module: nn.Module, task: TrainingTask, settings: TrainingSettings,
     return value
 
 
-def _diverged(epoch: int, loss: float, checkpoint: Checkpoint | None, history: list[Epoch]) -> str:
-    kept = f"; the state after epoch {len(history)} is kept in {checkpoint.path}" if checkpoint and history else ""
+def _diverged(epoch: int, loss: float, checkpoint: Checkpoint | None) -> str:
+    state = checkpoint.load() if checkpoint else None  # of an earlier epoch than the last one, where not all are kept
+    kept = ""
+    if checkpoint and state:
+        kept = f"; the state after epoch {len(state['history'])} is kept in {checkpoint.path}"
     advice = "A smaller learning_rate, or precision=fp32, usually helps"
     what = "weights were no longer finite" if math.isfinite(loss) else f"loss became {loss}"
     return f"training: the {what} in epoch {epoch + 1}{kept}. {advice}"

@@ -20,7 +20,7 @@ T = TypeVar("T")
 Batch = Mapping[str, Tensor]
 
 VALIDATION_IMAGES = 64
-"""Validation losses use at most this many images: they are computed every epoch."""
+"""Validation losses use at most this many images: they are computed after many an epoch."""
 
 
 class TrainingTask(Protocol):

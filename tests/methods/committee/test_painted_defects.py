@@ -60,7 +60,16 @@ def test_a_defect_that_would_hardly_show_is_drawn_again():
     image[:, 20:76, 20:76] = texture(56, 56)
     for seed in range(20):
         painted, mask = paint_defect(image, Chosen("blur", seed))
-        assert np.abs(painted.astype(int) - image).mean(0)[mask].mean() > VISIBLE - 1  # rounded after it was judged
+        assert np.abs(painted.astype(int) - image).mean(0)[mask].mean() >= VISIBLE
+
+
+@pytest.mark.parametrize("kind", ["scratch", "tone"])
+def test_what_shows_on_a_bright_background_is_judged_within_the_range_of_grey_levels(kind):
+    """Brighter than white is white: such a defect would hardly show, and is drawn again."""
+    image = np.full((3, 96, 96), 250, np.uint8)
+    for seed in range(20):
+        painted, mask = paint_defect(image, Chosen(kind, seed))
+        assert np.abs(painted.astype(int) - image).mean(0)[mask].mean() >= VISIBLE
 
 
 def test_an_even_image_gets_a_defect_all_the_same():

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
 from discrepancy.errors import InputError
+from discrepancy.methods import gradient
 from discrepancy.methods.base import new_card
 from discrepancy.methods.dfc.corruption import Corruption
 from discrepancy.methods.dfc.model import DFC, build_estimator
@@ -153,6 +154,18 @@ def test_killed_training_resumes_with_the_same_bits(backbone, features, good_ima
         train(killed_after(Checkpoint(tmp_path / "c.pt", "x"), 2))
     resumed = train(Checkpoint(tmp_path / "c.pt", "x"))
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_processes_hand_back_what_they_learnt_also_where_no_checkpoint_is_kept(
+    backbone, features, good_images, monkeypatch
+):
+    """The training in this process only restores it: its history has the same seconds."""
+    histories = []
+    monkeypatch.setattr(gradient, "fit", lambda *given, **more: histories.append(fit(*given, **more)) or histories[-1])
+    monkeypatch.setattr(gradient, "run_distributed", lambda count, device, function, given: function(*given))
+    detector = build(backbone, features, epochs=2, processes=2, device="cpu", by_position=False)
+    detector.fit(training_data(features, 4, good_images))
+    assert len(histories) == 2 and histories[0] == histories[1]
 
 
 def test_the_seed_decides_the_start(backbone):

@@ -20,6 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from discrepancy.checkpoint_files import part_of
+from discrepancy.device_memory import images_at_once
 from discrepancy.devices import resolve_device
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
@@ -198,9 +199,9 @@ class Committee(Method):
 
     def _member_maps(self, images: NDArray[np.uint8]) -> Tensor:
         """Return the members' maps [members, N, H, W] of images, on the CPU."""
-        found = []
-        for start in range(0, len(images), READ_AT_ONCE):
-            part = torch.from_numpy(images[start : start + READ_AT_ONCE]).to(self.device)
+        found, size = [], images_at_once(READ_AT_ONCE, *self.image_size)
+        for start in range(0, len(images), size):
+            part = torch.from_numpy(images[start : start + size]).to(self.device)
             features = self.backbone(part)
             maps = [self._maps_of(name, features, part).float().cpu() for name in self.parameters_used.members]
             found.append(torch.stack(maps))

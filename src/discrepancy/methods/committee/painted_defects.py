@@ -49,11 +49,11 @@ def paint_defect(image: NDArray[np.uint8], rng: np.random.Generator) -> tuple[ND
         painted, mask = _painted(kind, rows, rng)
         if np.abs(painted - rows).mean(2)[mask].mean() >= VISIBLE:
             break
-    return np.clip(painted, 0, 255).round().astype(np.uint8).transpose(2, 0, 1), mask
+    return painted.astype(np.uint8).transpose(2, 0, 1), mask
 
 
 def _painted(kind: str, rows: Rows, rng: np.random.Generator) -> tuple[Rows, NDArray[np.bool_]]:
-    """Return the image [H, W, 3] with a defect of one kind, not rounded, and the defect's mask."""
+    """Return the image [H, W, 3] with a defect of one kind, rounded grey levels 0 to 255, and the defect's mask."""
     height, width = rows.shape[:2]
     start = int(rng.integers(8, width - 8)), int(rng.integers(8, height - 8))
     scale = min(height, width) / 256
@@ -63,7 +63,8 @@ def _painted(kind: str, rows: Rows, rng: np.random.Generator) -> tuple[Rows, NDA
         soft = _line((height, width), start, 6 * scale, int(rng.integers(10, 40)), int(rng.integers(1, 6)), rng)
     else:
         soft = _ellipse((height, width), start, scale, rng)
-    return rows + soft[..., None] * (_PAINTERS[kind](rows, rng) - rows), soft > 0.3
+    painted = rows + soft[..., None] * (_PAINTERS[kind](rows, rng) - rows)
+    return np.clip(painted, 0, 255).round(), soft > 0.3
 
 
 def _line(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from discrepancy.device_memory import images_at_once
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
 from discrepancy.methods.base import TrainingData
@@ -117,9 +118,10 @@ class DFC(GradientMethod):
         return Compared([target - prediction for target, prediction in pairs], predictions)
 
     def compared_batches(self, data: TrainingData) -> Iterator[Compared]:
-        """Compare the training images' features with what the network predicts, 16 images at a time."""
-        for start in range(0, data.examples, 16):
-            part = list(range(start, min(start + 16, data.examples)))
+        """Compare the training images' features with what the network predicts, a few images at a time."""
+        size = images_at_once(16, *self.image_size)
+        for start in range(0, data.examples, size):
+            part = list(range(start, min(start + size, data.examples)))
             cached = {layer: tensor.to(self.device) for layer, tensor in data.cached.tensors(part).items()}
             yield self._compared(cached, torch.from_numpy(np.array(data.images[part])).to(self.device))
 

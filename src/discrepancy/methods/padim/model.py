@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from discrepancy.device_memory import images_at_once
 from discrepancy.devices import resolve_device
 from discrepancy.features.backbones import Backbone
 from discrepancy.features.poses import Pose, poses
@@ -26,7 +27,7 @@ from discrepancy.methods.padim.gaussian import GaussianStatistics, mahalanobis
 from discrepancy.methods.padim.parameters import PaDiMParameters
 
 READ_AT_ONCE = 16
-"""Images whose copies are in memory at a time."""
+"""Images of 256x256 px whose copies are in memory at a time."""
 
 
 class PaDiM(Method):
@@ -119,8 +120,9 @@ class PaDiM(Method):
 
     def _posed(self, data: TrainingData, pose: Pose, rows: Sequence[int]) -> Iterator[dict[str, Tensor]]:
         """Yield the frozen network's maps of copies of training images, a few at a time."""
-        for start in range(0, len(rows), READ_AT_ONCE):
-            part = np.asarray(data.images[list(rows[start : start + READ_AT_ONCE])])
+        size = images_at_once(READ_AT_ONCE, *self.image_size)
+        for start in range(0, len(rows), size):
+            part = np.asarray(data.images[list(rows[start : start + size])])
             yield self.backbone(pose(torch.from_numpy(part).to(self.device)))
 
     def anomaly_maps(self, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
