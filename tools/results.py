@@ -16,7 +16,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import chdir
 from glob import glob
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from discrepancy.benchmark.configuration import catalog_of
 from discrepancy.benchmark.plan import Trial
 from discrepancy.benchmark.published import published_numbers
 from discrepancy.benchmark.store import TrialStore
-from discrepancy.benchmark.tables import SHOWN, compact, read_table
+from discrepancy.benchmark.tables import compact, read_table
 from discrepancy.decisions.calibration import DEFAULT_RULE
 from discrepancy.figures.comparison import probability
 from discrepancy.figures.tables import markdown_table
@@ -50,11 +49,9 @@ Part = tuple[str, str, str]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 QUALITY = ["image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_0.30", "aupro_0.05", "best_iou"]
 SHORT = ["image_auroc", "pixel_auroc", "aupro_0.30"]
+DECISIONS = ["detection_rate", "false_alarm_rate"]
 TARGET = 0.05
 """Of the tables of single decisions."""
-COSTS = ["train_seconds", "images_per_second", "peak_memory_mib"]
-PRINTED = ["seeds", *SHORT, *COSTS, "peak_gpu_memory_mib"]
-"""Columns of the table that a benchmark on a GPU prints."""
 
 
 def collect() -> None:
@@ -123,19 +120,6 @@ def read(name: str) -> Any:
     """A result file's content; empty where it has not been made."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-
-
-def run_table(parts: str) -> str:
-    """Tabulate the runs on the parts whose name begins so, a line for each."""
-    rows = [
-        {"part": f"{run['dataset']}/{run['category']}", "method": METHODS[run["method"]].title}
-        | {name: run[name] for name in (*QUALITY, "detection_rate", "false_alarm_rate", *COSTS)}
-        for run in read("runs")
-    ]
-    frame = pd.DataFrame([row for row in rows if row["part"].startswith(parts)])
-    if not len(frame):
-        return ""
-    return markdown_table(frame.sort_values("part", kind="stable"))
 
 
 def defect_table(part: str, method: str = "dfc") -> str:
@@ -230,62 +214,22 @@ def memory_table() -> str:
     return markdown_table(pd.DataFrame(read("scale_memory"), columns=columns))
 
 
-def benchmark_rows(path: Path) -> pd.DataFrame:
-    """Return mean and deviation over seeds, of each part and method, as text."""
-    return compact(read_table(path), [*SHOWN, "detection_rate", "false_alarm_rate"])
-
-
-def earlier_table(name: str) -> str:
-    """Tabulate mean and deviation over seeds of a benchmark with earlier defaults."""
-    path = RESULTS / f"earlier_{name}_summary.csv"
-    return markdown_table(benchmark_rows(path)) if path.is_file() else ""
-
-
-def difference_table(name: str) -> str:
-    """Methods compared in pairs; what the tests say of them once, below."""
-    path = RESULTS / f"earlier_{name}_comparison.csv"
-    if not path.is_file():
-        return ""
-    frame = read_table(path)
-    notes = ". ".join(f"{note[0].upper()}{note[1:]}" for note in frame["note"].unique())
-    words = {column: frame[column].map(probability) for column in ("p", "p_holm")}
-    return f"{markdown_table(frame.assign(**words).drop(columns=['dataset', 'note']))}\n\n{notes}."
-
-
-def printed_table(name: str) -> pd.DataFrame:
-    """Return the means over the seeds that `kedro benchmark` printed, a row per category and method."""
-    path = RESULTS / f"benchmark_{name}_h200.txt"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    rule = next((number for number, line in enumerate(lines) if re.fullmatch(r"-+(  -+)+", line)), len(lines))
-    cells = (re.split(r" {2,}", line.strip()) for line in lines[rule + 1 :])
-    rows = takewhile(lambda row: len(row) == 2 + len(PRINTED), cells)
-    frame = pd.DataFrame(rows, columns=["category", "method", *PRINTED])
-    return frame[~frame["category"].str.contains("mean of")]
+def summary(benchmark: str) -> pd.DataFrame:
+    """Return means and deviations over the seeds of a benchmark, a row per category and method."""
+    frame = read_table(RESULTS / f"benchmark_{benchmark}_summary.csv")
+    return frame[frame["level"] == "category"]
 
 
 def all_sets() -> pd.DataFrame:
     """Return the means of all benchmarks, in the form of results, as if of one data set."""
-    frame = pd.concat([means_of(name) for name in BENCHMARKS], ignore_index=True)
+    frame = pd.concat(map(summary, BENCHMARKS), ignore_index=True)[["category", "method", *SHORT, *DECISIONS]]
     return frame.assign(dataset="all", seed=0, state="done", reason="")
 
 
-def means_of(name: str) -> pd.DataFrame:
-    """Return a benchmark's means over the seeds, a row per category and method: of its files, or else as printed."""
-    path = RESULTS / f"benchmark_{name}_summary.csv"
-    if path.is_file():
-        frame = read_table(path)
-        return frame.loc[frame["level"] == "category", ["category", "method", *SHORT]]
-    frame = printed_table(name)
-    titles = {method.title: name for name, method in METHODS.items()}
-    numbers = {metric: pd.to_numeric(frame[metric].str.split().str[0], errors="coerce") for metric in SHORT}
-    return frame[["category"]].assign(method=frame["method"].map(titles), **numbers)
-
-
-def sets_in_full() -> str:
-    """Tabulate all columns, with the deviations over the seeds: of the benchmarks' files, or else as printed."""
-    paths = {name: RESULTS / f"benchmark_{name}_summary.csv" for name in BENCHMARKS}
-    parts = [benchmark_rows(path) if path.is_file() else printed_table(name) for name, path in paths.items()]
-    return markdown_table(pd.concat(parts))
+def benchmark_table(*benchmarks: str) -> str:
+    """Tabulate metrics with their deviations over the seeds, and costs, a row per category and method."""
+    metrics = [*SHORT, "pixel_ap", "best_iou", *DECISIONS]
+    return markdown_table(pd.concat([compact(summary(name), metrics) for name in benchmarks]).fillna("-"))
 
 
 def sets_table() -> str:
@@ -304,7 +248,7 @@ def sets_table() -> str:
 
 def sets_in_short() -> str:
     """Tabulate means over all categories, best image AUROC first."""
-    means = all_sets().groupby("method")[SHORT].mean().sort_values(SHORT[0], ascending=False)
+    means = all_sets().groupby("method")[[*SHORT, *DECISIONS]].mean().sort_values(SHORT[0], ascending=False)
     means.index = pd.Index([METHODS[name].title for name in means.index], name="method")
     return markdown_table(means.reset_index())
 
@@ -396,11 +340,9 @@ def held_out_cost() -> str:
 
 def demo_decisions() -> str:
     """Decisions and outlines of the demo at the defaults: means over categories and seeds."""
-    frame = read_table(RESULTS / "earlier_demo_summary.csv")
+    frame = read_table(RESULTS / "benchmark_demo_summary.csv")
     names = ["false_alarm_rate", "detection_rate", "oracle_detection_at_target", "region_recall"]
     names += ["false_regions_per_good_image", "outlined_good_share"]
-    if not set(names) <= set(frame.columns):
-        return ""
     return markdown_table(frame[frame["category"] == "all"][["method", *names]])
 
 
@@ -433,14 +375,11 @@ def published_table() -> str:
 
 TABLES = {
     "published": published_table,
-    "benchmark demo": lambda: earlier_table("demo"),
-    "benchmark demo, differences": lambda: difference_table("demo"),
-    "benchmark kolektorsdd": lambda: earlier_table("kolektorsdd"),
     "all sets": sets_table,
     "all sets, in short": sets_in_short,
-    "all sets, in full": sets_in_full,
+    "all sets, in full": lambda: benchmark_table(*BENCHMARKS),
     "all sets, ranks": rank_table,
-    "benchmark demo, larger memory": lambda: earlier_table("demo_memory"),
+    "demo, larger memory": lambda: benchmark_table("demo_memory"),
     "scale memory": memory_table,
     "decision rules": decision_rules,
     "decisions of the default rule": default_decisions,
@@ -466,8 +405,6 @@ TABLES = {
     "steps": steps_table,
     "dfr epoch": lambda: epoch_table("cpu"),
     "dfr widths": lambda: markdown_table(pd.DataFrame(read("dfr_widths_cpu"))),
-    "demo": lambda: run_table("demo/"),
-    "real": lambda: run_table("folder/kolektorsdd"),
     "cable": lambda: defect_table("demo/cable"),
     "cable by DFR": lambda: defect_table("demo/cable", "dfr"),
     "metrics speed": speed_table,
