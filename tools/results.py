@@ -379,7 +379,6 @@ TABLES = {
     "all sets, in short": sets_in_short,
     "all sets, in full": lambda: benchmark_table(*BENCHMARKS),
     "all sets, ranks": rank_table,
-    "demo, larger memory": lambda: benchmark_table("demo_memory"),
     "scale memory": memory_table,
     "decision rules": decision_rules,
     "decisions of the default rule": default_decisions,
