@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from discrepancy.methods.fod.correlation_figure import Correlations, Level, Patch, choose_patches, correlation_figure
+from discrepancy.methods.fod.pictures import SUBTITLE
 
 
 def correlations(patches, rows, columns, seed):
@@ -20,7 +21,7 @@ def draw(size=(64, 96), branches=("intra", "inter")):
         Level("first", [(2, 3), (5, 8)], {b: correlations(2, 8, 12, i) for i, b in enumerate(branches)}),
         Level("second", [(1, 1), (2, 4)], {b: correlations(2, 4, 6, i + 5) for i, b in enumerate(branches)}),
     ]
-    return correlation_figure(image, patches, levels, title="Title", subtitle="Subtitle"), image, levels
+    return correlation_figure(image, patches, levels, title="Title", subtitle=SUBTITLE), image, levels
 
 
 def axes_of(figure):
@@ -50,7 +51,7 @@ def test_the_words_say_which_is_which():
     figure, _, levels = draw()
     words = [text.get_text() for text in figure.texts]
     assert words.count("good patch") == words.count("anomalous patch") == 2
-    assert {"Title", "Subtitle", "first, 8x12 patches", "second, 4x6 patches"} <= set(words)
+    assert {"Title", SUBTITLE, "first, 8x12 patches", "second, 4x6 patches"} <= set(words)
     divergence = levels[1].branches["inter"].divergence[1]
     assert any(word.startswith("target") and word.endswith(f"J {divergence:.2f}") for word in words)
 
