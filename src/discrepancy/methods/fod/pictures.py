@@ -14,7 +14,9 @@ from discrepancy.methods.fod.correlation_figure import Correlations, Level, choo
 from discrepancy.methods.fod.model import FOD
 from discrepancy.methods.fod.parameters import FODParameters
 
-SUBTITLE = "Correlations of a patch with all others, mean over heads and layers. J: divergence of learnt ones and target."
+SUBTITLE = (
+    "Correlations of a patch with all others, mean over heads and layers. J: divergence of learnt ones and target."
+)
 
 
 def draw_correlations(
