@@ -74,8 +74,6 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
         "padim + patchcore, equal": {"members": ["padim", "patchcore"], "weighing": "equal"},
         "dfc + patchcore": {"members": ["dfc", "patchcore"]},
         "dfc + patchcore, equal": {"members": ["dfc", "patchcore"], "weighing": "equal"},
-        "dfr + padim + patchcore": {"members": ["dfr", "padim", "patchcore"]},
-        "dfc + dfr + padim + patchcore": {"members": ["dfc", "dfr", "padim", "patchcore"]},
     },
     "padim": {"default": {}}
     | {name: {"augmentation": name} for name in ("none", "flips", "rotations")}
