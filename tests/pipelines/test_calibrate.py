@@ -139,7 +139,7 @@ def test_a_run_with_cross_fitting_holds_out_every_good_image(project, part, meth
         "committee": {"members": ["padim"], "settings": {"padim": {"channels": 8, "augmentation": "none"}}},
     }[method]
     given = {"dataset": "folder", "data_root": str(part), "category": "disc", "image_size": 96, method: parameters}
-    given |= {"ingestion": {"calibration": "cross", "folds": 2}}
+    given |= {"ingestion": {"calibration": "cross", "folds": 5}}
     bootstrap_project(project)
     with chdir(project), KedroSession.create(project_path=project, runtime_params=given) as session:
         session.run(pipeline_names=[method], namespaces=WITHOUT_REPORT)
