@@ -78,7 +78,8 @@ def with_threshold(card: Card, value: float, note: str) -> Card:
         "interval": list(calibration.model.interval(value)),
         "note": note,
     }
-    pixel, lowered = card.decision.pixel, value < card.decision.image.value
+    pixel = card.decision.pixel
+    lowered = value < card.decision.image.value
     if pixel.of == "images" and lowered and pixel.value > value:  # what is called anomalous now shall have an outline
         thresholds["pixel"] |= {"value": value, "low": min(value, pixel.segmentation.low)}
     return card.with_entries(thresholds=thresholds)

@@ -20,7 +20,7 @@ T = TypeVar("T")
 Batch = Mapping[str, Tensor]
 
 VALIDATION_IMAGES = 64
-"""Validation losses use at most this many images: they are computed after many an epoch."""
+"""Validation losses use at most this many images: they are computed some 50 times in a training."""
 
 
 class TrainingTask(Protocol):

@@ -44,7 +44,7 @@ MOST_IMAGES = 64
 NOT_DECIDING = frozenset({"backbone", "weights", "pooling", "padding", "device", "processes", "checkpoint_every"})
 """Parameters of a member that do not change what it learns, or that its card's entry of the frozen network has."""
 READ_AT_ONCE = 16
-"""Images that the members look at at a time."""
+"""Images of 256x256 px that the members look at at a time."""
 
 
 class CommitteeCard(BaseCard):
@@ -199,7 +199,8 @@ class Committee(Method):
 
     def _member_maps(self, images: NDArray[np.uint8]) -> Tensor:
         """Return the members' maps [members, N, H, W] of images, on the CPU."""
-        found, size = [], images_at_once(READ_AT_ONCE, *self.image_size)
+        found = []
+        size = images_at_once(READ_AT_ONCE, *self.image_size)
         for start in range(0, len(images), size):
             part = torch.from_numpy(images[start : start + size]).to(self.device)
             features = self.backbone(part)

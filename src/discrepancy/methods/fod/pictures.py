@@ -15,7 +15,8 @@ from discrepancy.methods.fod.model import FOD
 from discrepancy.methods.fod.parameters import FODParameters
 
 SUBTITLE = (
-    "Correlations of a patch with all others, mean over heads and layers. J: divergence of learnt ones and target."
+    "Correlations of a patch with all others, mean over heads and layers. "
+    "J: divergence between learnt and target correlations."
 )
 
 
