@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 
 from discrepancy.benchmark.configuration import resolved
 from discrepancy.data.parameters import IngestionParameters
+from discrepancy.features.architectures import ARCHITECTURES
 from discrepancy.methods.registry import METHODS
 from discrepancy.pipelines.download.parameters import DownloadParameters
 from discrepancy.pipelines.reporting.parameters import ReportingParameters
@@ -41,3 +42,14 @@ def test_every_method_takes_device_precision_and_reproducibility_from_the_top(en
     for name in METHODS:
         assert {key: changed[name][key] for key in given} == given
         assert usual[name]["precision"] == "fp32" and usual[name]["deterministic"] is False
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("env", ["base", "paper"])
+def test_every_method_names_layers_of_its_own_network(env, name):
+    bootstrap_project(PROJECT)
+    given = resolved(PROJECT, env, {})[name]
+    used = METHODS[name].Parameters.model_validate(given)
+    layers = used.layers_of("carpet") or []
+    assert set(layers) <= {layer.name for layer in ARCHITECTURES[used.backbone].layers}
+    assert layers or env == "base"

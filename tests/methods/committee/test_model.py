@@ -208,6 +208,12 @@ def test_settings_that_cannot_be_are_refused_before_any_work(backbone):
         Committee.reduction(backbone, used, (96, 96))
 
 
+def test_a_member_whose_layers_the_shared_network_lacks_is_refused_before_any_work():
+    used = CommitteeParameters(members="dfc+padim", backbone="vgg19", settings={"padim": {"layers": "layer1+layer2"}})
+    with pytest.raises(InputError, match=r"settings.padim.layers: vgg19, which all members share, has no 'layer1'"):
+        used.layers_of("cable")
+
+
 def test_images_without_room_for_a_painted_defect_are_refused(backbone):
     used = parameters("padim")
     with pytest.raises(InputError, match=r"image_size: 48x96 given; .* at least 64 px on each side, or weighing=equal"):

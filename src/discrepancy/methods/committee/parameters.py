@@ -82,8 +82,20 @@ class CommitteeParameters(MethodParameters):
         return [layer.name for layer in ARCHITECTURES[self.backbone].layers if layer.name in used]
 
     def layers_of_member(self, name: str, category: str) -> list[str]:
-        """Return the layers that a member uses for a category."""
-        return self.parameters_of(name).layers_of(category) or list(ARCHITECTURES[self.backbone].default)
+        """Return the layers that a member uses for a category.
+
+        Raises:
+            InputError: the committee's frozen network lacks one of them.
+        """
+        network = ARCHITECTURES[self.backbone]
+        layers = self.parameters_of(name).layers_of(category) or list(network.default)
+        known = [layer.name for layer in network.layers]
+        if unknown := [layer for layer in layers if layer not in known]:
+            raise InputError(
+                f"settings.{name}.layers: {self.backbone}, which all members share, has no {unknown[0]!r}; "
+                f"expected some of {', '.join(known)}, or other members"
+            )
+        return layers
 
     def lighter(self, name: str) -> list[str]:
         """Return changes that lower the memory needed for training, as text for messages."""
