@@ -7,12 +7,13 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import Timeout
 
+from discrepancy.errors import InputError
 from discrepancy.locks import native_lock
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,26 @@ def replacing(target: Path) -> Iterator[Path]:
         else:
             _sync(path)
             os.replace(path, target)
+
+
+def check_replaceable(folder: Path, own: Collection[str], *, what: str) -> None:
+    """Refuse to replace a folder that holds anything else than an earlier version of what is to be written.
+
+    Args:
+        folder: need not exist.
+        own: names of the files that every version may have.
+        what: is to be written, for the message.
+
+    Raises:
+        InputError: something else lies there; it would be deleted.
+    """
+    if not folder.is_dir():
+        return
+    if others := sorted(entry.name for entry in folder.iterdir() if entry.name not in own):
+        raise InputError(
+            f"{folder}: holds {others[0]!r}, which {what} in its place would delete; expected an empty or new folder, "
+            f"or {what} of an earlier time"
+        )
 
 
 def delete_leftovers(parent: Path) -> None:

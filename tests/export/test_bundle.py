@@ -18,7 +18,7 @@ from PIL import Image
 
 from discrepancy.errors import InputError
 from discrepancy.export import detect
-from discrepancy.export.bundle import requirements
+from discrepancy.export.bundle import bundle_files, requirements, write_bundle
 from discrepancy.export.comparison import Exactness, check, compare
 from discrepancy.prediction import Detector
 
@@ -77,6 +77,22 @@ def test_the_archive_holds_the_same_files(bundle_folder):
     assert set(packed) == {f"bundle/{name}" for name in names}
     named = [line.partition(">=")[0] for line in requirements().splitlines()]
     assert named == ["onnxruntime", "numpy", "pillow"]
+
+
+def test_a_folder_with_anything_else_is_not_replaced(detector, graph, tmp_path):
+    """`output=` may name the folder in which somebody keeps bundles, and all else."""
+    content = bundle_files(detector, graph)
+    (tmp_path / "mine/dfc").mkdir(parents=True)
+    (tmp_path / "mine/thesis.txt").write_text("years")
+    with pytest.raises(InputError, match="mine: holds 'dfc', which a bundle in its place would delete"):
+        write_bundle(content, tmp_path / "mine")
+    with pytest.raises(InputError, match="mine: holds 'dfc', which a detector in its place would delete"):
+        detector.save(tmp_path / "mine")
+    assert (tmp_path / "mine/thesis.txt").read_text() == "years" and not (tmp_path / "mine.zip").exists()
+    for _ in range(2):
+        write_bundle(content, tmp_path / "bundle")
+        detector.save(tmp_path / "detector")
+    assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == sorted(content)
 
 
 def test_unreadable_files_have_a_reason_and_stop_nothing(bundle_folder, photos, tmp_path, capsys):

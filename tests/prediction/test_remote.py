@@ -10,9 +10,12 @@ import pytest
 from discrepancy.errors import InputError
 from discrepancy.pipelines.predict.nodes import examine, find_photographs
 from discrepancy.pipelines.predict.parameters import PredictParameters
-from discrepancy.prediction import remote
-from discrepancy.prediction.store import PredictionStore
+from discrepancy.prediction import Detector, remote
+from discrepancy.prediction.job import NamedFile
+from discrepancy.prediction.output import PictureWriter
+from discrepancy.prediction.store import PredictionStore, stamp_of
 from tests.benchmark.test_dask import cluster, end  # noqa: F401
+from tests.prediction.conftest import with_thresholds
 
 pytestmark = pytest.mark.sessions
 COPIES = 4
@@ -59,6 +62,18 @@ def test_a_worker_is_killed_in_the_middle(detector, many, tmp_path, cluster, mon
     assert len(files) == len(set(files)) == 16 * COPIES + 1
     for kind in ("overlays", "masks", "thumbnails"):
         assert len(list((tmp_path / "spread" / kind).rglob("*.*g"))) == 16 * COPIES
+
+
+def test_a_worker_that_lives_on_takes_the_detector_of_today(method, photos, tmp_path):
+    """Calibrated or trained anew, a detector is saved in the place of the one before."""
+    files = [NamedFile("a.png", path := min(photos.rglob("good/*.png")), stamp_of(path))]
+    writer = PictureWriter(tmp_path / "out", overlays=False, maps=False, masks=False)
+    for value in (1e-3, 1e3, 1e-3):
+        detector = Detector(with_thresholds(method, value, value / 8), device="cpu")
+        detector.save(tmp_path / "detector")
+        place = str(tmp_path / "detector")
+        (entry,) = remote._examine_piece(place, detector.digest, None, "cpu", files, writer, 1)
+        assert entry.line["decision"] == ("good" if value > 1 else "anomalous")
 
 
 def test_no_scheduler_is_said(detector, many, tmp_path, monkeypatch):

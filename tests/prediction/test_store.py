@@ -70,3 +70,19 @@ def test_the_stamp_changes_with_the_file(tmp_path):
     first = stamp_of(path)
     path.write_bytes(b"abd")
     assert first[0] == 3 and stamp_of(path) != first
+
+
+@pytest.mark.parametrize("kind", ["overlays", "maps", "masks", "thumbnails"])
+def test_pictures_that_no_prediction_wrote_are_left_alone(tmp_path, kind):
+    """A folder of photographs may have masks of its own: the marks of defects, which nobody can paint again."""
+    (tmp_path / kind / "scratch").mkdir(parents=True)
+    mine = tmp_path / kind / "scratch/001.png"
+    mine.write_bytes(b"mine")
+    opening = PredictionStore(tmp_path).opened(ASKED)
+    with pytest.raises(InputError, match=f"{kind} holds files that no prediction wrote.*another folder"), opening:
+        pass
+    assert mine.read_bytes() == b"mine" and not (tmp_path / JOURNAL).exists()
+    mine.unlink()
+    mine.parent.rmdir()
+    with PredictionStore(tmp_path).opened(ASKED):
+        pass

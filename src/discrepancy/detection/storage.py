@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from discrepancy.atomic import replacing
+from discrepancy.atomic import check_replaceable, replacing
 from discrepancy.errors import InputError
 from discrepancy.features.weights import tensor_faults
 from discrepancy.json_files import read_object
@@ -24,7 +24,12 @@ WEIGHTS = "weights.safetensors"
 
 
 def save_method(detector: Method, folder: Path) -> None:
-    """Write weights and card to a new folder, complete or not at all. The card there has the digest of the weights."""
+    """Write weights and card to a folder, complete or not at all. The card there has the digest of the weights.
+
+    Raises:
+        InputError: the folder holds something else than a detector.
+    """
+    check_replaceable(folder, {CARD, WEIGHTS}, what="a detector")
     with replacing(folder) as temporary:
         temporary.mkdir()
         save_file(detector.trained_state(), temporary / WEIGHTS)

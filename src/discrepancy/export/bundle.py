@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from discrepancy.atomic import replacing
+from discrepancy.atomic import check_replaceable, replacing
 from discrepancy.methods.card import Card
 from discrepancy.prediction.detector import Detector
 
@@ -92,7 +92,12 @@ def requirements() -> str:
 
 
 def write_bundle(content: dict[str, bytes], folder: Path) -> Path:
-    """Write a bundle's folder, and beside it the same as a .zip file; each whole or not at all. Return the .zip."""
+    """Write a bundle's folder, and beside it the same as a .zip file; each whole or not at all. Return the .zip.
+
+    Raises:
+        InputError: the folder holds something else than a bundle.
+    """
+    check_replaceable(folder, content, what="a bundle")
     with replacing(folder) as temporary:
         temporary.mkdir()
         for name, data in content.items():

@@ -104,7 +104,11 @@ class Detector:
         return self.method.score(images)
 
     def save(self, folder: Path | str) -> None:
-        """Write weights and card to a folder, from which `load_detector` reads them; one that is there is replaced."""
+        """Write weights and card to a folder, from which `load_detector` reads them; a detector there is replaced.
+
+        Raises:
+            InputError: the folder holds something else.
+        """
         save_method(self.method, Path(folder))
 
     def predict(self, images: Images, *, batch_size: int = 16) -> Predictions:

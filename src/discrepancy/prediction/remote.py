@@ -22,6 +22,7 @@ PIECE: Final = 64
 
 def examine_on_dask(
     folder: Path,
+    digest: str,
     files: Sequence[NamedFile],
     writer: PictureWriter,
     address: str,
@@ -36,6 +37,7 @@ def examine_on_dask(
 
     Args:
         folder: the detector's, seen by all workers at the same path, as are the files and the writer's folder.
+        digest: of the detector: what a worker has kept of an earlier one in the same folder is not used.
         files: the files.
         writer: of the pictures.
         address: of the scheduler, `tcp://host:port`.
@@ -52,8 +54,8 @@ def examine_on_dask(
         from distributed import as_completed
 
         def submit(piece: Sequence[NamedFile]) -> object:
-            key = hashlib.sha256(repr((folder, piece, writer)).encode()).hexdigest()
-            given = (str(folder), weights, device, list(piece), writer, batch_size)
+            key = hashlib.sha256(repr((folder, digest, piece, writer)).encode()).hexdigest()
+            given = (str(folder), digest, weights, device, list(piece), writer, batch_size)
             return client.submit(_examine_piece, *given, key=f"predict-{key}", pure=False)
 
         pending = as_completed([submit(piece) for piece in pieces])
@@ -70,17 +72,19 @@ def examine_on_dask(
 
 def _examine_piece(
     folder: str,
+    digest: str,
     weights: str | None,
     device: str,
     files: Sequence[NamedFile],
     writer: PictureWriter,
     batch_size: int,
 ) -> list[Entry]:
-    detector = _loaded(folder, weights, device)
+    detector = _loaded(folder, digest, weights, device)
     return list(examine_files(detector, files, writer, batch_size=batch_size))
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: str, weights: str | None, device: str) -> Detector:
-    """Keep the detector of a worker process from one piece to the next."""
+def _loaded(folder: str, digest: str, weights: str | None, device: str) -> Detector:
+    """Keep the detector of a worker process from one piece to the next, until the folder has another one."""
+    del digest  # part of the key
     return Detector(load_method(folder, weights=weights), device=device, weights=weights)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from discrepancy.atomic import replacing
+from discrepancy.errors import InputError
 from discrepancy.locks import file_lock
 
 JOURNAL: Final = "journal.jsonl"
@@ -62,11 +63,12 @@ class PredictionStore:
             asked: JSON values that decide the entries: the detector, what is written.
 
         Raises:
-            InputError: another process is at work in this folder.
+            InputError: another process is at work in this folder, or it holds pictures that no prediction wrote.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         busy = f"{self.folder}: another prediction writes there"
         with file_lock(self.folder / ".lock", wait=False, busy=busy, advice="output=... takes another folder"):
+            self._check_own()
             self._entries = self._read(asked)
             if not self._entries:
                 self._clear()
@@ -96,6 +98,17 @@ class PredictionStore:
             return {}
         entries = [_entry(values) for line in lines if (values := _parsed(line)) is not None]
         return {entry.file: entry for entry in entries}
+
+    def _check_own(self) -> None:
+        """Refuse a folder that has pictures but no journal: they are somebody's own, and would be deleted."""
+        if (self.folder / JOURNAL).exists():
+            return
+        for kind in PICTURES:
+            if (place := self.folder / kind).is_dir() and any(place.iterdir()):
+                raise InputError(
+                    f"output: {place} holds files that no prediction wrote, and which would be deleted; "
+                    "expected another folder"
+                )
 
     def _clear(self) -> None:
         """Delete the pictures of entries that no longer count."""

@@ -140,6 +140,7 @@ def _entries(
     save_method(detector.method, folder)
     return examine_on_dask(
         folder,
+        detector.digest,
         files,
         writer,
         parameters.scheduler,
