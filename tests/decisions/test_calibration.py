@@ -162,3 +162,22 @@ def test_any_threshold_has_an_interval(threshold):
     exact = stats.binomtest(above, 10).proportion_ci(method="exact")  # Clopper and Pearson's upper end
     assert high == pytest.approx(exact.high)
     assert 0 <= low < high
+
+
+@pytest.mark.parametrize(("usual", "count"), [(1.0, 11), (1.0, 8), (0.1, 11), (2.9, 11)])
+def test_rounding_makes_no_difference_where_none_is(usual, count):
+    """Sums of squares around a distant mean leave a trace: neither a distribution nor an odd image."""
+    found = Calibration(np.array([usual] * count + [5.0]), 0.01)
+    assert found.threshold == usual and list(found.outliers) == [count]
+    assert "all the same" in found.describe()
+    assert found.false_alarm_probability([usual + 1e-6])[0] == pytest.approx(1 / (count + 1))
+
+
+@pytest.mark.parametrize(("count", "odd"), [(400, 32), (1000, 80), (2000, 100)])
+def test_up_to_a_tenth_may_be_odd_of_any_number(count, odd):
+    rng = np.random.default_rng(count)
+    scores = rng.gumbel(5, 1, count)
+    scores[:odd] += 30
+    found = Calibration(scores, 0.01)
+    assert list(found.outliers) == list(range(odd))
+    assert found.threshold == pytest.approx(stats.gumbel_r.isf(0.01, 5, 1), rel=0.1)

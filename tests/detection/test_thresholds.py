@@ -99,3 +99,21 @@ def test_a_stricter_threshold_of_images_leaves_that_of_outlines():
 def test_names_and_maps_must_belong_together():
     with pytest.raises(InputError, match="20 held-out maps; expected those of 3 images"):
         calibrated(card_of(), made_up(20), names(3), target=0.01, rule="gumbel")
+
+
+@pytest.mark.parametrize("scores", [[3.0, 4.0], [3.0] * 15 + [50.0]])
+def test_the_rule_that_was_asked_for_is_kept_where_it_cannot_be_followed_yet(scores):
+    """Two images: the order decides. Of sixty at the next calibration a distribution may."""
+    scored = ScoredMaps(made_up(len(scores)).maps, np.array(scores, np.float32), 1.0)
+    card = calibrated(card_of(), scored, names(len(scores)), target=0.01, rule="gumbel")
+    image = Card.read(json.loads(json.dumps(card.to_json()))).decision.image
+    assert image.rule == "gumbel" and "rule quantile" in image.note
+    assert image.calibration.threshold == image.value
+    above = np.nextafter(image.value, np.inf)
+    assert image.calibration.false_alarm_probability([above])[0] == pytest.approx(image.expected_fpr)
+
+
+def test_it_may_be_cheapest_to_call_all_parts_anomalous():
+    card = calibrated(card_of(), made_up(20), names(20), target=0.01, rule="quantile")
+    all_of_them = with_threshold(card, 0.0, "of least cost").decision.image
+    assert all_of_them.expected_fpr == 1 and 1 - 1e-12 < all_of_them.target_fpr < 1

@@ -30,7 +30,8 @@ MOST_OUTLIERS: Final = 0.1
 """Largest share of the scores that may be outliers; one may always be, two of eight."""
 
 _FOR_TWO: Final = 8
-_MOST_STEPS: Final = 50
+_ROUNDING: Final = 1e-13
+"""Sums of squares below this share of that of all values are differences of rounded numbers."""
 
 _DRAWS: Final = 20_000
 _FEWEST_DRAWS: Final = 4_000
@@ -182,7 +183,7 @@ def estimate(values: Floats, critical: float) -> Estimates:
         critical: largest distance from the mean, in deviations, of values that are no outliers; may be infinite.
     """
     count = values.shape[1]
-    most = min(_MOST_STEPS, max(1 if count < _FOR_TWO else 2, int(MOST_OUTLIERS * count)))
+    most = max(1 if count < _FOR_TWO else 2, int(MOST_OUTLIERS * count))
     most = most if np.isfinite(critical) else 0
     trimming = _Trimming(values, most)
     # As many are outliers as the last step says that exceeds the critical value: one may hide another.
@@ -207,8 +208,8 @@ class _Trimming:
         for _ in range(steps):
             location, scale = self._moments(first, last)
             below, above = location - values[self._rows, first], values[self._rows, last - 1] - location
-            with np.errstate(divide="ignore", invalid="ignore"):
-                statistics.append(np.nan_to_num(np.maximum(below, above) / scale, nan=0.0, posinf=np.inf))
+            # Where the scale is 0 all values are the same: none is far from the others.
+            statistics.append(np.divide(np.maximum(below, above), scale, out=np.zeros_like(scale), where=scale > 0))
             first, last = first + (below > above), last - (below <= above)
             self._ends.append((first, last))
         self.statistics = np.array(statistics).reshape(steps, len(values))
@@ -218,8 +219,9 @@ class _Trimming:
         count = last - first
         mean = (self._sums[self._rows, last] - self._sums[self._rows, first]) / count
         squares = self._squares[self._rows, last] - self._squares[self._rows, first]
-        variance = (squares - count * mean**2) / (count - 1)
-        return self._centre + mean, np.sqrt(np.maximum(variance, 0.0))
+        around = squares - count * mean**2
+        around = np.where(around > _ROUNDING * self._squares[:, -1], around, 0.0)
+        return self._centre + mean, np.sqrt(around / (count - 1))
 
     def after(self, steps: NDArray[np.intp]) -> Estimates:
         """Estimates after so many steps [S]."""

@@ -73,7 +73,7 @@ def with_threshold(card: Card, value: float, note: str) -> Card:
     rate = float(calibration.false_alarm_probability([value])[0])
     thresholds["image"] |= {
         "value": value,
-        "target_fpr": rate,
+        "target_fpr": min(rate, float(np.nextafter(1, 0))),  # 1 where it is cheapest to call all parts anomalous
         "expected_fpr": rate,
         "interval": list(calibration.model.interval(value)),
         "note": note,
@@ -98,7 +98,7 @@ def image_entry(calibration: Calibration, names: Sequence[str], how: str) -> dic
         "target_fpr": calibration.target,
         "images": len(calibration.scores),
         "note": calibration.describe(how),
-        "rule": calibration.rule if calibration.fitted else "quantile",
+        "rule": calibration.rule,
         "expected_fpr": calibration.expected_rate,
         "interval": list(calibration.interval),
         "scores": calibration.scores.tolist(),
