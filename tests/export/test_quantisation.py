@@ -1,5 +1,7 @@
 """Graphs in int8: which convolutions are, thresholds from held-out images, and what it costs."""
 
+import copy
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -14,6 +16,8 @@ from discrepancy.export.quantisation import METRICS, quantise
 from discrepancy.metrics import auroc
 from discrepancy.pipelines.export.nodes import quantise_graph
 from discrepancy.pipelines.export.parameters import ExportParameters
+from discrepancy.prediction import Detector
+from tests.prediction.conftest import with_calibration
 from tests.tiny import stripes, unseen_and_defective
 
 
@@ -45,10 +49,15 @@ def samples(root):
 
 
 @pytest.fixture(scope="module")
-def exported(method, graph, samples, root):
-    from discrepancy.prediction import Detector
+def trained(method, graph, samples, root):
+    """The detector with the threshold that a training sets: by the scores of its held-out images."""
+    scores = scores_of(graph, root, samples.loc[samples["split"] == "validation", "image"])
+    return Detector(with_calibration(copy.copy(method), float(scores.max()), scores.tolist()), device="cpu")
 
-    return quantise(Detector(method, device="cpu"), graph, samples, root)
+
+@pytest.fixture(scope="module")
+def exported(trained, graph, samples, root):
+    return quantise(trained, graph, samples, root)
 
 
 def in_int8(graph):
@@ -59,17 +68,17 @@ def in_int8(graph):
     return [made.get(node.input[1]) in names for node in graph.node if node.op_type == "Conv"]
 
 
-def test_the_last_convolutions_are_in_int8_as_many_as_the_maps_allow(exported, graph, detector, samples, root):
+def test_the_last_convolutions_are_in_int8_as_many_as_the_maps_allow(exported, graph, trained, samples, root):
     found = in_int8(exported.graph)
     assert 3 < sum(found) < len(found) == len(in_int8(graph)) and not any(in_int8(graph))
     *of_network, _, _ = found
     assert of_network == sorted(of_network), "the first ones are not"
     assert not any(found[-2:]), "scores are smoothed in float32"
     assert len(exported.graph) < len(graph)
-    exact = quantise(detector, graph, samples, root, tolerance=0.03)
+    exact = quantise(trained, graph, samples, root, tolerance=0.03)
     assert 0 < sum(in_int8(exact.graph)) < sum(found)
     with pytest.raises(InputError, match="int8_tolerance: the maps of good images change by more than 1e-06"):
-        quantise(detector, graph, samples, root, tolerance=1e-6)
+        quantise(trained, graph, samples, root, tolerance=1e-6)
 
 
 def test_maps_of_good_images_change_by_no_more_than_is_allowed(exported, graph, root):
@@ -87,14 +96,14 @@ def scores_of(graph, root, names):
     return onnxruntime.InferenceSession(graph).run(["scores"], {"images": images})[0]
 
 
-def test_its_threshold_is_that_of_its_own_scores_of_held_out_images(exported, detector, samples, root):
+def test_its_threshold_is_that_of_its_own_scores_of_held_out_images(exported, trained, samples, root):
     names = samples.loc[samples["split"] == "validation", "image"]
     scores = scores_of(exported.graph, root, names)
     expected = Calibration(scores.astype(float), 0.01, "gumbel").threshold
     assert exported.detector.threshold == pytest.approx(expected, rel=1e-6)
-    assert exported.detector.threshold != detector.threshold
+    assert exported.detector.threshold != trained.threshold
     assert exported.detector.card.decision.image.scores == pytest.approx(scores.tolist())
-    assert detector.card.decision.image.images == 8, "the detector keeps its own"
+    assert trained.card.decision.image.scores != scores.tolist(), "the detector keeps its own"
 
 
 def test_its_cost_is_measured_on_the_test_images(exported, samples, root):
@@ -106,14 +115,24 @@ def test_its_cost_is_measured_on_the_test_images(exported, samples, root):
     assert (exported.cost["pixel_auroc"] > 0.9).all(), "it still sees the defects"
 
 
-def test_images_must_be_held_out_and_known(detector, graph, samples, root):
+def test_images_must_be_held_out_and_known(trained, graph, samples, root):
     with pytest.raises(InputError, match="no good images are held out"):
-        quantise(detector, graph, samples[samples["split"] != "validation"], root)
+        quantise(trained, graph, samples[samples["split"] != "validation"], root)
     with pytest.raises(InputError, match="no test photographs"):
-        quantise(detector, graph, samples[samples["split"] != "test"], root)
+        quantise(trained, graph, samples[samples["split"] != "test"], root)
     photographs = ExportPhotographs(root, [], root, lambda: samples.assign(sha256="0"))
     with pytest.raises(InputError, match="not that of the detector's training"):
-        quantise_graph(detector, graph, photographs, ExportParameters(quantise="int8"))
-    assert quantise_graph(detector, graph, photographs, ExportParameters()).graph is graph
+        quantise_graph(trained, graph, photographs, ExportParameters(quantise="int8"))
+    assert quantise_graph(trained, graph, photographs, ExportParameters()).graph is graph
     with pytest.raises(InputError, match="the sample table of the training is not on disk"):
         _ = ExportPhotographs(root, [], root).samples
+
+
+def test_a_detector_that_was_calibrated_on_other_photographs_is_refused(detector, trained, graph, samples, root):
+    """Its training's held-out images show the lamp of before."""
+    with pytest.raises(InputError, match="calibrated on other photographs than those its training held out"):
+        quantise(detector, graph, samples, root)
+    scores = [1.2 * score for score in trained.card.decision.image.scores]
+    brighter = Detector(with_calibration(copy.copy(trained.method), trained.threshold, scores), device="cpu")
+    with pytest.raises(InputError, match="calibrated on other photographs"):
+        quantise(brighter, graph, samples, root)

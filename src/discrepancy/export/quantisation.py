@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 MOST_IMAGES: Final = 32
 """Good images, at most, that the ranges of the numbers are taken from, and that maps are compared on."""
 BATCH: Final = 8
+SAME_SCORES: Final = 0.05
+"""Largest relative difference of an image's score by the graph from that at training, on another device perhaps."""
 SCOPES: Final = "pkg.torch.onnx.name_scopes"
 """Entry of a node of the graph: the modules that it comes from."""
 METRICS: Final = ("image_auroc", "pixel_auroc", "aupro_0.30", "detection_rate", "false_alarm_rate")
@@ -64,13 +66,15 @@ def quantise(
         tolerance: largest mean difference of the maps of held-out images from those before, over the mean of these.
 
     Raises:
-        InputError: a photograph cannot be read, no images are held out, or the maps change by more than the tolerance.
+        InputError: a photograph cannot be read, no images are held out, the thresholds come from other images than
+            these, or the maps change by more than the tolerance.
     """
     paths = {split: [root / name for name in rows["image"]] for split, rows in samples.groupby("split")}
     if not paths.get("validation"):
         raise InputError("quantise: no good images are held out; int8 needs them for thresholds of its own")
     if not paths.get("test"):
         raise InputError("quantise: there are no test photographs; expected some, on which the cost is measured")
+    _check_thresholds(detector, _scored(detector, graph, paths["validation"]))
     good = _images(detector, paths["train"][:MOST_IMAGES])
     whole = _quantised(detector, graph, good, paths["validation"][:MOST_IMAGES], tolerance)
     held_out = _scored(detector, whole, paths["validation"])
@@ -87,6 +91,18 @@ def quantise(
         for name, one, content in (("float32", detector, graph), ("int8", with_int8, whole))
     ]
     return Exported(with_int8, whole, pd.DataFrame(rows))
+
+
+def _check_thresholds(detector: Detector, held_out: ScoredMaps) -> None:
+    """Refuse a detector that was calibrated on other photographs since: int8 would go back to the ones before."""
+    kept = detector.card.decision.image.scores
+    if kept and not (
+        len(kept) == len(held_out.image_scores) and np.allclose(kept, held_out.image_scores, rtol=SAME_SCORES, atol=0)
+    ):
+        raise InputError(
+            "quantise: the detector was calibrated on other photographs than those its training held out, from which "
+            "int8 would set thresholds; expected quantise=none, or detector=... to name the one before that"
+        )
 
 
 def _quantised(
