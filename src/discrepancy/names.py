@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import unicodedata
 from pathlib import Path
 from typing import Final
@@ -14,6 +16,8 @@ PATTERN: Final = GLOB + "{}"
 """The same, and what Kedro fills in where an entry of the catalog stands for many data sets."""
 LONGEST: Final = 255
 """Bytes of a file's name on every usual file system."""
+_TAIL: Final = 40
+"""Bytes of its end that a shortened name keeps."""
 _UNSEEN: Final = ("Cc", "Cs", "Zl", "Zp")
 """Unicode's control characters, bytes that are no UTF-8, and line breaks."""
 
@@ -57,3 +61,17 @@ def _refuse_patterns(what: str, text: str) -> None:
             f"{what} is {text!r}: expected a name without {' '.join(found)}, which Kedro takes for a pattern when it "
             "looks for what a run has written."
         )
+
+
+def shortened(name: str, most: int) -> str:
+    """Return a file name of at most `most` bytes: its two ends, and between them a digest of all of it.
+
+    The end keeps what tells one picture of an image from another (`_outline.png`). No character is torn apart.
+    """
+    data = os.fsencode(name)
+    if len(data) <= most:
+        return name
+    digest = f"~{hashlib.sha256(data).hexdigest()[:16]}~"
+    tail = min(_TAIL, (most - len(digest)) // 2)
+    head = most - len(digest) - tail
+    return data[:head].decode(errors="ignore") + digest + data[-tail:].decode(errors="ignore")

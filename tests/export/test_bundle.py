@@ -319,3 +319,34 @@ def test_a_detector_loaded_from_disk_gives_the_same_bundle_card(detector, graph,
     loaded = load_detector(tmp_path / "detector", device="cpu")
     assert isinstance(loaded, Detector)
     assert bundle_card(loaded, graph)["bundle"] == bundle_card(detector, graph)["bundle"]
+
+
+def test_a_table_that_cannot_be_written_is_told_before_any_work(bundle_folder, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(detect, "examine", None)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "file").touch()
+    for out, said in (("results", "a folder; expected the name of a table"), ("file/p.csv", "cannot be written")):
+        arguments = [str(photos), "--bundle", str(bundle_folder), "--out", str(tmp_path / out)]
+        assert detect.main(arguments) == 2
+        assert said in capsys.readouterr().err
+    assert not list((tmp_path / "results").iterdir())
+
+
+def test_at_sigterm_the_table_has_what_was_examined(bundle_folder, photos, tmp_path):
+    """As a container is stopped."""
+    for number in range(40):
+        (tmp_path / f"many/{number}").mkdir(parents=True)
+        for path in (photos / "good").iterdir():
+            os.link(path, tmp_path / f"many/{number}/{path.name}")
+    running = subprocess.Popen(
+        [sys.executable, str(bundle_folder / "detect.py"), "many", "--out", "p.csv"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(5):
+        running.stdout.readline()
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=60)
+    assert running.returncode == 128 + signal.SIGTERM
+    assert 5 <= len(pd.read_csv(tmp_path / "p.csv")) < 320

@@ -18,7 +18,6 @@ from discrepancy import datasets
 from discrepancy.data.images import ResizeCrop
 from discrepancy.data.native_resolution import NativeResolutionMaps
 from discrepancy.datasets import PicturesDataset
-from discrepancy.datasets.pictures import shortened
 from discrepancy.detection import ScoredMaps
 from discrepancy.figures import fonts, style
 from discrepancy.figures.cases import Section
@@ -28,6 +27,7 @@ from discrepancy.figures.html import html_page, html_table
 from discrepancy.figures.scores import score_histogram
 from discrepancy.figures.segmentation import Segmentations
 from discrepancy.figures.tables import text_table
+from discrepancy.names import shortened
 from discrepancy.pipelines.reporting.nodes import tabulate
 
 CONF = Path(__file__).parents[2] / "conf/base"

@@ -19,7 +19,7 @@ COUNT = 10_000
 def row(number, name=None):
     file = name or f"lamp #{number % 7}/{number:05d}.png"
     if number % 1000 == 3:
-        return PageRow({"file": file, "decision": "unreadable", "reason": "cut off"}, "", ())
+        return PageRow({"file": file, "decision": "unreadable", "reason": "cut off"}, "", (), "")
     score = (number * 7919 % COUNT) / 1000
     anomalous = score > 9
     line = {"file": file, "score": score, "threshold": 9.0, "decision": "anomalous" if anomalous else "good"}
@@ -29,7 +29,7 @@ def row(number, name=None):
         "seconds": 0.1,
         "reason": "",
     }
-    return PageRow(line, "M5,5L20,5L20,20Z" if anomalous else "", (60, 40))
+    return PageRow(line, "M5,5L20,5L20,20Z" if anomalous else "", (60, 40), f"{file}.jpg")
 
 
 def data_of(text):

@@ -101,7 +101,9 @@ def test_one_or_many_arrays_bytes_and_paths_together(tmp_path):
     found = list(photographs(given))
     assert len(found) == 7
     assert all(np.array_equal(np.asarray(one.read(None).convert("L")), GREY) for one in found)
-    assert found[0].name == found[1].name == path.as_posix() and [one.name for one in found[4:6]] == ["0", "1"]
+    assert found[0].name == found[1].name == path.as_posix()
+    assert [one.name for one in found[2:]] == ["0", "1", "2", "3", "4"], "each a name of its own: pictures have it"
+    assert [one.name for one in photographs(np.stack([colour, colour]))] == ["0", "1"]
 
 
 def test_a_generator_is_read_one_by_one():
@@ -131,3 +133,11 @@ def test_16_bits_are_read_as_the_detector_was_trained(tmp_path):
     Image.fromarray(np.full((4, 4), 4095, np.uint16)).save(path)
     (photograph,) = photographs(Path(path))
     assert np.asarray(photograph.read(12)).max() == 255 and np.asarray(photograph.read(None)).max() == 16
+
+
+def test_a_pattern_leaves_out_the_results_too(folder):
+    """What a prediction has written below the photographs matches the pattern at the next call."""
+    everything = files_in(f"{folder}/**/*.png")
+    assert "out/d.png" in names(folder, everything)
+    expected = [name for name in names(folder, everything) if not name.startswith("out/")]
+    assert names(folder, files_in(f"{folder}/**/*.png", without=folder / "out")) == expected

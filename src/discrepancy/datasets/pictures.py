@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from discrepancy.data.lazy_array import usable_cores
 from discrepancy.datasets.own import OwnDataset
 from discrepancy.errors import InputError
+from discrepancy.names import shortened
 
 NamedPicture = tuple[str, np.ndarray | bytes]
 
@@ -24,9 +24,6 @@ SHAPES = {".png": (np.uint8, "uint8 [H, W] or [H, W, 3]"), ".tiff": (np.float32,
 """Data types and shapes of arrays that are encoded, by suffix."""
 
 SUFFIXES = (*SHAPES, ".gif")
-
-_TAIL = 40
-"""Bytes that are kept of the end of a name that is too long."""
 
 
 class PicturesDataset(OwnDataset[Iterable[NamedPicture], dict[str, str]]):
@@ -83,20 +80,6 @@ def _inside(folder: Path, name: str) -> Path:
         raise InputError(f"Picture {name!r} cannot be saved: expected a {kinds} file name inside {folder.parent}")
     most = os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
     return folder.joinpath(*(shortened(part, most) for part in path.parts))
-
-
-def shortened(name: str, most: int) -> str:
-    """Return a file name of at most `most` bytes: its two ends, and between them a digest of all of it.
-
-    The end keeps what tells one picture of an image from another (`_outline.png`). No character is torn apart.
-    """
-    data = os.fsencode(name)
-    if len(data) <= most:
-        return name
-    digest = f"~{hashlib.sha256(data).hexdigest()[:16]}~"
-    tail = min(_TAIL, (most - len(digest)) // 2)
-    head = most - len(digest) - tail
-    return data[:head].decode(errors="ignore") + digest + data[-tail:].decode(errors="ignore")
 
 
 def _write(path: Path, picture: np.ndarray | bytes) -> None:

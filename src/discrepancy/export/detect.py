@@ -23,6 +23,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -724,15 +725,28 @@ class Overlays:
             print(f"{path}: not written ({error.strerror or error})", file=sys.stderr)  # noqa: T201
 
 
-def write_table(lines: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Write the table of results, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def table_at(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yield a function that adds a line to a table, which is in its place once the block has ended, however it ends.
+
+    Raises:
+        InputError: a table cannot be written there; found before any work is done.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; expected the name of a table to write")
     unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.DictWriter(file, COLUMNS, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    os.replace(unfinished, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    try:
+        with file:
+            writer = csv.DictWriter(file, COLUMNS, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+            writer.writeheader()
+            yield writer.writerow
+    finally:  # also what was examined before Ctrl-C or SIGTERM
+        os.replace(unfinished, path)
 
 
 def arrivals(
@@ -806,7 +820,8 @@ def _known(table: Path) -> set[str]:
     content = table.read_bytes() if table.exists() else b""
     whole = content[: content.rfind(b"\n") + 1]
     if not whole:
-        write_table([], table)
+        with table_at(table):
+            pass
         return set()
     lines = csv.DictReader(io.StringIO(whole.decode("utf-8", "backslashreplace"), newline=""))
     if lines.fieldnames is None or tuple(lines.fieldnames) != COLUMNS:
@@ -850,7 +865,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--batch-size: expected 1 or more")
     try:
         return _run(given)
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
 
@@ -866,15 +881,14 @@ def _run(given: argparse.Namespace) -> int:
         watch(Bundle(given.bundle, threads=given.threads), given.watch, given.out, overlays, lambda: bool(stops))
         return 0
     bundle, files = Bundle(given.bundle, threads=given.threads), list(_named(given.photographs, given.overlays))
-    lines = []
-    try:
+    decisions = []
+    with table_at(given.out) as add:
         for result in examine(bundle, files, overlays, batch_size=given.batch_size):
             print(described(result), flush=True)  # noqa: T201
-            lines.append(result.line())
-    finally:  # also what was examined before Ctrl-C
-        write_table(lines, given.out)
-    decisions = [line["decision"] for line in lines]
-    readable = len(lines) - decisions.count("unreadable")
+            line = result.line()
+            add(line)
+            decisions.append(line["decision"])
+    readable = len(decisions) - decisions.count("unreadable")
     print(f"{decisions.count('anomalous')} of {readable} photographs are anomalous; {given.out}")  # noqa: T201
     return 0 if readable else 2
 
@@ -888,4 +902,5 @@ def _named(places: Sequence[Path], without: Path | None) -> Iterator[tuple[str, 
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda caught, frame: sys.exit(128 + caught))
     sys.exit(main())

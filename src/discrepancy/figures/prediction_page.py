@@ -19,11 +19,13 @@ class PageRow(NamedTuple):
         line: its line of the table of predictions.
         outline: SVG path around its regions, in pixels of the thumbnail.
         thumbnail: width and height of the thumbnail, px; empty if the photograph could not be read.
+        picture: path of its thumbnail in `thumbnails/`, and of its larger picture in a folder like it.
     """
 
     line: Mapping[str, Any]
     outline: str
     thumbnail: Sequence[int]
+    picture: str
 
 
 def prediction_page(title: str, rows: Sequence[PageRow], *, pictures: str) -> Markup:
@@ -61,7 +63,7 @@ def _data(rows: Sequence[PageRow]) -> Markup:
     values = [
         {
             "file": str(row.line["file"]).encode("utf-8", "backslashreplace").decode(),
-            "address": quote(str(row.line["file"]), errors="surrogateescape"),
+            "address": quote(row.picture, errors="surrogateescape"),
             "decision": row.line["decision"],
             "score": row.line.get("score"),
             "ratio": row.line.get("relative_score"),

@@ -21,6 +21,7 @@ from PIL import Image
 from discrepancy.atomic import UNFINISHED, claimed, delete_leftovers, replacing
 from discrepancy.data.images import ImageSize
 from discrepancy.figures.overlays import binary_picture
+from discrepancy.names import LONGEST, shortened
 from discrepancy.prediction.results import COLUMNS, Prediction
 
 THUMBNAIL: Final = 240
@@ -71,19 +72,19 @@ class PictureWriter:
 
     def _contents(self, prediction: Prediction) -> Iterator[tuple[str, bytes]]:
         """Yield the place of each picture, and its bytes."""
-        name = inner_path(prediction.name)
+        name = prediction.name
         if self.overlays or self.thumbnails:
             photograph = prediction.read()
             if self.overlays:
-                yield f"overlays/{name}.jpg", _jpeg(prediction.drawn_over(photograph))
+                yield f"overlays/{picture_path(name, '.jpg')}", _jpeg(prediction.drawn_over(photograph))
             if self.thumbnails:
                 height, width = thumbnail_size(prediction.size)
                 small = photograph.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
-                yield f"thumbnails/{name}.jpg", _jpeg(small)
+                yield f"thumbnails/{picture_path(name, '.jpg')}", _jpeg(small)
         if self.maps:
-            yield f"maps/{name}.tiff", _encoded(".tiff", prediction.map)
+            yield f"maps/{picture_path(name, '.tiff')}", _encoded(".tiff", prediction.map)
         if self.masks:
-            yield f"masks/{name}.png", _encoded(".png", binary_picture(prediction.mask))
+            yield f"masks/{picture_path(name, '.png')}", _encoded(".png", binary_picture(prediction.mask))
 
 
 def thumbnail_size(size: ImageSize) -> ImageSize:
@@ -92,11 +93,10 @@ def thumbnail_size(size: ImageSize) -> ImageSize:
     return max(1, round(size[0] * share)), max(1, round(size[1] * share))
 
 
-def inner_path(name: str) -> PurePosixPath:
-    """Return a photograph's name as a path that stays inside a folder."""
-    path = PurePosixPath(name)
-    parts = [part for part in path.parts if part not in (path.anchor, "..", ".")]
-    return PurePosixPath(*parts)
+def picture_path(name: str, suffix: str) -> PurePosixPath:
+    """Return the path of a photograph's picture: it stays inside its folder, and no part is too long for a file."""
+    path = PurePosixPath(f"{name}{suffix}")
+    return PurePosixPath(*(shortened(part, LONGEST) for part in path.parts if part not in (path.anchor, "..", ".")))
 
 
 def write_table(lines: Iterable[Mapping[str, Any]], path: Path) -> None:

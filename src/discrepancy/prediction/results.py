@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -169,6 +169,14 @@ class Prediction:
         return {name: value for name, value in known.items() if value == value}  # noqa: PLR0124 (leaves out NaN)
 
 
+def printable(line: Mapping[str, Any]) -> dict[str, Any]:
+    r"""Return a line with text that tables can hold: bytes of a file's name that are no UTF-8 as `\udce9`."""
+    return {
+        name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+        for name, value in line.items()
+    }
+
+
 def _rounded(value: float) -> float:
     """Round to four digits, which is more than is known."""
     return float(f"{value:.4g}")
@@ -247,7 +255,7 @@ class Predictions(Sequence[Prediction]):
         """Return the table, one line per photograph, with the columns of `predictions.csv`."""
         import pandas as pd
 
-        return pd.DataFrame([item.line() for item in self.items], columns=list(COLUMNS))
+        return pd.DataFrame([printable(item.line()) for item in self.items], columns=list(COLUMNS))
 
     def save(self, folder: Path | str, *, overlays: bool = True, maps: bool = True, masks: bool = True) -> None:
         """Write `predictions.csv`, and for each photograph an overlay, its raw map and its mask.

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from glob import glob, has_magic
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -47,13 +48,14 @@ def photographs(images: Images) -> Iterator[Photograph]:
         InputError: a file or folder does not exist, a pattern or folder has no photograph, or something else is given.
     """
     given = images if _is_many(images) else [images]
+    numbers = map(str, count())  # names of those without a file
     for item in given:
         if isinstance(item, np.ndarray) and item.ndim == 4:
-            yield from map(_of_array, item, map(str, range(len(item))))
+            yield from map(_of_array, item, numbers)
         elif isinstance(item, str | Path):
             yield from map(of_file, files_in(item))
         else:
-            yield _single(item)
+            yield _single(item, numbers)
 
 
 def files_in(place: str | Path, *, without: Path | None = None) -> list[Path]:
@@ -77,6 +79,9 @@ def files_in(place: str | Path, *, without: Path | None = None) -> list[Path]:
     elif has_magic(str(path)):
         matching = [Path(match) for match in sorted(glob(str(path), recursive=True))]
         found = [match for match in matching if is_image(match) and not match.is_dir()]
+        if without is not None:
+            left_out = without.resolve()
+            found = [match for match in found if left_out not in match.resolve().parents]
     else:
         raise InputError(f"{place}: there is nothing; expected a photograph, a folder of them, or a pattern")
     if not found:
@@ -114,16 +119,17 @@ def _is_many(images: Images) -> bool:
     return isinstance(images, Iterable) and not isinstance(images, str | bytes | Path | np.ndarray | Image.Image)
 
 
-def _single(item: Any, name: str = "0") -> Photograph:
+def _single(item: Any, numbers: Iterator[str]) -> Photograph:
     if isinstance(item, Photograph):
         return item
     if isinstance(item, Image.Image):
-        return Photograph(getattr(item, "filename", "") or name, lambda bits: _eight_bits(item))
+        name = getattr(item, "filename", "") or next(numbers)
+        return Photograph(name, lambda bits: _eight_bits(item))
     if isinstance(item, bytes | bytearray | memoryview):
-        data = bytes(item)
+        data, name = bytes(item), next(numbers)
         return Photograph(name, lambda bits: read_photograph(Path(name), data, bits=bits))
     if isinstance(item, np.ndarray):
-        return _of_array(item, name)
+        return _of_array(item, next(numbers))
     raise InputError(
         f"images: a {type(item).__name__} given; expected a path, a folder, bytes of a file, a PIL image or an array"
     )

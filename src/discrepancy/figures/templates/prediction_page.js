@@ -25,13 +25,13 @@
     drawing.setAttribute("role", "img");
     drawing.setAttribute("aria-label", `${row.file}: ${row.decision}`);
     const image = document.createElementNS(space, "image");
-    image.setAttribute("href", `thumbnails/${row.address}.jpg`);
+    image.setAttribute("href", `thumbnails/${row.address}`);
     image.setAttribute("width", width);
     image.setAttribute("height", height);
     const line = document.createElementNS(space, "path");
     line.setAttribute("d", row.outline);
     drawing.append(image, line);
-    return element("a", { href: `${PICTURES}/${row.address}.jpg`, target: "_blank" }, drawing);
+    return element("a", { href: `${PICTURES}/${row.address}`, target: "_blank" }, drawing);
   }
 
   function number(value, one, many) {

@@ -18,9 +18,9 @@ from discrepancy.figures.tables import text_table
 from discrepancy.pipelines.predict.parameters import PredictParameters
 from discrepancy.prediction.detector import Detector
 from discrepancy.prediction.job import NamedFile, examine_files
-from discrepancy.prediction.output import PictureWriter
+from discrepancy.prediction.output import PictureWriter, picture_path
 from discrepancy.prediction.remote import examine_on_dask
-from discrepancy.prediction.results import ANOMALOUS, COLUMNS, GOOD, UNREADABLE
+from discrepancy.prediction.results import ANOMALOUS, COLUMNS, GOOD, UNREADABLE, printable
 from discrepancy.prediction.sources import common_folder, files_in
 from discrepancy.prediction.store import Entry, PredictionStore, stamp_of
 
@@ -50,9 +50,17 @@ def find_photographs(store: PredictionStore, parameters: PredictParameters) -> p
         raise InputError("input: nothing given; expected a photograph, a folder or a pattern, input=/photos")
     found = files_in(parameters.input, without=store.folder)
     root = common_folder(parameters.input)
-    lines = [(path.relative_to(root).as_posix(), str(path.absolute()), *stamp_of(path)) for path in found]
-    logger.info("%s: %d photographs", parameters.input, len(lines))
-    return pd.DataFrame(lines, columns=["file", "path", "bytes", "changed"])
+    stamps = [stamp_of(path) for path in found]
+    logger.info("%s: %d photographs", parameters.input, len(found))
+    # As objects: names may have bytes that are no UTF-8, which pandas' own type for text refuses.
+    return pd.DataFrame(
+        {
+            "file": pd.Series([path.relative_to(root).as_posix() for path in found], dtype=object),
+            "path": pd.Series([str(path.absolute()) for path in found], dtype=object),
+            "bytes": [size for size, _ in stamps],
+            "changed": [changed for _, changed in stamps],
+        }
+    )
 
 
 def examine(
@@ -85,7 +93,7 @@ def examine(
 
 def tabulate(entries: list[Entry]) -> pd.DataFrame:
     """Return one line per photograph: file, score, threshold, decision, regions and their largest area, seconds."""
-    table = pd.DataFrame([entry.line for entry in entries], columns=list(COLUMNS))
+    table = pd.DataFrame([printable(entry.line) for entry in entries], columns=list(COLUMNS))
     return table.astype({"regions": "Int64", "largest_region": "Int64"}).fillna({"reason": ""})
 
 
@@ -93,7 +101,10 @@ def write_page(entries: list[Entry], detector: Detector, parameters: PredictPara
     """Write the page of all photographs, sortable and with filters; nothing but a notice if it was not asked for."""
     if not parameters.page:
         return ""
-    rows = [PageRow(dict(entry.line), entry.outline, entry.thumbnail) for entry in entries]
+    rows = [
+        PageRow(dict(entry.line), entry.outline, entry.thumbnail, picture_path(entry.file, ".jpg").as_posix())
+        for entry in entries
+    ]
     synthetic = " (trained on synthetic images)" if detector.card.dataset == DEMO else ""
     title = f"{detector.method.title} on {detector.card.category or 'new photographs'}{synthetic}"
     return prediction_page(title, rows, pictures="overlays" if parameters.overlays else "thumbnails")
