@@ -288,7 +288,7 @@ def _without_column(name):
 TABLE = {
     **{
         f"no column {name}": _without_column(name)
-        for name in ("image", "mask", "split", "label", "defect", "width", "height", "sha256")
+        for name in ("image", "mask", "split", "label", "defect", "width", "height", "sha256", "bit_depth")
     },
     "a column more": lambda data: "\n".join(f"{line},x" for line in data.decode().split()).encode(),
     "columns in another order": lambda data: "\n".join(
@@ -317,6 +317,7 @@ TABLE = {
     "a negative height": _column("height", "-40"),
     "a short digest": _column("sha256", "abc"),
     "an empty digest": _column("sha256", ""),
+    "a depth that no file has": _column("bit_depth", "17"),
     "tabs in place of commas": lambda data: data.replace(b",", b"\t"),
     "semicolons in place of commas": lambda data: data.replace(b",", b";"),
 }

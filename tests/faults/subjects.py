@@ -412,13 +412,14 @@ def _samples(folder):
     table = pd.DataFrame(rows, columns=["image", "mask", "split", "label", "defect"])
     table = table.assign(width=48, height=40, sha256=[f"{index:064x}" for index in range(4)])
     table["image"] = "part/" + table["image"] + ".png"
+    table = table.assign(bit_depth=0)
     table.to_csv(folder / "samples.csv", index=False)
     return folder / "samples.csv"
 
 
 def _read_table_of_samples(folder):
     table = parse_sample_table((folder / "samples.csv").read_bytes(), "samples.csv")
-    assert list(table) == ["image", "mask", "split", "label", "defect", "width", "height", "sha256"]
+    assert list(table) == ["image", "mask", "split", "label", "defect", "width", "height", "sha256", "bit_depth"]
     assert table["label"].dtype.kind == table["width"].dtype.kind == "i"
     assert set(table["split"]) == {"train", "validation", "test"}
     assert not any(name.startswith(("/", "..")) for name in [*table["image"], *table["mask"]])

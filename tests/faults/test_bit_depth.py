@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from discrepancy import fit_detector
 from discrepancy.data.images import ResizeCrop
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.data.photographs import open_photographs, report_on_photographs
@@ -242,3 +243,29 @@ def test_the_card_says_which_depth_was_given():
 def test_a_depth_that_no_camera_has_is_refused():
     with pytest.raises(InputError, match="bit_depth"):
         IngestionParameters.model_validate({"category": "gear", "bit_depth": 40})
+
+
+@pytest.mark.parametrize(
+    ("of_training", "of_new"), [(12, None), (None, 12)], ids=["all but the new one say 12", "only the new one says so"]
+)
+def test_a_detector_sees_a_new_photograph_as_its_training_would_have(tmp_path, of_training, of_new):
+    """What is white was decided for all photographs of the part; a later one does not decide it anew."""
+    good = tmp_path / "good"
+    good.mkdir()
+    levels = RNG.integers(0, 4096, (12, 64, 64))
+    for index, values in enumerate(levels):
+        png(good / f"{index}.png", values, significant=of_training)
+    options = {"channels": 4, "augmentation": "none", "device": "cpu"}
+    detector = fit_detector(good, method="padim", image_size=64, **options)
+    png(tmp_path / "new.png", levels[0], significant=of_new)
+    seen_new, seen_trained = (detector.predict(path)[0].score for path in (tmp_path / "new.png", good / "0.png"))
+    assert seen_new == pytest.approx(seen_trained, rel=1e-5)
+    assert detector.card.preprocessing["bit_depth"] == (of_training or 16)
+
+
+def test_photographs_of_8_bits_leave_the_depth_open(tmp_path):
+    found = photographs(tmp_path, lambda path, values: cv2.imwrite(str(path), (values // 4).astype(np.uint8)))
+    parameters = IngestionParameters(dataset="folder", category="gear", image_size=SIDE)
+    samples = split_samples(found, parameters)
+    assert set(samples["bit_depth"]) == {0}
+    assert parameters.preprocessing_of(samples) == parameters.preprocessing

@@ -143,7 +143,8 @@ def test_the_card_tells_the_whole_story(finished, part):
 def test_the_sample_table_follows_the_contract(finished):
     project, _ = finished
     samples = pd.read_csv(project / "data/02_intermediate/folder/disc/samples.csv", keep_default_na=False)
-    assert list(samples.columns) == ["image", "mask", "split", "label", "defect", "width", "height", "sha256"]
+    columns = ["image", "mask", "split", "label", "defect", "width", "height", "sha256", "bit_depth"]
+    assert list(samples.columns) == columns
     assert list(samples["split"]) == ["train"] * 5 + ["validation"] * 5 + ["test"] * 6
     masks = np.load(project / "data/03_primary/folder/disc/masks.npy")
     assert masks.dtype == bool and list(masks.any((1, 2))) == [False] * 3 + [True] * 3

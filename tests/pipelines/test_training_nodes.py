@@ -29,6 +29,7 @@ def six_samples(order=range(6)):
             "width": 96,
             "height": 96,
             "sha256": [f"{number * 5 % 7:064x}" for number in order],
+            "bit_depth": 0,
         }
     )
 
@@ -91,3 +92,19 @@ def test_all_splits_share_features_and_each_image_has_its_own(good_images, tmp_p
             torch.testing.assert_close(kept[layer], maps)
         assert data.examples == 4
     assert len(list(tmp_path.glob("*/card.json"))) == 1
+
+
+@pytest.mark.parametrize("other", ["bits", "decoder"])
+def test_features_of_pixels_that_the_files_no_longer_give_are_not_used(good_images, tmp_path, monkeypatch, other):  # noqa: F811
+    """Another version of Pillow, or another white, gives other pixels of the same bytes."""
+    parameters, samples = PaDiMParameters(device="cpu"), six_samples()
+    planned = plan_features(PaDiM, good_images[:6], samples, parameters, INGESTION)
+    if other == "bits":
+        samples["bit_depth"] = 12
+    else:
+        monkeypatch.setattr("discrepancy.pipelines.training.nodes.DECODER", (3, "1.0"))
+    again = plan_features(PaDiM, good_images[:6], samples, parameters, INGESTION)
+    assert again.fingerprint != planned.fingerprint
+    backbone, features = load_backbone(parameters, INGESTION), FeatureCache(tmp_path).get(planned)
+    with pytest.raises(InputError, match="features on disk were made with other preprocessing"):
+        training_data(PaDiM, backbone, good_images[:6], samples, features, parameters, INGESTION, {})

@@ -27,6 +27,8 @@ ImageSize: TypeAlias = tuple[int, int]
 
 # Raised when the same files and parameters begin to give other pixels: arrays on disk are then made anew.
 FORMAT: Final = 3
+DECODER: Final = (FORMAT, PIL.__version__)
+"""What gives the pixels of a file. Arrays and features that another one gave are not used."""
 
 _UINT8: Final[np.dtype[Any]] = np.dtype(np.uint8)
 _BOOL: Final[np.dtype[Any]] = np.dtype(bool)
@@ -177,7 +179,8 @@ def image_array(
             image_chunks(paths, resize_crop, resample=resample, bits=bits, workers=workers), len(paths), "decoding"
         )
 
-    how = [FORMAT, list(resize_crop.resized), list(resize_crop.size), resample, bits, PIL.__version__]
+    form, version = DECODER
+    how = [form, list(resize_crop.resized), list(resize_crop.size), resample, bits, version]
     digest = hashlib.sha256(json.dumps([how, list(samples["sha256"])]).encode()).hexdigest()
     return LazyArray((len(paths), 3, *resize_crop.size), _UINT8, chunks, digest)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
 from discrepancy.data.images import ImageSize, ResizeCrop, parse_image_size
@@ -59,7 +60,12 @@ class IngestionParameters(Parameters):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """Values that decide the arrays, as JSON values."""
+        """Values that decide the arrays, as JSON values; besides them the photographs' own bit depth."""
         crop = {"resized_to": list(self.image_size), "crop": "centre"} if self.crop else {}
         depth = {"bit_depth": self.bit_depth} if self.bit_depth else {}
         return {"resample": "bilinear, antialiased", **crop, **depth}
+
+    def preprocessing_of(self, samples: pd.DataFrame) -> dict[str, Any]:
+        """Return the values that decide the arrays of a sample table, with the bit depth that was found for it."""
+        found = int(samples["bit_depth"].iloc[0])
+        return {**({"bit_depth": found} if found else {}), **self.preprocessing}

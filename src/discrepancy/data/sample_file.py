@@ -10,7 +10,7 @@ from typing import Final
 
 import pandas as pd
 
-from discrepancy.data.samples import SAMPLE_COLUMNS, join_first
+from discrepancy.data.samples import SPLIT_COLUMNS, join_first
 from discrepancy.errors import InputError
 
 SPLITS: Final = ("train", "validation", "test")
@@ -39,8 +39,8 @@ def check_samples(table: pd.DataFrame, name: str) -> pd.DataFrame:
         InputError: a column is missing, there once more, or holds something that it cannot hold. Or a path leads out
             of the data root, an image is there twice, splits are not one after the other, or one is empty.
     """
-    if absent := [column for column in SAMPLE_COLUMNS if column not in table.columns]:
-        raise InputError(f"{name}: no column {', '.join(absent)}; expected {', '.join(SAMPLE_COLUMNS)}")
+    if absent := [column for column in SPLIT_COLUMNS if column not in table.columns]:
+        raise InputError(f"{name}: no column {', '.join(absent)}; expected {', '.join(SPLIT_COLUMNS)}")
     for column, (fits, expected) in _COLUMNS.items():
         texts = table[column].astype(str)
         if wrong := [text for text in texts if not fits(text)]:
@@ -48,7 +48,7 @@ def check_samples(table: pd.DataFrame, name: str) -> pd.DataFrame:
     if (repeated := table["image"][table["image"].duplicated()]).size:
         raise InputError(f"{name}: {join_first(repeated)} appears twice; expected each image once")
     _check_splits(list(table["split"]), name)
-    return table[list(SAMPLE_COLUMNS)].astype(SAMPLE_COLUMNS)
+    return table[list(SPLIT_COLUMNS)].astype(SPLIT_COLUMNS)
 
 
 def _check_splits(splits: list[str], name: str) -> None:
@@ -77,5 +77,6 @@ _COLUMNS: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
     "defect": (bool, "the name of a kind of defect, or of good parts"),
     "width": (_is_number, "a number of pixels"),
     "height": (_is_number, "a number of pixels"),
+    "bit_depth": (lambda text: re.fullmatch(r"[0-9]|1[0-6]", text) is not None, "0 to 16 bits"),
     "sha256": (lambda text: re.fullmatch(r"[0-9a-f]{64}", text) is not None, "64 hexadecimal digits"),
 }

@@ -31,6 +31,8 @@ SAMPLE_COLUMNS: Final[dict[str, type]] = {
     "height": int,
     "sha256": str,
 }
+SPLIT_COLUMNS: Final[dict[str, type]] = {**SAMPLE_COLUMNS, "bit_depth": int}
+"""Columns of the table once splits are drawn: with the bits that all 16-bit photographs use, 0 if there are none."""
 _DIGEST_COLUMNS: Final = ("image", "sha256", "split", "label")
 
 

@@ -23,7 +23,8 @@ SPLITS = ("train", "validation", "test")
 def split_samples(photographs: Photographs, parameters: IngestionParameters) -> pd.DataFrame:
     """Return the sample table with some good training images held out, ordered train, validation, test.
 
-    The order makes every split a contiguous piece of the image array, so that no step copies it.
+    The order makes every split a contiguous piece of the image array, so that no step copies it. The column `bit_depth`
+    says how many of 16 bits all photographs use, 0 if none has 16: what is white is decided once for all of them.
     """
     if parameters.calibration == "cross":  # the folds of the training images are held out, one after the other
         table = photographs.samples.assign(split=photographs.samples["split"].replace("validation", "train"))
@@ -42,13 +43,14 @@ def split_samples(photographs: Photographs, parameters: IngestionParameters) -> 
     counts = ", ".join(f"{count} {split}" for split in SPLITS if (count := int((table["split"] == split).sum())))
     height, width = parameters.size
     logger.info("%s: %s images at %dx%d px", parameters.category, counts, height, width)
-    return table.reset_index(drop=True)
+    depth = parameters.bit_depth or _bits(photographs, table)
+    return table.assign(bit_depth=depth).reset_index(drop=True)
 
 
 def decode_images(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> LazyArray:
     """Return the lazy image array, uint8 [N, 3, H, W], rows as in the sample table."""
     check_photographs(samples, photographs.samples)
-    bits = parameters.bit_depth or _bits(photographs, samples)
+    bits = parameters.bit_depth or int(samples["bit_depth"].iloc[0]) or 16
     return image_array(samples, photographs.root, parameters.resize_crop, bits=bits)
 
 
@@ -59,7 +61,7 @@ def decode_masks(photographs: Photographs, samples: pd.DataFrame, parameters: In
 
 
 def _bits(photographs: Photographs, samples: pd.DataFrame) -> int:
-    """Return how many of 16 bits the photographs use as declared; warn if their values look like fewer."""
+    """Return how many of 16 bits the photographs use as declared, 0 if none has 16; warn if values use fewer."""
     paths = pd.Series([photographs.root / name for name in samples["image"]], samples.index)
     tested = samples["split"] == "test"
     depth = category_depth(list(paths[~tested]), list(paths[tested]))
@@ -67,4 +69,4 @@ def _bits(photographs: Photographs, samples: pd.DataFrame) -> int:
         logger.warning(depth.doubt)
     elif depth.bits < 16:
         logger.info("of 16 bits the photographs use %d, as they say of themselves", depth.bits)
-    return depth.bits
+    return depth.bits if depth.images else 0

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from discrepancy.data.images import DECODER
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.data.samples import count_splits, data_digest
 from discrepancy.data.splits import held_out_folds
@@ -57,7 +58,7 @@ def plan_features(
         by_digest,
         list(samples["sha256"].iloc[order]),
         reduction=method.reduction(backbone, parameters, ingestion.size),
-        preprocessing=ingestion.preprocessing,
+        preprocessing=_decoded(samples, ingestion),
         dtype=parameters.cache_dtype,
         device=resolve_device(parameters.device),
         precision=parameters.precision,
@@ -128,7 +129,7 @@ def train(
         data_digest=data_digest(samples),
         dataset=ingestion.dataset,
         category=ingestion.category,
-        preprocessing=ingestion.preprocessing,
+        preprocessing=ingestion.preprocessing_of(samples),
         images={"train": data.examples, "validation": held_out},
         **method.card_entries(parameters, named),
     )
@@ -256,11 +257,16 @@ def _differences(
         "reduction": "none" if reduction is None else dict(reduction.identity),
         "image_size": list(ingestion.size),
         "images": sorted(samples["sha256"][samples["split"] != "test"]),
-        "preprocessing": ingestion.preprocessing,
+        "preprocessing": _decoded(samples, ingestion),
         "precision": precision_ingredient(parameters.precision).get("precision"),
     }
     differing = [key for key, value in expected.items() if made.get(key) != value]
     return differing + ["cache_dtype"] * (features.card["dtype"] != parameters.cache_dtype)
+
+
+def _decoded(samples: pd.DataFrame, ingestion: IngestionParameters) -> dict[str, Any]:
+    """Return all that decides the image array besides files and size, as JSON values: the decoder, too."""
+    return {**ingestion.preprocessing_of(samples), "decoder": list(DECODER)}
 
 
 def _refusal(what: str, differing: list[str]) -> str:
