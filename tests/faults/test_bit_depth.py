@@ -7,7 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from discrepancy import fit_detector
 from discrepancy.data.images import ResizeCrop
@@ -261,6 +261,31 @@ def test_a_detector_sees_a_new_photograph_as_its_training_would_have(tmp_path, o
     seen_new, seen_trained = (detector.predict(path)[0].score for path in (tmp_path / "new.png", good / "0.png"))
     assert seen_new == pytest.approx(seen_trained, rel=1e-5)
     assert detector.card.preprocessing["bit_depth"] == (of_training or 16)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_colour_of_fewer_bits_in_16_is_turned_upright(tmp_path, orientation):
+    """As Pillow turns the same picture of 8 bits; so are marks of defects."""
+    levels = RNG.integers(0, 256, (8, 6, 3))
+    tiff(tmp_path / "8.tif", levels, 8, orientation=orientation)
+    tiff(tmp_path / "12.tif", levels * 4095 // 255, 16, orientation=orientation, highest=4095)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "8.tif")))
+    np.testing.assert_array_equal(seen(tmp_path / "12.tif"), expected)
+    marks = np.zeros((8, 6, 3), int)
+    marks[1:3, 2:6] = 255
+    tiff(tmp_path / "8.tif", marks, 8, orientation=orientation)
+    tiff(tmp_path / "16.tif", marks, 16, orientation=orientation)
+    np.testing.assert_array_equal(read_mask(tmp_path / "16.tif"), read_mask(tmp_path / "8.tif"))
+    assert read_mask(tmp_path / "16.tif").sum() == 8
+
+
+def test_a_colour_mask_of_16_bits_marks_where_any_value_is_above_0(tmp_path):
+    marks = np.zeros((8, 6, 4), np.uint16)
+    marks[1:3, 2:6], marks[2, :, 3] = 1, 0
+    cv2.imwrite(str(tmp_path / "colour.png"), marks[..., :3])
+    cv2.imwrite(str(tmp_path / "transparent.png"), marks)
+    assert read_mask(tmp_path / "colour.png").sum() == 8
+    assert read_mask(tmp_path / "transparent.png").sum() == 4
 
 
 def test_photographs_of_8_bits_leave_the_depth_open(tmp_path):

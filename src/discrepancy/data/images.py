@@ -26,7 +26,7 @@ ImageSize: TypeAlias = tuple[int, int]
 """(height, width) in pixels."""
 
 # Raised when the same files and parameters begin to give other pixels: arrays on disk are then made anew.
-FORMAT: Final = 3
+FORMAT: Final = 4
 DECODER: Final = (FORMAT, PIL.__version__)
 """What gives the pixels of a file. Arrays and features that another one gave are not used."""
 

@@ -143,9 +143,10 @@ def read_photograph(path: Path, data: bytes | None = None, *, bits: int | None =
         image.load()  # finds damages that OpenCV would pass over
         if deep is None or (bits or deep.said) == 16:
             return _turned(_eight_bit(image), _orientation(image))
-        grey = image.mode.startswith("I;16")
-        values = np.asarray(image).astype(np.uint16) if grey else _values(path, data, deep)
-        return _turned(_scaled(path, values, deep, bits), _orientation(image))
+        if image.mode.startswith("I;16"):
+            values = np.asarray(image).astype(np.uint16)
+            return _turned(_scaled(path, values, deep, bits), _orientation(image))
+        return _turned(_scaled(path, _values(path, data, deep), deep, bits), _stored_orientation(image, deep))
 
 
 def highest_value(path: Path) -> int:
@@ -180,6 +181,11 @@ def read_mask(path: Path) -> np.ndarray:
         return np.asarray(_turned(Image.fromarray(marked), deep.orientation))
     with _opened(path, io.BytesIO(data)) as image:
         image.load()
+        if deep is not None and deep.channels >= 3:  # Pillow keeps the high byte only, which may be 0
+            values = _values(path, data, deep)
+            marked = values[..., :3].max(-1) > 0
+            marked = marked & (values[..., 3] > 0) if values.shape[2] == 4 else marked
+            return np.asarray(_turned(Image.fromarray(marked), _stored_orientation(image, deep)))
         orientation = _orientation(image)
         if image.has_transparency_data:
             seen = np.asarray(_turned(image.convert("RGBA"), orientation))
@@ -249,6 +255,11 @@ def _orientation(image: ImageFile.ImageFile) -> int:
     except _DECODER_ERRORS:
         return 1
     return orientation if orientation in _UPRIGHT else 1
+
+
+def _stored_orientation(image: ImageFile.ImageFile, deep: DeepImage) -> int:
+    """Return the EXIF orientation of values that are read as they are stored: a TIFF file's are not turned then."""
+    return deep.orientation if image.format == "TIFF" else _orientation(image)
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
