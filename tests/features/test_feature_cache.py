@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import shutil
+import stat
 import threading
 import time
 import warnings
 from collections import namedtuple
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -20,6 +24,7 @@ from discrepancy.errors import InputError
 from discrepancy.features import cache as module
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
+from discrepancy.features.entry import check_bytes
 from discrepancy.features.recipe import LazyFeatures, lazy_features
 from discrepancy.locks import file_lock
 
@@ -456,3 +461,75 @@ def test_features_are_found_by_the_images_digests_also_those_of_a_view(backbone,
             assert torch.equal(maps, features.tensors([2, 0])[layer])
     with pytest.raises(InputError, match="of other images; expected a run that starts at the beginning"):
         features.of_images(["another"])
+
+
+def other_value(path):
+    """Change a number in an entry's layer `b`, whose size stays."""
+    array = np.load(path / "b.npy", mmap_mode="r+")
+    array.flat[-1] += 1
+    array.flush()
+
+
+def test_a_run_that_starts_in_the_middle_looks_at_every_byte_once(tmp_path, monkeypatch):
+    """It names the features that an earlier run has written, perhaps months ago."""
+    cache, recipe = FeatureCache(tmp_path), made()
+    path = cache.get(recipe).path
+    looked = []
+    monkeypatch.setattr(module, "check_bytes", lambda features, **how: looked.append(check_bytes(features, **how)))
+    cache.open(recipe.fingerprint)
+    assert not looked, "this process has written them"
+    monkeypatch.setattr(module, "_checked", set())
+    for _ in range(3):
+        FeatureCache(tmp_path).open(recipe.fingerprint)
+    assert len(looked) == 1
+    other_value(path)
+    monkeypatch.setattr(module, "_checked", set())
+    with pytest.raises(InputError, match="holds other bytes than were written"):
+        cache.open(recipe.fingerprint)
+
+
+def test_what_is_handed_out_is_what_was_checked(tmp_path, monkeypatch):
+    """Two runs find the same damage; one puts whole features there while the other still looks at the bytes."""
+    cache, recipe = FeatureCache(tmp_path / "cache"), made()
+    path = cache.get(recipe).path
+    shutil.copytree(path, tmp_path / "whole")
+    other_value(path)
+
+    def replaced_meanwhile(features, **how):
+        if (tmp_path / "whole").exists():
+            path.rename(tmp_path / "damaged")
+            (tmp_path / "whole").rename(path)
+        check_bytes(features, **how)
+
+    monkeypatch.setattr(module, "check_bytes", replaced_meanwhile)
+    np.testing.assert_array_equal(cache.get(recipe)["b"], values(recipe)["b"])
+
+
+def test_features_that_cannot_be_read_any_more_are_written_anew(tmp_path, monkeypatch, caplog):
+    """As from a bad sector, or where another run has moved the entry away."""
+    cache, recipe = FeatureCache(tmp_path), made()
+    cache.get(recipe)
+    answers = iter([OSError(errno.EIO, "Input/output error")])
+
+    def failing(features, **how):
+        if (error := next(answers, None)) is not None:
+            raise error
+        check_bytes(features, **how)
+
+    monkeypatch.setattr(module, "check_bytes", failing)
+    np.testing.assert_array_equal(cache.get(recipe)["b"], values(recipe)["b"])
+    assert "written anew" in caplog.text and "Input/output error" in caplog.text
+
+
+@pytest.mark.parametrize(("number", "matters"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)])
+def test_a_file_system_that_does_not_sync_folders_can_hold_a_cache(tmp_path, monkeypatch, number, matters):
+    sync = os.fsync
+
+    def refusing(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", refusing)
+    with pytest.raises(InputError, match="cannot be kept") if matters else nullcontext():
+        FeatureCache(tmp_path).get(made())

@@ -32,6 +32,8 @@ __all__ = ["FeatureCache", "Features"]
 
 logger = logging.getLogger(__name__)
 
+_checked: set[tuple[Path, str]] = set()
+"""Entries, by folder and fingerprint, of which this process has looked at every byte."""
 _LOCK = ".lock"
 """In the cache's folder: held while features get their final name."""
 
@@ -88,19 +90,23 @@ class FeatureCache:
         except OSError as error:
             raise InputError(f"the features cannot be kept in {self.root}: {error}; expected room to write") from error
 
-    def open(self, fingerprint: str) -> Features:
+    def open(self, fingerprint: str, *, checked: bool = False) -> Features:
         """Return the features with this fingerprint, which must be there: written by `get` before.
 
+        Args:
+            fingerprint: 64 hexadecimal digits.
+            checked: the process that started this one has looked at every byte. Else this one does, once.
+
         Raises:
-            InputError: they are not there, or damaged; their bytes are not looked at again.
+            InputError: they are not there, or damaged.
         """
         if not re.fullmatch(r"[0-9a-f]{64}", str(fingerprint)):
             raise InputError(f"{self.root}: no features are named {fingerprint!r}; expected 64 hexadecimal digits")
         path = self.root / fingerprint[:16]
         _note_use(path)
         try:
-            return read_entry(path, fingerprint)
-        except InputError as error:
+            return read_entry(path, fingerprint) if checked else _whole(path, fingerprint)
+        except (InputError, OSError) as error:
             raise InputError(f"no such features: {error}, as a run that starts at the beginning writes them") from error
 
     def _load(self, lazy: LazyFeatures) -> Features | None:
@@ -115,9 +121,8 @@ class FeatureCache:
         if not path.exists():
             return None
         try:
-            features = read_entry(path, lazy.fingerprint)
-            check_bytes(features, progress=progress)
-        except InputError as error:
+            features = _whole(path, lazy.fingerprint, progress=progress, again=True)
+        except (InputError, OSError) as error:  # a bad sector, or gone meanwhile
             if warn:
                 logger.warning("features: the cache is damaged and will be written anew (%s)", error)
             return None
@@ -145,9 +150,27 @@ class FeatureCache:
             folder.rename(path)
             sync_folder(self.root)
             features = self._load(lazy)
+            _checked.add((path.resolve(), lazy.fingerprint))
         if features is None:
             raise OSError(f"{path}: the features were written, but cannot be read back")
         return features
+
+
+def _whole(path: Path, fingerprint: str, *, progress: bool = False, again: bool = False) -> Features:
+    """Return an entry, every byte of which is checked: by this process once, unless `again`.
+
+    It is opened after that. Else another process that found it damaged, too, could have replaced it meanwhile: the
+    bytes that were checked would be those of the new one, the arrays at hand still those of the damaged one.
+
+    Raises:
+        InputError: it is not whole.
+        OSError: it cannot be read.
+    """
+    entry = path.resolve(), fingerprint
+    if again or entry not in _checked:
+        check_bytes(read_entry(path, fingerprint), progress=progress)
+        _checked.add(entry)
+    return read_entry(path, fingerprint)
 
 
 def _note_use(entry: Path) -> None:

@@ -6,6 +6,7 @@ from, their statistics, and the CRC-32 of each file: enough to tell damage, not 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
@@ -280,5 +281,8 @@ def sync_folder(folder: Path) -> None:
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system may not know that of folders
+                raise
         finally:
             os.close(handle)

@@ -110,7 +110,7 @@ class _FeaturesAt:
     order: np.ndarray | None = None
 
     def open(self) -> Features:
-        features = FeatureCache(self.root).open(self.fingerprint)
+        features = FeatureCache(self.root).open(self.fingerprint, checked=True)
         return features if self.order is None else features.rows(self.order)
 
 
