@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from discrepancy.data import thread_map
-from discrepancy.data.layouts import LAYOUTS, find_category, read_mvtec, read_samples
+from discrepancy.data.layouts import LAYOUTS, find_category, known_categories, read_mvtec, read_samples
 from discrepancy.data.layouts.mvtec import scan_mvtec
 from discrepancy.data.samples import SAMPLE_COLUMNS
 from discrepancy.errors import InputError
@@ -202,6 +202,45 @@ def test_unknown_dataset(tmp_path):
 def test_a_category_is_a_plain_name(part, category):
     with pytest.raises(InputError, match=r"category is .*expected the plain name of a folder"):
         find_category("folder", part.parent, category)
+
+
+@pytest.mark.parametrize("dataset", ["folder", "mvtec_ad", "kolektor_sdd"])
+def test_a_disk_may_hold_folders_that_nobody_can_read(part, tmp_path, monkeypatch, dataset):
+    """`lost+found`, for one, at the root of a disk; other parts are listed all the same."""
+    for name in ("lost+found", "private", "part/kos01"):
+        (tmp_path / name).mkdir()
+    listed = Path.iterdir
+
+    def iterdir(folder):
+        if folder.name in {"lost+found", "private"}:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert known_categories(dataset, tmp_path) == ["part"]
+    with pytest.raises(InputError, match="Categories there: part"):
+        find_category(dataset, tmp_path, "prat")
+
+
+def test_an_umlaut_may_be_one_character_or_two(tmp_path):
+    """As archives packed on macOS unpack; both look the same."""
+    one, two = (unicodedata.normalize(form, "Gehäuse") for form in ("NFC", "NFD"))
+    photograph(tmp_path / two / "train/good/0.png")
+    assert find_category("folder", tmp_path, one) == tmp_path / two
+    photograph(tmp_path / one / "train/good/0.png")
+    assert find_category("folder", tmp_path, one) == tmp_path / one
+
+
+def test_what_a_file_server_leaves_beside_masks_is_no_kind_of_defect(tmp_path):
+    """Synology makes `@eaDir` in every folder."""
+    part = tmp_path / "part"
+    photograph(part / "train/good/0.png")
+    photograph(part / "test/scratch/1.png")
+    mask(part / "ground_truth/1_mask.png")
+    expected = read_samples("folder", tmp_path, "part")["mask"].tolist()
+    (part / "ground_truth/@eaDir").mkdir()
+    assert read_samples("folder", tmp_path, "part")["mask"].tolist() == expected
+    assert expected == ["part/ground_truth/1_mask.png", ""]
 
 
 def test_no_good_training_images(part):

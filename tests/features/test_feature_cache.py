@@ -24,6 +24,7 @@ from discrepancy.errors import InputError
 from discrepancy.features import cache as module
 from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
+from discrepancy.features.derived import with_layers
 from discrepancy.features.entry import check_bytes
 from discrepancy.features.recipe import LazyFeatures, lazy_features
 from discrepancy.locks import file_lock
@@ -533,3 +534,14 @@ def test_a_file_system_that_does_not_sync_folders_can_hold_a_cache(tmp_path, mon
     monkeypatch.setattr(os, "fsync", refusing)
     with pytest.raises(InputError, match="cannot be kept") if matters else nullcontext():
         FeatureCache(tmp_path).get(made())
+
+
+def test_layers_that_are_not_asked_for_are_not_read(tmp_path):
+    features = FeatureCache(tmp_path).get(made())
+    expected = torch.from_numpy(values(made())["b"][[3, 1]])
+    features._arrays["a"] = None
+    for found in (
+        with_layers(features, ["b"]).tensors([3, 1]),
+        with_layers(features.rows([3, 1]), ["b"]).tensors([0, 1]),
+    ):
+        assert list(found) == ["b"] and torch.equal(found["b"], expected)

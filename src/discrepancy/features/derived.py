@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -29,10 +29,11 @@ class FeatureLayers(Features):
         self.whole = whole
         self.fingerprint = fingerprint_of({"features": whole.fingerprint, "layers": kept})
 
-    def tensors(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
-        """Return the features of some images, as those of the whole entry are returned."""
-        found = self.whole.tensors(rows)
-        return {layer: found[layer] for layer in self}
+    def tensors(
+        self, rows: Sequence[int] | np.ndarray, layers: Collection[str] | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Return the features of some images, as those of the whole entry are returned; other layers are not read."""
+        return self.whole.tensors(rows, tuple(self) if layers is None else layers)
 
 
 def with_layers(features: Features, layers: Sequence[str]) -> Features:

@@ -10,7 +10,7 @@ import errno
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -64,13 +64,20 @@ class Features(Mapping[str, np.ndarray]):
         """The number of images."""
         return len(next(iter(self._arrays.values())))
 
-    def tensors(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
+    def tensors(
+        self, rows: Sequence[int] | np.ndarray, layers: Collection[str] | None = None
+    ) -> dict[str, torch.Tensor]:
         """Return the features of some images: for each layer a tensor [len(rows), C, h, w], channels last in memory.
 
         They are read from disk, and free to change.
+
+        Args:
+            rows: of the images.
+            layers: others are not read; None: all.
         """
         index = np.asarray(rows, dtype=np.intp)
-        stored = {layer: array.transpose(0, 2, 3, 1) for layer, array in self._arrays.items()}
+        chosen = {layer: array for layer, array in self._arrays.items() if layers is None or layer in layers}
+        stored = {layer: array.transpose(0, 2, 3, 1) for layer, array in chosen.items()}
         return {layer: torch.from_numpy(np.asarray(a[index])).permute(0, 3, 1, 2) for layer, a in stored.items()}
 
     def batches(
@@ -122,9 +129,11 @@ class FeatureRows(Features):
         self.order = order
         self.fingerprint = fingerprint_of({"features": whole.fingerprint, "rows": order.tolist()})
 
-    def tensors(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
+    def tensors(
+        self, rows: Sequence[int] | np.ndarray, layers: Collection[str] | None = None
+    ) -> dict[str, torch.Tensor]:
         """Return the features of some images, as those of the whole entry are returned."""
-        return self.whole.tensors(self.order[np.asarray(rows, dtype=np.intp)])
+        return self.whole.tensors(self.order[np.asarray(rows, dtype=np.intp)], layers)
 
     def of_images(self, digests: Sequence[str]) -> FeatureRows:
         """Return a view of the features of the images with these digests, as the whole entry does."""

@@ -9,10 +9,11 @@ from typing import Final
 
 import pandas as pd
 
-from discrepancy.data.layouts.files import visible
+from discrepancy.data.layouts.files import key, visible
 from discrepancy.data.layouts.kolektor_sdd import ITEM, scan_kolektor_sdd
 from discrepancy.data.layouts.mvtec import scan_btad, scan_mvtec
 from discrepancy.data.layouts.mvtec_3d import scan_mvtec_3d
+from discrepancy.data.layouts.names import means_litter
 from discrepancy.data.layouts.own import holds_photographs, scan_folder
 from discrepancy.data.layouts.visa import scan_visa
 from discrepancy.data.samples import FolderScan, sample_table
@@ -89,7 +90,10 @@ def find_category(dataset: str, data_root: Path, category: str) -> Path:
     folder = data_root / category
     if folder.is_dir():
         return folder
-    if layout.alone and layout.holds(data_root):
+    same = [entry for entry in visible(data_root) if key(entry.name) == key(category) and entry.is_dir()]
+    if len(same) == 1:  # unpacked from an archive of macOS: an umlaut is two characters there
+        return same[0]
+    if layout.alone and _is_category(layout, data_root):
         return data_root
     known = known_categories(dataset, data_root)
     raise InputError(
@@ -106,7 +110,17 @@ def known_categories(dataset: str, data_root: Path) -> list[str]:
     layout = _layout(dataset)
     if not data_root.is_dir():
         return []
-    return [entry.name for entry in visible(data_root) if entry.is_dir() and layout.holds(entry)]
+    return [entry.name for entry in visible(data_root) if entry.is_dir() and _is_category(layout, entry)]
+
+
+def _is_category(layout: Layout, folder: Path) -> bool:
+    """Return whether a folder is a category; one that cannot be read, as `lost+found` of a disk, is none."""
+    if means_litter(folder.name):
+        return False
+    try:
+        return layout.holds(folder)
+    except (InputError, OSError):
+        return False
 
 
 def _layout(dataset: str) -> Layout:

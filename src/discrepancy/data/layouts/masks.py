@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from discrepancy.data.layouts.files import folders, images, is_image, key, named, refuse, visible
-from discrepancy.data.layouts.names import means_good, means_masks
+from discrepancy.data.layouts.names import means_good, means_litter, means_masks
 from discrepancy.data.samples import FolderScan, ImageRecord, join_first
 
 TRUTH: Final = "ground_truth"
@@ -119,7 +119,7 @@ def _masks(truth: Path, scan: FolderScan) -> dict[tuple[str, str], list[Path]]:
     masks: dict[tuple[str, str], list[Path]] = {}
     if not truth.is_dir():
         return masks
-    kinds = any(entry.is_dir() for entry in visible(truth))
+    kinds = any(entry.is_dir() and not means_litter(entry.name) for entry in visible(truth))
     if not kinds:
         for mask in images(truth, scan):
             masks.setdefault((_FLAT, key(mask.stem)), []).append(mask)
