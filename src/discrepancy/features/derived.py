@@ -7,13 +7,14 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 import torch
 
+from discrepancy.device_memory import images_at_once
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.entry import FeatureRows, Features
 from discrepancy.features.recipe import LazyFeatures, fingerprint_of
 from discrepancy.features.reduction import Reduction
 
 READ_AT_ONCE = 16
-"""Images whose features are in memory at a time."""
+"""Images of 256x256 px whose features are in memory at a time; of larger ones fewer."""
 
 
 class FeatureLayers(Features):
@@ -60,7 +61,8 @@ def lazy_reduction(features: Features, reduction: Reduction, device: torch.devic
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
         reduction.to(device)
-        for maps in features.batches(range(features.count), device, size=READ_AT_ONCE):
+        size = images_at_once(READ_AT_ONCE, *features.card["ingredients"]["image_size"])
+        for maps in features.batches(range(features.count), device, size=size):
             kept = reduction.reduced({layer: values.float() for layer, values in maps.items()})
             yield {name: values.to(getattr(torch, dtype)).cpu().numpy() for name, values in kept.items()}
 

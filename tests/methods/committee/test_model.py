@@ -12,7 +12,7 @@ from discrepancy.features.backbones import build_backbone
 from discrepancy.features.cache import FeatureCache
 from discrepancy.features.recipe import lazy_features
 from discrepancy.methods.base import TrainingData, new_card
-from discrepancy.methods.committee.model import Committee, same_training
+from discrepancy.methods.committee.model import Committee, _some_held_out, same_training
 from discrepancy.methods.committee.parameters import CommitteeParameters
 from discrepancy.methods.registry import METHODS
 from discrepancy.metrics import auroc
@@ -181,11 +181,27 @@ def _counted(task, steps):
     return task
 
 
-def test_without_held_out_images_a_fifth_of_the_others_sets_the_weights(data):
-    committee = fitted(data, parameters("padim"), examples=18)
+def test_without_held_out_images_a_fifth_of_the_others_sets_the_weights(data, monkeypatch):
+    """They are drawn: the last ones by name may be of another lamp, which no member would know."""
+    seen = []
+    learn = Committee._learn_factors
+    monkeypatch.setattr(Committee, "_learn_factors", lambda self, images: seen.append(images) or learn(self, images))
+    used = parameters("padim")
+    committee = fitted(data, used, examples=18)
+    backbone, given = data(used, 18)
     assert committee.members["padim"].card.images == {"train": 14, "validation": 4}
-    twin = fitted(data, parameters("padim"), examples=14)
+    places = [next(i for i in range(18) if np.array_equal(given.images[i], image)) for image in seen[0]]
+    assert len(set(places)) == 4 and places != [14, 15, 16, 17]
+    order = [i for i in range(18) if i not in places] + places
+    known = TrainingData(given.images[order], given.features.rows(order), 14)
+    twin = fitted(lambda *_: (backbone, known), used)
     torch.testing.assert_close(committee.factors, twin.factors)
+
+
+def test_many_held_out_images_set_the_weights_evenly(good_images, monkeypatch):
+    monkeypatch.setattr("discrepancy.methods.committee.model.MOST_IMAGES", 3)
+    some = _some_held_out(TrainingData(good_images, None, 11))
+    np.testing.assert_array_equal(some, good_images[[11, 14, 17]])
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from discrepancy.methods.committee.parameters import CommitteeParameters
 from discrepancy.methods.committee.weights import Examples, learnt_weights, painted_copies, spread
 from discrepancy.methods.registry import METHODS
 from discrepancy.methods.smoothing import gaussian_blur
+from discrepancy.rows import Rows
 
 logger = logging.getLogger(__name__)
 
@@ -136,12 +137,12 @@ class Committee(Method):
             checkpoint: file of the state; each member has its own beside it.
         """
         used = self.parameters_used
-        data = _with_held_out(data)
+        data = _with_held_out(data, seed=used.seed)
         for name in used.members:
             self.members[name] = self._fitted(name, data, None if checkpoint is None else part_of(checkpoint, name))
         self._offered.clear()
         self.to(resolve_device(used.device)).eval()
-        weights = self._learn_factors(np.array(data.images[data.examples : data.examples + MOST_IMAGES]))
+        weights = self._learn_factors(_some_held_out(data))
         self.card = self.card.with_entries(
             members={name: _of(self.members[name]).card.to_json() for name in used.members}, weights=weights
         )
@@ -199,14 +200,16 @@ class Committee(Method):
 
     def _member_maps(self, images: NDArray[np.uint8]) -> Tensor:
         """Return the members' maps [members, N, H, W] of images, on the CPU."""
-        found = []
+        members = self.parameters_used.members
+        found = torch.empty(len(members), len(images), *self.image_size)
         size = images_at_once(READ_AT_ONCE, *self.image_size)
         for start in range(0, len(images), size):
-            part = torch.from_numpy(images[start : start + size]).to(self.device)
+            rows = slice(start, start + size)
+            part = torch.from_numpy(images[rows]).to(self.device)
             features = self.backbone(part)
-            maps = [self._maps_of(name, features, part).float().cpu() for name in self.parameters_used.members]
-            found.append(torch.stack(maps))
-        return torch.cat(found, 1)
+            for index, name in enumerate(members):
+                found[index, rows] = self._maps_of(name, features, part)
+        return found
 
     def _maps_of(self, name: str, features: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """Return a member's maps [N, H, W], smoothed as its parameters say."""
@@ -260,8 +263,17 @@ def _member_from_card(name: str, values: Mapping[str, Any], backbone: Backbone) 
     return method.from_card(card, backbone.only(card.backbone.layers))
 
 
-def _with_held_out(data: TrainingData) -> TrainingData:
-    """Return the data with images that are held out: the last fifth of the training images where there are none.
+def _some_held_out(data: TrainingData) -> NDArray[np.uint8]:
+    """Return up to `MOST_IMAGES` held-out images, evenly spread over all of them."""
+    count = len(data.images) - data.examples
+    chosen = np.linspace(0, count - 1, min(count, MOST_IMAGES)).round().astype(np.intp)
+    return np.array(data.images[data.examples + chosen])
+
+
+def _with_held_out(data: TrainingData, *, seed: int) -> TrainingData:
+    """Return the data with images that are held out: a fifth of the training images where there are none.
+
+    They are drawn: images lie in the order of their names, where the last ones may be of another day or lamp.
 
     Raises:
         InputError: there are too few images.
@@ -273,4 +285,9 @@ def _with_held_out(data: TrainingData) -> TrainingData:
         raise InputError(
             f"committee: {data.examples} good images; expected at least {2 * LEAST_IMAGES}: half of them set weights"
         )
-    return replace(data, examples=data.examples - held_out)
+    examples = data.examples - held_out
+    drawn = np.random.default_rng(seed).permutation(data.examples)
+    order = np.concatenate([np.sort(drawn[:examples]), np.sort(drawn[examples:])])
+    features = None if data.features is None else data.features.rows(order)
+    images: Any = Rows(data.images, order)
+    return replace(data, images=images, features=features, examples=examples)

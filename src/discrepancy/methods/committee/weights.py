@@ -16,6 +16,9 @@ from discrepancy.metrics import aupro, auroc
 LEAST = 0.02
 """Weight before normalisation of a member that finds nothing: none is left out for few images' sake."""
 
+_AT_ONCE = 8
+"""Maps that are smoothed at a time: smoothing takes the room of several more."""
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -50,7 +53,8 @@ def painted_copies(images: NDArray[np.uint8], *, copies: int, seed: int) -> tupl
 
 def spread(maps: Tensor) -> Tensor:
     """Return the standard deviation [members] of the members' maps [members, N, H, W] of good images."""
-    return maps.flatten(1).double().std(1).clamp_min(1e-12).to(maps.dtype)
+    found = torch.stack([one.double().std() for one in maps])  # one member's copy at a time
+    return found.clamp_min(1e-12).to(maps.dtype)
 
 
 def learnt_weights(examples: Examples, *, sigma: float, share: float) -> Tensor:
@@ -72,6 +76,6 @@ def learnt_weights(examples: Examples, *, sigma: float, share: float) -> Tensor:
 def _ability(good: Tensor, painted: Tensor, masks: NDArray[np.bool_], sigma: float, share: float) -> float:
     maps = torch.cat([good, painted])
     labels = np.repeat([0, 1], [len(good), len(painted)])
-    scores = peak(gaussian_blur(maps, sigma), share)
+    scores = torch.cat([peak(gaussian_blur(part, sigma), share) for part in maps.split(_AT_ONCE)])
     everywhere = np.concatenate([np.zeros(tuple(good.shape), bool), masks])
     return max(LEAST, (2 * auroc(scores.numpy(), labels) - 1) * aupro(maps.numpy(), everywhere))

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from discrepancy.device_memory import images_at_once
 from discrepancy.features.backbones import Backbone
 from discrepancy.methods.base import Preparation, TrainingData
 from discrepancy.methods.card import Card
@@ -141,7 +142,8 @@ class DFR(GradientMethod):
 
     def compared_batches(self, data: TrainingData) -> Iterator[Compared]:
         """Compare the cached features of the training images with their reconstruction."""
-        return map(self._compared, data.cached.batches(range(data.examples), self.device))
+        size = images_at_once(16, *self.image_size)
+        return map(self._compared, data.cached.batches(range(data.examples), self.device, size=size))
 
 
 class DFRTask(FeatureTask):

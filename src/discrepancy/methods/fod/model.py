@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from discrepancy.device_memory import images_at_once
 from discrepancy.errors import InputError
 from discrepancy.features.backbones import Backbone
 from discrepancy.features.cache import Features
@@ -197,7 +198,8 @@ class FOD(GradientMethod):
 
     def compared_batches(self, data: TrainingData) -> Iterator[Compared]:
         """Compare the cached tokens of the training images with their reconstruction."""
-        return map(self._compared, data.cached.batches(range(data.examples), self.device))
+        size = images_at_once(16, *self.image_size)
+        return map(self._compared, data.cached.batches(range(data.examples), self.device, size=size))
 
     @torch.inference_mode()
     def correlations(self, image: Tensor, places: Sequence[tuple[float, float]]) -> list[dict[str, Correlation]]:

@@ -71,6 +71,7 @@ class PaDiM(Method):
         """Fit the Gaussians to the training images and their copies; there is nothing to resume."""
         del checkpoint
         parameters = self.parameters_used
+        self.whitening = self.whitening.new_empty(0)  # what takes its place is as large: not both at once
         self.to(resolve_device(parameters.device))
         chosen = self._poses(data)
         positions, channels = self.mean.shape
