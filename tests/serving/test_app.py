@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from discrepancy.export import detect
-from discrepancy.serving.app import SlotResponse, create_app
+from discrepancy.serving.app import PIECE, SlotResponse, create_app
 from discrepancy.serving.options import Options
 
 
@@ -165,6 +165,22 @@ def test_a_slot_is_freed_when_the_answer_is_sent(fails):
     with pytest.raises(OSError) if fails else nullcontext():
         asyncio.run(response({"type": "http"}, None, send))
     assert told[-1] == "released"
+
+
+@pytest.mark.parametrize("length", [0, 1, PIECE, PIECE + 1, 2 * PIECE, 5 * PIECE // 2])
+def test_an_answer_is_sent_in_pieces(length):
+    """Else all of it would be kept for a client that does not read, and its slot be free at once."""
+    body, told = bytes(range(256)) * (length // 256) + bytes(length % 256), []
+
+    async def send(message):
+        told.append(message)
+
+    asyncio.run(SlotResponse(Response(body), lambda: None)({"type": "http"}, None, send))
+    start, *pieces = told
+    assert start["type"] == "http.response.start" and dict(start["headers"])[b"content-length"] == b"%d" % length
+    assert b"".join(piece["body"] for piece in pieces) == body
+    assert all(len(piece["body"]) <= PIECE for piece in pieces)
+    assert [piece.get("more_body", False) for piece in pieces] == [True] * (len(pieces) - 1) + [False]
 
 
 def test_a_key_is_asked_for(serve, photos):

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -104,6 +104,25 @@ def test_requests_under_way_are_answered_when_it_is_asked_to_stop(bundle_folder,
         answer = waiting.getresponse()
         assert answer.status == 200 and b'"anomalous"' in answer.read()
         assert server.process.wait(20) == -signal.SIGTERM or server.process.returncode == 0
+
+
+def test_who_sends_no_whole_header_is_cut_off(bundle_folder, content):
+    """A process has so many connections and no more: silent ones would shut everybody out."""
+    with serving(bundle_folder, "--seconds", "0.5") as server:
+        silent = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(3)]
+        silent[1].send(b"POST /predict HTTP/1.1\r\nHost: x\r\n")
+        silent[2].send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert silent[2].recv(10_000).startswith(b"HTTP/1.1 200")
+        silent[2].send(b"GET /hea")
+        busy = server.connection()
+        for _ in range(8):  # for longer than a silent one may stay
+            busy.request("POST", "/predict", body=content)
+            assert busy.getresponse().read()
+            time.sleep(0.25)
+        for connection in silent:
+            with suppress(ConnectionResetError):
+                while connection.recv(10_000):
+                    pass
 
 
 def test_slow_clients_are_sent_away_and_others_are_told_to_come_back(bundle_folder, content):

@@ -17,9 +17,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from PIL import Image
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from discrepancy.data.lazy_array import usable_cores
 from discrepancy.export.detect import Bundle, InputError, NotAnImage, Pixels, Result
 from discrepancy.serving import prometheus_metrics
 from discrepancy.serving.batching import Batcher
@@ -32,6 +31,8 @@ T = TypeVar("T")
 RETRY_SECONDS: Final = 1
 SENDING_SECONDS: Final = 60.0
 """Seconds that a client may take to read its answer."""
+PIECE: Final = 65_536
+"""Bytes of an answer that are sent at a time."""
 PAGE: Final = "page.html"
 BODY: Final = {
     "requestBody": {
@@ -124,6 +125,8 @@ def _key_check(expected: str) -> Callable[[Request], Awaitable[None]]:
 class SlotResponse(Response):
     """A response that frees its slot once it is sent: a client that does not read takes up one slot.
 
+    It is sent in pieces, each when the one before is on its way: of a body sent as a whole, uvicorn takes all at once.
+
     Args:
         inner: the response.
         release: is called when it is sent, or cannot be.
@@ -137,9 +140,16 @@ class SlotResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response; a client that takes too long is left."""
+
+        async def send_pieces(message: Message) -> None:
+            body = message.get("body", b"")
+            for start in range(0, len(body) - PIECE, PIECE):
+                await send({**message, "body": body[start : start + PIECE], "more_body": True})
+            await send({**message, "body": body[(len(body) - 1) // PIECE * PIECE :]} if body else message)
+
         try:
             async with asyncio.timeout(SENDING_SECONDS):
-                await self.inner(scope, receive, send)
+                await self.inner(scope, receive, send_pieces)
         finally:
             self.release()
 
@@ -156,7 +166,7 @@ class Service:
         self._bundle = bundle
         self._options = options
         self._batcher = Batcher(bundle, options.batch_size)
-        self._limiter = CapacityLimiter(usable_cores())
+        self._limiter = CapacityLimiter(options.threads)  # the workers share the cores
         self._in_progress = 0
 
     @asynccontextmanager

@@ -39,7 +39,11 @@ POSITIVE = click.FloatRange(0, min_open=True)
 @click.option("--max-megabytes", default=20.0, show_default=True, type=POSITIVE, help="Of a request's body.")
 @click.option("--max-megapixels", default=50.0, show_default=True, type=POSITIVE, help="Of a photograph.")
 @click.option(
-    "--seconds", default=10.0, show_default=True, type=POSITIVE, help="That a client may take to send a photograph."
+    "--seconds",
+    default=10.0,
+    show_default=True,
+    type=POSITIVE,
+    help="That a client may take to send a header, or a photograph.",
 )
 def serve(  # noqa: PLR0913 (one argument per option)
     *,
@@ -82,6 +86,7 @@ def serve(  # noqa: PLR0913 (one argument per option)
         uvicorn.run(
             "discrepancy.serving.app:create_app",
             factory=True,
+            http="discrepancy.serving.connections:LimitedConnection",
             host=host,
             port=port,
             workers=workers,

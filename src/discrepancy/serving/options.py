@@ -28,7 +28,7 @@ class Options:
         batch_size: photographs per pass of the graph, at most.
         max_bytes: of a request's body.
         max_pixels: of a photograph.
-        seconds: that a client may take to send a body.
+        seconds: that a client may take to send a header, or a body.
         key: that clients must send; empty: none.
     """
 
