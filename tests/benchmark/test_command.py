@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import chdir
+from importlib.metadata import version
 
 import mlflow
 import pandas as pd
@@ -16,10 +17,13 @@ from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
 from mlflow.utils.validation import _validate_metric_name
 
+from discrepancy.benchmark.command import _note, _refuse_other_settings
 from discrepancy.benchmark.configuration import resolved
+from discrepancy.benchmark.plan import SharedSettings
 from discrepancy.benchmark.store import TrialStore
 from discrepancy.benchmark.tracking import headline
 from discrepancy.cli import benchmark
+from discrepancy.errors import InputError
 from discrepancy.locks import file_lock
 from discrepancy.methods.registry import METHODS
 from tests.conftest import kedro, make_project, write_part
@@ -104,6 +108,18 @@ def test_mlflow_shows_one_group(finished, zygote):
         text=True,
     ).communicate(timeout=60)
     assert int(shown[0]) == len(pd.read_csv(project / FOLDER / "report/summary.csv"))
+
+
+def test_results_of_another_version_are_not_mixed_in(tmp_path, monkeypatch):
+    """A method that is run again after an upgrade would be compared with what others did before."""
+    settings, store = SharedSettings({"dfc": {"epochs": 2}}, 1), TrialStore(tmp_path)
+    store.note(settings={"parameters": {"dfc": {"epochs": 2}}, "threads": 1}, cells=[])
+    _refuse_other_settings(settings, store)  # a card from before versions were noted
+    _note([], settings, store)
+    _refuse_other_settings(settings, store)
+    monkeypatch.setattr("discrepancy.benchmark.command.version", lambda name: "99")
+    with pytest.raises(InputError, match=f"was made with version '{version('discrepancy')}', now '99'.*another --name"):
+        _refuse_other_settings(settings, store)
 
 
 def test_started_again_only_what_is_missing_runs(finished, photographs, tmp_path):

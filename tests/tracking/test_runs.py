@@ -7,11 +7,13 @@ import uuid
 from types import SimpleNamespace
 
 import pandas as pd
+import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from discrepancy.tracking import loggers
 from discrepancy.tracking.git_commit import commit_tags
+from discrepancy.tracking.hooks import TrackingHooks
 from discrepancy.tracking.record import RunRecord
 from discrepancy.tracking.run_list import VIEW
 from tests.conftest import empty_database
@@ -114,3 +116,12 @@ def test_metrics_from_before_the_model_are_linked_to_it_too():
     assert {(m.key, m.timestamp) for m in linked} <= {(m.key, m.timestamp) for m in first}  # no new point
     record.log_metrics({"auroc": 1.0}, tested=True)
     assert client.metrics[-1].model_id == "m-1" and len(client.metrics) == 6
+
+
+@pytest.mark.parametrize(("group", "expected"), [({"seed": 3407}, "3407"), ({}, "0"), ("text", "0")])
+def test_the_seed_in_the_list_of_runs_is_the_methods_own(monkeypatch, tmp_path, group, expected):
+    """As that of FOD in the paper's environment."""
+    hooks = TrackingHooks()
+    hooks._parameters = {"dataset": "demo", "category": "cable", "seed": 0, "fod": group}
+    hooks._context = SimpleNamespace(project_path=tmp_path)
+    assert hooks._tags("fod", "1")["seed"] == expected

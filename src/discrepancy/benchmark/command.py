@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -246,13 +247,16 @@ def _report(project: Path, options: Options, store: TrialStore, parent: ParentRu
 
 
 def _refuse_other_settings(settings: SharedSettings, store: TrialStore) -> None:
-    """Trials of different parameters are not mixed in one table.
+    """Trials of different parameters, or of different versions of this package, are not mixed in one table.
 
     Raises:
         InputError: the benchmark of this name was made with other settings.
     """
     found = store.card().get("settings")
-    if found is None or found == (wanted := _as_json(settings)):
+    if found is None:
+        return
+    found = {"version": version("discrepancy"), **found}  # older cards do not say it
+    if found == (wanted := _as_json(settings)):
         return
     before, now = flat(found), flat(wanted)
     pairs = [
@@ -268,7 +272,7 @@ def _refuse_other_settings(settings: SharedSettings, store: TrialStore) -> None:
 
 
 def _as_json(settings: SharedSettings) -> dict[str, Any]:
-    return json.loads(json.dumps(asdict(settings), default=str))
+    return json.loads(json.dumps({"version": version("discrepancy"), **asdict(settings)}, default=str))
 
 
 def _note(trials: Sequence[Trial], settings: SharedSettings, store: TrialStore) -> None:

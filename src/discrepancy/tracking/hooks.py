@@ -98,7 +98,9 @@ class TrackingHooks:
     def _tags(self, method: str, version: str) -> dict[str, str]:
         tags = {name: str(self._parameters.get(name, "")) for name in ("dataset", "category", "seed")}
         group = self._parameters.get(method, {})
-        tags |= {"method": method, "backbone": str(group.get("backbone", "")) if isinstance(group, Mapping) else ""}
+        group = group if isinstance(group, Mapping) else {}
+        tags |= {"method": method, "backbone": str(group.get("backbone", ""))}
+        tags |= {"seed": str(group["seed"])} if "seed" in group else {}  # a method may have a seed of its own
         tags |= {"kedro_run_id": version, "mlflow.runName": f"{method}/{tags['category']}"}
         tags |= commit_tags(Path(self._context.project_path))
         if parent := os.environ.get("MLFLOW_PARENT_RUN_ID"):
