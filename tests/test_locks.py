@@ -95,3 +95,15 @@ def test_a_folder_without_locks_is_worked_in_with_a_warning(path, monkeypatch, c
     monkeypatch.setattr("fcntl.flock", without_locks)
     with file_lock(path, wait=False):
         assert "No locks available" in caplog.text and "nothing keeps two processes apart" in caplog.text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_the_group_may_take_the_lock_too(tmp_path):
+    """In a folder that several users share, the first one's lock would keep the others from any."""
+    before = os.umask(0o022)
+    try:
+        with file_lock(tmp_path / ".lock"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / ".lock").stat().st_mode & 0o777 == 0o664

@@ -84,6 +84,19 @@ def test_a_part_that_is_complete_already_needs_no_more_bytes(part, monkeypatch):
     assert served.sent == [len(DATA), 0]
 
 
+def test_who_interrupts_the_end_keeps_what_has_come(part, monkeypatch):
+    """Gigabytes take seconds to reach the disk."""
+    served = Served(DATA)
+    with serving(a=served) as url:
+        monkeypatch.setattr("discrepancy.atomic.os.fsync", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            download(part, url("a"))
+        assert part.read_bytes() == DATA
+        monkeypatch.undo()
+        assert download(part, url("a")) == DATA
+    assert served.sent[0] == len(DATA) and sum(served.sent[1:]) == 0
+
+
 def test_a_server_that_always_cuts_is_overcome_as_long_as_it_brings_something(part):
     served = Served(DATA, always_cut=MIB + 2 * LOST)
     with serving(a=served) as url:

@@ -56,7 +56,7 @@ def replacing(target: Path) -> Iterator[Path]:
         if path.is_dir():
             _replace_folder(path, target, folder / REPLACED)
         else:
-            _sync(path)
+            sync_file(path)
             os.replace(path, target)
 
 
@@ -99,7 +99,7 @@ def _replace_folder(fresh: Path, target: Path, place: Path) -> None:
     """Put a folder into the place of another, which is kept in a folder of its own meanwhile."""
     for path in fresh.iterdir():
         if path.is_file():
-            _sync(path)
+            sync_file(path)
     for attempt in range(TRIES):
         try:
             if target.is_dir():
@@ -158,7 +158,7 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
     """Have the file's content reach the disk before its name does: otherwise a power cut may leave an empty file."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

@@ -63,9 +63,10 @@ def file_lock(
 def native_lock(path: Path) -> FileLock:
     """Make a lock of the operating system, which ends with its process on network folders too; it is not held yet.
 
-    The file's existence alone, which filelock falls back to, would outlive a killed process.
+    The file's existence alone, which filelock falls back to, would outlive a killed process. The group may take the
+    lock, too, where it shares the folder.
     """
-    return FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False)
+    return FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False, mode=0o664)
 
 
 def _this_process() -> str:

@@ -16,7 +16,7 @@ from typing import Final
 import requests
 from tqdm import tqdm
 
-from discrepancy.atomic import replacing
+from discrepancy.atomic import sync_file
 from discrepancy.errors import InputError
 from discrepancy.json_files import read_object
 
@@ -109,8 +109,8 @@ def download(
     if checksum and not found.startswith(checksum):
         part.forget()
         raise ChecksumError(found)
-    with replacing(target) as fresh:
-        part.path.rename(fresh)
+    sync_file(part.path)  # gigabytes take their time: whoever loses patience then keeps what has come
+    part.path.replace(target)
     part.forget()
     return found
 
