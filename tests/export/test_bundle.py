@@ -264,7 +264,7 @@ def test_what_was_examined_before_an_interruption_is_in_the_table(bundle_folder,
     with pytest.raises(KeyboardInterrupt):
         detect.main([str(photos), "--bundle", str(bundle_folder), "--out", str(tmp_path / "p.csv")])
     names = [line["file"] for line in csv.DictReader((tmp_path / "p.csv").open())]
-    assert names[-1] == "good/01.png" and len(names) == 10
+    assert names[-1] == "good/02.png" and len(names) == 11
 
 
 def test_an_export_that_differs_is_refused(detector, bundle_folder, photos):

@@ -884,9 +884,9 @@ def _run(given: argparse.Namespace) -> int:
     decisions = []
     with table_at(given.out) as add:
         for result in examine(bundle, files, overlays, batch_size=given.batch_size):
-            print(described(result), flush=True)  # noqa: T201
             line = result.line()
-            add(line)
+            add(line)  # first: the table has all that is shown
+            print(described(result), flush=True)  # noqa: T201
             decisions.append(line["decision"])
     readable = len(decisions) - decisions.count("unreadable")
     print(f"{decisions.count('anomalous')} of {readable} photographs are anomalous; {given.out}")  # noqa: T201
