@@ -80,7 +80,7 @@ def test_the_sample_table_gives_back_every_name(tmp_path):
     count = len(ODD)
     splits = ["train"] * 2 + ["validation"] * 2 + ["test"] * (count - 4)
     names = {"image": ODD, "mask": ["", *ODD[1:]], "split": splits, "label": [0] * 4 + [1] * (count - 4), "defect": ODD}
-    table = pd.DataFrame({**names, "width": 8, "height": 9, "sha256": "0" * 64})
+    table = pd.DataFrame({**names, "width": 8, "height": 9, "sha256": "0" * 64, "bit_depth": 0})
     for _ in range(2):  # the second time what the first has written is read
         dataset = table_dataset(tmp_path / "samples.csv", "samples", "catalog_02_intermediate.yml")
         if not dataset.exists():
