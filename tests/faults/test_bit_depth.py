@@ -1,8 +1,10 @@
 """Cameras of 10, 12 and 14 bits: what is white in their files, decided once for all photographs of a part."""
 
+import io
 import logging
 import struct
 import zlib
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from discrepancy import fit_detector
+from discrepancy.data.high_bit_depth import read_deep, read_deep_file
 from discrepancy.data.images import ResizeCrop
 from discrepancy.data.parameters import IngestionParameters
 from discrepancy.data.photographs import open_photographs, report_on_photographs
@@ -294,3 +297,28 @@ def test_photographs_of_8_bits_leave_the_depth_open(tmp_path):
     samples = split_samples(found, parameters)
     assert set(samples["bit_depth"]) == {0}
     assert parameters.preprocessing_of(samples) == parameters.preprocessing
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "deep.png", "deep.tif"])
+def test_what_a_file_declares_is_read_from_a_few_bytes(tmp_path, kind):
+    """Of thousands of photographs on a file server, each is fetched whole once, to hash it, and not for this."""
+    path, values = tmp_path / f"a.{kind}", draw(12, (256, 256))
+    if kind == "deep.png":
+        png(path, values, significant=12)
+    elif kind == "deep.tif":
+        tiff(path, values, 16, highest=4095)
+    else:
+        Image.fromarray((values // 16).astype(np.uint8)).save(path)
+    taken = []
+
+    class Counting(io.FileIO):
+        def read(self, size=-1):
+            found = super().read(size)
+            taken.append(len(found))
+            return found
+
+    with mock.patch.object(type(path), "open", lambda self, mode: Counting(self, "rb")):
+        found = read_deep_file(path)
+    assert found == read_deep(path.read_bytes())
+    assert (found is not None and found.said == 12) == kind.startswith("deep")
+    assert sum(taken) < 1000 < path.stat().st_size

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from discrepancy.data.high_bit_depth import HEAD, DeepImage, may_be_deep, read_deep
-from discrepancy.data.reading import highest_value, pillow_limit_disabled, read_bytes
+from discrepancy.data.high_bit_depth import DeepImage, read_deep_file
+from discrepancy.data.reading import highest_value, pillow_limit_disabled
 from discrepancy.data.thread_map import attempt_all
 from discrepancy.errors import InputError
 
@@ -75,12 +75,9 @@ def _sixteen_bit(path: Path) -> DeepImage | None:
     if not path.is_file():
         return None
     try:
-        with path.open("rb") as file:
-            if not may_be_deep(file.read(HEAD)):
-                return None
+        deep = read_deep_file(path)
     except OSError:
         return None
-    deep = read_deep(read_bytes(path))
     return deep if deep is not None and deep.stored == 16 else None
 
 

@@ -7,9 +7,11 @@ declare it; PNG (sBIT) and TIFF (MaxSampleValue) may declare it for the others; 
 from __future__ import annotations
 
 import io
+import os
 import struct
 from functools import cache
-from typing import Any, Final, NamedTuple
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -72,8 +74,26 @@ def read_deep(data: bytes) -> DeepImage | None:
     """Read the declarations from a file's bytes; None for at most 8 bits per channel, or another format."""
     if not may_be_deep(data[:HEAD]):
         return None
+    return _declared(io.BytesIO(data), len(data))
+
+
+def read_deep_file(path: Path) -> DeepImage | None:
+    """Read the declarations of a file from the few bytes that hold them; see `read_deep`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        if not may_be_deep(file.read(HEAD)):
+            return None
+        return _declared(file, os.fstat(file.fileno()).st_size)
+
+
+def _declared(file: BinaryIO, length: int) -> DeepImage | None:
+    file.seek(0)
     try:
-        return _png(data) if data.startswith(_PNG) else _tiff(data)
+        head = file.read(HEAD)
+        return _png(head, file) if head.startswith(_PNG) else _tiff(head, file, length)
     except Exception:  # of a damaged file, which the decoder names
         return None
 
@@ -111,24 +131,23 @@ def _levels(bits: int) -> NDArray[np.uint8]:
     return ((np.arange(highest + 1) * 255 + highest // 2) // highest).astype(np.uint8)
 
 
-def _png(data: bytes) -> DeepImage:
-    width, height, _, kind = struct.unpack_from(">IIBB", data, 16)
+def _png(head: bytes, file: BinaryIO) -> DeepImage:
+    width, height, _, kind = struct.unpack_from(">IIBB", head, 16)
     channels = {0: 1, 2: 3, 4: 2, 6: 4}[kind]
-    place, said = HEAD, 16
-    while place + 8 <= len(data):
-        length, name = struct.unpack_from(">I4s", data, place)
+    said = 16
+    while len(chunk := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", chunk)
         if name == b"sBIT":
-            said = max(data[place + 8 : place + 8 + (1 if channels < 3 else 3)])
+            said = max(file.read(1 if channels < 3 else 3))
         if name in {b"sBIT", b"IDAT", b"IEND"}:
             break
-        place += 12 + length
+        file.seek(length + 4, os.SEEK_CUR)
     return DeepImage(width, height, channels, 16, said if 8 <= said < 16 else 16)
 
 
-def _tiff(data: bytes) -> DeepImage | None:
-    big = data[:4] in _BIG_TIFF
-    tags = ImageFileDirectory_v2(data[: 16 if big else 8])
-    file = io.BytesIO(data)
+def _tiff(head: bytes, file: BinaryIO, length: int) -> DeepImage | None:
+    big = head[:4] in _BIG_TIFF
+    tags = ImageFileDirectory_v2(head[: 16 if big else 8])
     file.seek(tags.next)
     tags.load(file)
     bits, channels = set(tags.get(_BITS, (1,))), int(tags.get(_SAMPLES, 1))
@@ -144,7 +163,7 @@ def _tiff(data: bytes) -> DeepImage | None:
     said = {2**count - 1: count for count in range(8, stored)}.get(_highest(tags), stored)
     inverted = photometric == _WHITE_IS_ZERO
     width, height = int(tags[_WIDTH]), int(tags[_HEIGHT])
-    whole = _whole(tags, len(data), height * -(-width * channels * stored // 8))
+    whole = _whole(tags, length, height * -(-width * channels * stored // 8))
     return DeepImage(width, height, channels, stored, said, inverted, orientation, whole)
 
 

@@ -115,7 +115,7 @@ class Features(Mapping[str, np.ndarray]):
 class FeatureRows(Features):
     """The features of some images of an entry, in an order of their own; nothing is copied.
 
-    The statistics stay those of the whole entry.
+    The statistics stay those of the whole entry: a fold of cross-fitting standardises by them, too.
 
     Attributes:
         whole: the entry.
