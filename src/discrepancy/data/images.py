@@ -28,7 +28,7 @@ ImageSize: TypeAlias = tuple[int, int]
 # Raised when the same files and parameters begin to give other pixels: arrays on disk are then made anew.
 FORMAT: Final = 4
 DECODER: Final = (FORMAT, PIL.__version__)
-"""What gives the pixels of a file. Arrays and features that another one gave are not used."""
+"""Version of the decoder. Arrays and features that come from another version are computed anew."""
 
 _UINT8: Final[np.dtype[Any]] = np.dtype(np.uint8)
 _BOOL: Final[np.dtype[Any]] = np.dtype(bool)

@@ -85,6 +85,6 @@ def _examine_piece(
 
 @lru_cache(maxsize=1)
 def _loaded(folder: str, digest: str, weights: str | None, device: str) -> Detector:
-    """Keep the detector of a worker process from one piece to the next, until the folder has another one."""
-    del digest  # part of the key
+    """Return the detector in a folder. A worker process loads it once, and again when its digest has changed."""
+    del digest  # part of the key of the cache
     return Detector(load_method(folder, weights=weights), device=device, weights=weights)

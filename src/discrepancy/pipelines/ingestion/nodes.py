@@ -50,7 +50,7 @@ def split_samples(photographs: Photographs, parameters: IngestionParameters) -> 
 def decode_images(photographs: Photographs, samples: pd.DataFrame, parameters: IngestionParameters) -> LazyArray:
     """Return the lazy image array, uint8 [N, 3, H, W], rows as in the sample table."""
     check_photographs(samples, photographs.samples)
-    bits = parameters.bit_depth or int(samples["bit_depth"].iloc[0]) or 16
+    bits = parameters.preprocessing_of(samples).get("bit_depth", 16)
     return image_array(samples, photographs.root, parameters.resize_crop, bits=bits)
 
 

@@ -58,7 +58,7 @@ def plan_features(
         by_digest,
         list(samples["sha256"].iloc[order]),
         reduction=method.reduction(backbone, parameters, ingestion.size),
-        preprocessing=_decoded(samples, ingestion),
+        preprocessing=_preprocessing(samples, ingestion),
         dtype=parameters.cache_dtype,
         device=resolve_device(parameters.device),
         precision=parameters.precision,
@@ -257,15 +257,15 @@ def _differences(
         "reduction": "none" if reduction is None else dict(reduction.identity),
         "image_size": list(ingestion.size),
         "images": sorted(samples["sha256"][samples["split"] != "test"]),
-        "preprocessing": _decoded(samples, ingestion),
+        "preprocessing": _preprocessing(samples, ingestion),
         "precision": precision_ingredient(parameters.precision).get("precision"),
     }
     differing = [key for key, value in expected.items() if made.get(key) != value]
     return differing + ["cache_dtype"] * (features.card["dtype"] != parameters.cache_dtype)
 
 
-def _decoded(samples: pd.DataFrame, ingestion: IngestionParameters) -> dict[str, Any]:
-    """Return all that decides the image array besides files and size, as JSON values: the decoder, too."""
+def _preprocessing(samples: pd.DataFrame, ingestion: IngestionParameters) -> dict[str, Any]:
+    """Return what decides the pixels besides files and size, with the version of the decoder, as JSON values."""
     return {**ingestion.preprocessing_of(samples), "decoder": list(DECODER)}
 
 
