@@ -63,6 +63,11 @@ def _refuse_patterns(what: str, text: str) -> None:
         )
 
 
+def escaped(name: str) -> str:
+    r"""Return a name with the bytes that are no UTF-8 as `\udce9`: text that tables, pages and messages can hold."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def shortened(name: str, most: int) -> str:
     """Return a file name of at most `most` bytes: its two ends, and between them a digest of all of it.
 

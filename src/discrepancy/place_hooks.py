@@ -29,8 +29,11 @@ class PlaceHooks:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: Mapping[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Check every folder, before MLflow opens a run."""
+        """Check every folder, and what datasets themselves ask of it, before MLflow opens a run."""
         check_folders(_folders(pipeline, catalog))
+        for name in sorted(pipeline.all_outputs()):
+            if check := getattr(catalog.get(name), "check_place", None):
+                check()
         _check_tracking(run_params.get("pipeline_names") or ["__default__"])
 
 

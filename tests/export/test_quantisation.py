@@ -106,6 +106,20 @@ def test_its_threshold_is_that_of_its_own_scores_of_held_out_images(exported, tr
     assert trained.card.decision.image.scores != scores.tolist(), "the detector keeps its own"
 
 
+def test_outliers_of_the_float32_detector_do_not_count_either(trained, graph, samples, root):
+    names = list(samples.loc[samples["split"] == "validation", "image"])
+    method = copy.copy(trained.method)
+    thresholds = method.card.to_json()["thresholds"]
+    thresholds["image"]["outliers"] = names[3:4]
+    method.card = method.card.with_entries(thresholds=thresholds)
+    found = quantise(Detector(method, device="cpu"), graph, samples, root)
+    decision = found.detector.card.decision.image
+    scores = np.delete(scores_of(found.graph, root, names), 3)
+    assert decision.value == pytest.approx(Calibration(scores.astype(float), 0.01, "gumbel").threshold, rel=1e-6)
+    assert decision.images == 11 and decision.scores == pytest.approx(scores.tolist())
+    assert decision.outliers == names[3:4], "named for whoever looks at the photographs"
+
+
 def test_its_cost_is_measured_on_the_test_images(exported, samples, root):
     test = samples[samples["split"] == "test"]
     assert list(exported.cost["graph"]) == ["float32", "int8"]

@@ -10,6 +10,7 @@ from kedro.framework.startup import bootstrap_project
 from discrepancy.errors import InputError
 from discrepancy.export import detect
 from discrepancy.export.comparison import COLUMNS
+from discrepancy.pipelines.export import nodes
 from tests.conftest import WITHOUT_REPORT, make_project, run_method
 
 BUNDLE = "data/06_models/folder/disc/padim/bundle/padim-folder-disc"
@@ -70,3 +71,11 @@ def refused_exports_leave_the_bundle_as_it_was(project, part):
 def test_what_cannot_be_exported_is_refused(trained, part, params, said):
     with pytest.raises(Exception, match=said):
         export(trained[0], part, **params)
+
+
+def test_a_folder_with_anything_else_is_refused_before_all_work(trained, part, tmp_path, monkeypatch):
+    monkeypatch.setattr(nodes, "onnx_graph", lambda _: pytest.fail("a minute of work that would be lost"))
+    (tmp_path / "thesis.txt").write_text("years")
+    with pytest.raises(InputError, match="holds 'thesis.txt', which a bundle in its place would delete"):
+        export(trained[0], part, output=str(tmp_path))
+    assert (tmp_path / "thesis.txt").read_text() == "years"

@@ -15,6 +15,7 @@ import pandas as pd
 from discrepancy.data.reading import pillow_limit_disabled, read_bytes, read_header
 from discrepancy.data.thread_map import attempt_all
 from discrepancy.errors import InputError
+from discrepancy.names import escaped
 
 logger = logging.getLogger(__name__)
 
@@ -273,7 +274,7 @@ def _relative(path: Path, root: Path) -> str:
 
 def shown(path: Path, root: Path) -> str:
     """Return the POSIX path relative to the data root, for messages: invalid UTF-8 is escaped."""
-    return path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()
+    return escaped(path.relative_to(root).as_posix())
 
 
 def _size(size: tuple[int, int]) -> str:

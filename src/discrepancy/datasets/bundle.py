@@ -7,7 +7,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from discrepancy.export.bundle import CARD, write_bundle
+from discrepancy.export.bundle import CARD, check_place, write_bundle
 from discrepancy.stores import local_path
 
 
@@ -22,6 +22,10 @@ class BundleDataset(AbstractDataset[dict[str, bytes], Path]):
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
         self._path = local_path(path, "it is to be copied to another computer")
         self.metadata = metadata
+
+    def check_place(self) -> None:
+        """Refuse, before a run, a folder that holds something else."""
+        check_place(self._path)
 
     def load(self) -> Path:
         """Return the folder."""

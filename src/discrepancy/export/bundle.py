@@ -21,6 +21,7 @@ from discrepancy.prediction.detector import Detector
 FORMAT: Final = 1
 """Version of bundles."""
 GRAPH, CARD, PROGRAM, REQUIREMENTS, README = "model.onnx", "card.json", "detect.py", "requirements.txt", "README.md"
+FILES: Final = (GRAPH, CARD, PROGRAM, REQUIREMENTS, README)
 PACKAGES: Final = ("onnxruntime", "numpy", "pillow")
 """All that a bundle needs."""
 POINTS: Final = 400
@@ -91,13 +92,22 @@ def requirements() -> str:
     return "".join(f"{name}>={version(name)}\n" for name in PACKAGES)
 
 
+def check_place(folder: Path) -> None:
+    """Refuse a folder that holds something else than a bundle: writing one there would delete it.
+
+    Raises:
+        InputError: it does.
+    """
+    check_replaceable(folder, FILES, what="a bundle")
+
+
 def write_bundle(content: dict[str, bytes], folder: Path) -> Path:
     """Write a bundle's folder, and beside it the same as a .zip file; each whole or not at all. Return the .zip.
 
     Raises:
         InputError: the folder holds something else than a bundle.
     """
-    check_replaceable(folder, content, what="a bundle")
+    check_place(folder)
     with replacing(folder) as temporary:
         temporary.mkdir()
         for name, data in content.items():

@@ -21,6 +21,7 @@ from discrepancy.detection.thresholds import calibrated
 from discrepancy.errors import InputError
 from discrepancy.export.graph import INPUT, OUTPUTS
 from discrepancy.methods.base import Method
+from discrepancy.methods.card import Card
 from discrepancy.methods.gradient import GradientMethod
 from discrepancy.metrics import evaluate, rate_metrics
 from discrepancy.prediction.detector import Detector
@@ -77,13 +78,9 @@ def quantise(
     _check_thresholds(detector, _scored(detector, graph, paths["validation"]))
     good = _images(detector, paths["train"][:MOST_IMAGES])
     whole = _quantised(detector, graph, good, paths["validation"][:MOST_IMAGES], tolerance)
-    held_out = _scored(detector, whole, paths["validation"])
-    names = list(samples.loc[samples["split"] == "validation", "image"])
-    image, pixel = detector.card.decision.image, detector.card.decision.pixel
     method = copy.copy(detector.method)
-    method.card = calibrated(
-        detector.card, held_out, names, target=image.target_fpr or 0.0, rule=image.rule, segmentation=pixel.of
-    )
+    names = list(samples.loc[samples["split"] == "validation", "image"])
+    method.card = _recalibrated(detector, _scored(detector, whole, paths["validation"]), names)
     with_int8 = Detector(method, device="cpu", weights=detector.weights)
     test = samples[samples["split"] == "test"]
     rows = [
@@ -91,6 +88,26 @@ def quantise(
         for name, one, content in (("float32", detector, graph), ("int8", with_int8, whole))
     ]
     return Exported(with_int8, whole, pd.DataFrame(rows))
+
+
+def _recalibrated(detector: Detector, held_out: ScoredMaps, names: Sequence[str]) -> Card:
+    """Return the card with thresholds from the scores of the graph, without the outliers of the float32 detector.
+
+    A score that is just too far from the others to count may count by a hair in int8, and move the threshold far away.
+    """
+    image, pixel = detector.card.decision.image, detector.card.decision.pixel
+    counting = [row for row, name in enumerate(names) if name not in image.outliers]
+    card = calibrated(
+        detector.card,
+        ScoredMaps(held_out.maps[counting], held_out.image_scores[counting], held_out.seconds),
+        [names[row] for row in counting],
+        target=image.target_fpr or 0.0,
+        rule=image.rule,
+        segmentation=pixel.of,
+    )
+    thresholds = card.to_json()["thresholds"]
+    thresholds["image"]["outliers"] = [*image.outliers, *thresholds["image"]["outliers"]]
+    return card.with_entries(thresholds=thresholds)
 
 
 def _check_thresholds(detector: Detector, held_out: ScoredMaps) -> None:

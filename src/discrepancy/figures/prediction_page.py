@@ -10,6 +10,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from discrepancy.figures.html import render
+from discrepancy.names import escaped
 
 
 class PageRow(NamedTuple):
@@ -62,7 +63,7 @@ def _data(rows: Sequence[PageRow]) -> Markup:
     """Return the rows as JSON that may stand in a script element."""
     values = [
         {
-            "file": str(row.line["file"]).encode("utf-8", "backslashreplace").decode(),
+            "file": escaped(str(row.line["file"])),
             "address": quote(row.picture, errors="surrogateescape"),
             "decision": row.line["decision"],
             "score": row.line.get("score"),

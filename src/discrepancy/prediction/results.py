@@ -17,6 +17,7 @@ from PIL import Image
 from discrepancy.data.images import ImageSize, ResizeCrop
 from discrepancy.data.native_resolution import at_original_size
 from discrepancy.decisions.segmentation import SegmentationRule
+from discrepancy.names import escaped
 from discrepancy.prediction.regions import Region, find_regions
 from discrepancy.prediction.sources import Photograph
 
@@ -171,10 +172,7 @@ class Prediction:
 
 def printable(line: Mapping[str, Any]) -> dict[str, Any]:
     r"""Return a line with text that tables can hold: bytes of a file's name that are no UTF-8 as `\udce9`."""
-    return {
-        name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-        for name, value in line.items()
-    }
+    return {name: escaped(value) if isinstance(value, str) else value for name, value in line.items()}
 
 
 def _rounded(value: float) -> float:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from discrepancy.methods.parameters import BY_CONTENT, GradientParameters, split_names
+from discrepancy.methods.parameters import BY_CONTENT, STEPS, GradientParameters, split_names
 
 
 class DFCParameters(GradientParameters):
@@ -25,6 +25,8 @@ class DFCParameters(GradientParameters):
     blend_folder: str | None = Field(None, description="folder of images for a fifth fill; the paper's is ImageNet")
     stroke_margin: int = Field(0, ge=0, le=120, description="strokes keep this far from the border, px of 256")
     corrupted_weight: float = Field(1.0, ge=0, description="alpha: weight of the corrupted images' loss")
+
+    steps: int = Field(1800, ge=1, description=STEPS)
 
     by_content: float = Field(0.5, ge=0, le=1, description=BY_CONTENT)
 
