@@ -104,13 +104,13 @@ class Job:
     variants: tuple[tuple[str, str], ...]
 
 
-def good_images(root: Path, part: str, side: int = 256) -> NDArray[np.uint8]:
-    """Return good training images in random order, uint8 [N, 3, H, W]; `side` for 256 px."""
+def good_images(root: Path, part: str, side: int = 256, most: int | None = MOST_IMAGES) -> NDArray[np.uint8]:
+    """Return good training images in random order, uint8 [N, 3, H, W]; `side` for 256 px, at most so many."""
     name = part.removesuffix("_exposure")
     folder = render_category(ROOT / "data/01_raw/demo", name) if name in DEMO else root / name
     paths = sorted(path for path in (folder / "train/good").iterdir() if path.is_file())
     rng = np.random.default_rng(0)
-    paths = [paths[index] for index in rng.permutation(len(paths))[:MOST_IMAGES]]
+    paths = [paths[index] for index in rng.permutation(len(paths))[:most]]
     height, width = SIZES.get(part, (256, 256))
     size = ResizeCrop((height * side // 256, width * side // 256))
     images = np.stack([decode_image(path, size) for path in paths])

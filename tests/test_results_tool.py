@@ -80,7 +80,7 @@ def test_the_latest_run_of_every_part_and_method(tool, project):
     assert (picture == (128, 0, 0)).all()
 
 
-def test_a_benchmarks_first_seed_counts_as_a_run_and_its_tables_are_copied(tool, project):
+def test_a_benchmarks_first_seed_counts_as_a_run(tool, project):
     save(project, ("demo", "cable", "dfc"), "2026-01-01", 0.25)
     save(project, ("demo", "gear", "dfc"), "2026-01-03", 0.125)
     store = TrialStore(project / "data/08_reporting/benchmark/demo")
@@ -91,13 +91,32 @@ def test_a_benchmarks_first_seed_counts_as_a_run_and_its_tables_are_copied(tool,
             save(project, ("demo", category, "dfc"), "2026-01-02", auroc, data_folder=folder)
             index = {"dataset": "demo", "category": category, "method": "dfc", "seed": seed, "state": "done"}
             store.write(trial.folder, index | {"fingerprint": "f", "seconds": 1.0, "version": "2026-01-02"})
-    with chdir(project):
-        for name in ("demo", "other"):
-            catalog_of(project, None, {"benchmark": name}).save("benchmark_report.summary_table", TABLE)
     runs = collected(tool)
     assert {part[1]: run["image_auroc"] for part, run in runs.items()} == {"cable": 0.5, "gear": 0.125}
-    for name in ("demo", "other"):
-        assert (tool.RESULTS / f"benchmark_{name}_summary.csv").read_text().startswith("defect,images")
+
+
+def trials(**aurocs):
+    """A benchmark's rows: method and seed, `dfc_0`, with the AUROC of its images."""
+    named = ((*name.rsplit("_", 1), auroc) for name, auroc in aurocs.items())
+    fixed = {"dataset": "demo", "category": "cable", "state": "done"}
+    return pd.DataFrame(
+        fixed | {"method": name, "seed": int(seed), "image_auroc": auroc} for name, seed, auroc in named
+    )
+
+
+def test_trials_take_the_place_of_earlier_ones_and_the_others_stay(tool, project):
+    trials(dfc_0=0.5, dfc_1=0.75, dfr_0=0.875).to_csv(tool.RESULTS / "benchmark_demo_results.csv", index=False)
+    with chdir(project):
+        for name in ("demo", "other"):
+            catalog_of(project, None, {"benchmark": name}).save("benchmark_report.results_table", trials(dfc_0=0.25))
+    collected(tool)
+    for name, means in (("demo", {"dfc": 0.5, "dfr": 0.875}), ("other", {"dfc": 0.25})):
+        summary = pd.read_csv(tool.RESULTS / f"benchmark_{name}_summary.csv").query("level == 'category'")
+        assert summary.set_index("method")["image_auroc"].to_dict() == means
+    rows = pd.read_csv(tool.RESULTS / "benchmark_demo_results.csv")
+    assert rows["image_auroc"].tolist() == [0.25, 0.75, 0.875], "in the order of methods and seeds"
+    for kind in ("comparison", "ranks"):
+        assert (tool.RESULTS / f"benchmark_demo_{kind}.csv").is_file()
 
 
 def test_a_benchmark_with_other_parameters_does_not_count_as_a_run(tool, project):

@@ -31,12 +31,15 @@ from discrepancy.benchmark.comparison import rank_methods
 from discrepancy.benchmark.configuration import catalog_of
 from discrepancy.benchmark.plan import Trial
 from discrepancy.benchmark.published import published_numbers
+from discrepancy.benchmark.results import BenchmarkResults
 from discrepancy.benchmark.store import TrialStore
-from discrepancy.benchmark.tables import compact, read_table
+from discrepancy.benchmark.tables import KEYS, compact, read_table
+from discrepancy.datasets import TableDataset
 from discrepancy.decisions.calibration import DEFAULT_RULE
 from discrepancy.figures.comparison import probability
 from discrepancy.figures.tables import markdown_table
 from discrepancy.methods.registry import METHODS
+from discrepancy.pipelines.benchmark_report.nodes import tabulate_results
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
@@ -68,9 +71,18 @@ def collect() -> None:
         for part, (_, data_folder) in sorted(latest.items()):
             runs[part] = collect_run(*part, data_folder)
         (RESULTS / "runs.json").write_text(json.dumps(list(runs.values()), indent=2) + "\n", encoding="utf-8")
-        for table in glob(catalog(benchmark="*").get("benchmark_report.*_table").address):
-            path = Path(table)
-            shutil.copy(path, RESULTS / f"benchmark_{path.parts[-3]}_{path.name}")
+        for results in glob(catalog(benchmark="*").get("benchmark_report.results_table").address):
+            collect_benchmark(Path(results).parts[-3], read_table(Path(results)))
+
+
+def collect_benchmark(name: str, results: pd.DataFrame) -> None:
+    """Write a benchmark's tables, with the earlier rows of trials that it does not have."""
+    kept = RESULTS / f"benchmark_{name}_results.csv"
+    if kept.exists():
+        results = pd.concat([results, read_table(kept)]).drop_duplicates(list(KEYS)).sort_values(list(KEYS))
+    tables = tabulate_results(BenchmarkResults(name, results, {}))
+    for kind, table in zip(("results", "summary", "comparison", "ranks"), tables, strict=True):
+        TableDataset(filepath=str(RESULTS / f"benchmark_{name}_{kind}.csv")).save(table)
 
 
 def catalog(**params: str | None) -> Any:

@@ -76,6 +76,6 @@ def test_what_cannot_be_exported_is_refused(trained, part, params, said):
 def test_a_folder_with_anything_else_is_refused_before_all_work(trained, part, tmp_path, monkeypatch):
     monkeypatch.setattr(nodes, "onnx_graph", lambda _: pytest.fail("a minute of work that would be lost"))
     (tmp_path / "thesis.txt").write_text("years")
-    with pytest.raises(InputError, match="holds 'thesis.txt', which a bundle in its place would delete"):
+    with pytest.raises(InputError, match=r"holds 'thesis\.txt', which a bundle in its place would delete"):
         export(trained[0], part, output=str(tmp_path))
     assert (tmp_path / "thesis.txt").read_text() == "years"
