@@ -5,8 +5,8 @@
 
 The package is ELPV (Deitsch et al., https://github.com/zae-bayern/elpv-dataset, CC BY-NC-SA 4.0): electroluminescence
 images of 2,624 cells, 300 x 300 px, each with the probability that it is defective. Cells are drawn at random, once and
-for all: of those that are surely good 200 to train on and 100 to test on, of those that are surely defective 100 to
-test on. There are no masks.
+for all: of those that are surely good 200 to train on and 500 to test on, of those that are surely defective 500 to
+test on. So many leave a standard error of about 0.01 in an AUROC. There are no masks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from discrepancy.atomic import replacing
 
 INSIDE = "elpv_dataset/data"
-PARTS = {"train/good": (0.0, 0, 200), "test/good": (0.0, 200, 300), "test/defective": (1.0, 0, 100)}
+PARTS = {"train/good": (0.0, 0, 200), "test/good": (0.0, 200, 700), "test/defective": (1.0, 0, 500)}
 """For each folder: probability of a defect, and which of the drawn cells."""
 
 
