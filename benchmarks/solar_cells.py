@@ -4,8 +4,8 @@
     python benchmarks/solar_cells.py elpv_dataset-*.whl /data
 
 The package is ELPV (Deitsch et al., https://github.com/zae-bayern/elpv-dataset, CC BY-NC-SA 4.0): electroluminescence
-images of 2,624 cells, 300 x 300 px, each with the probability that it is defective. Cells are drawn at random, once and
-for all: of those that are surely good 200 to train on and 500 to test on, of those that are surely defective 500 to
+images of 2,624 cells, 300 x 300 px, each with the probability that it is defective. Cells are drawn at random with a
+fixed seed: of those that are surely good 200 to train on and 500 to test on, of those that are surely defective 500 to
 test on. So many leave a standard error of about 0.01 in an AUROC. There are no masks.
 """
 
@@ -23,7 +23,7 @@ from discrepancy.atomic import replacing
 
 INSIDE = "elpv_dataset/data"
 PARTS = {"train/good": (0.0, 0, 200), "test/good": (0.0, 200, 700), "test/defective": (1.0, 0, 500)}
-"""For each folder: probability of a defect, and which of the drawn cells."""
+"""For each folder: probability of a defect, and the first and last of the shuffled cells with it."""
 
 
 def cells(package: zipfile.ZipFile) -> dict[float, list[str]]:

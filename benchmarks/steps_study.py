@@ -45,7 +45,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "committee": {"default": {}},
 }
 ON_PHOTOGRAPHS = {"dfc": ("default", "900 steps")}
-"""Of photographs there are too few for more."""
+"""Variants on photographs. With the usual epochs these would differ little from the default: there are too few."""
 
 logger = logging.getLogger("steps_study")
 

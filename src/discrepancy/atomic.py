@@ -76,7 +76,7 @@ def check_replaceable(folder: Path, own: Collection[str], *, what: str) -> None:
     if others := sorted(entry.name for entry in folder.iterdir() if entry.name not in own):
         raise InputError(
             f"{folder}: holds {others[0]!r}, which {what} in its place would delete; expected an empty or new folder, "
-            f"or an earlier version"
+            "or an earlier version"
         )
 
 

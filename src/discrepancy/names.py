@@ -64,7 +64,7 @@ def _refuse_patterns(what: str, text: str) -> None:
 
 
 def escaped(name: str) -> str:
-    r"""Return a name with the bytes that are no UTF-8 as `\udce9`: text that tables, pages and messages can hold."""
+    r"""Return a name that tables, pages and messages can hold: bytes that are not UTF-8 as `\udce9`."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 

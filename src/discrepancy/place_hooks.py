@@ -29,7 +29,7 @@ class PlaceHooks:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: Mapping[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Check every folder, and what datasets themselves ask of it, before MLflow opens a run."""
+        """Check every output folder before MLflow opens a run: can it be written, and does its dataset accept it?"""
         check_folders(_folders(pipeline, catalog))
         for name in sorted(pipeline.all_outputs()):
             if check := getattr(catalog.get(name), "check_place", None):

@@ -24,7 +24,7 @@ class BundleDataset(AbstractDataset[dict[str, bytes], Path]):
         self.metadata = metadata
 
     def check_place(self) -> None:
-        """Refuse, before a run, a folder that holds something else."""
+        """Refuse a folder that holds something else than a bundle; called before a run."""
         check_place(self._path)
 
     def load(self) -> Path:

@@ -20,9 +20,8 @@ class LimitedConnection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         """Check at regular intervals whether a request is in progress."""
         super().connection_made(transport)
         self._seconds = Options.from_environment().seconds
-        self._idle_at: Any = (
-            None  # the last request, if the connection was idle at the check before; None: no request yet
-        )
+        # The last request, if the connection was idle at the check before; None: there was none yet.
+        self._idle_at: Any = None
         self._next = asyncio.get_running_loop().call_later(self._seconds, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:

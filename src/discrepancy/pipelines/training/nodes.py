@@ -265,7 +265,7 @@ def _differences(
 
 
 def _preprocessing(samples: pd.DataFrame, ingestion: IngestionParameters) -> dict[str, Any]:
-    """Return what decides the pixels besides files and size, with the version of the decoder, as JSON values."""
+    """Return the preprocessing of the images and the version of the decoder, as JSON values."""
     return {**ingestion.preprocessing_of(samples), "decoder": list(DECODER)}
 
 
